@@ -1,0 +1,108 @@
+//! Email addresses: kept as typed, compared without regard to case.
+
+use serde::{Deserialize, Serialize};
+use validator::ValidateEmail;
+
+/// RFC 5321, 4.5.3.1.3: 256 octets for the path, less its two angle brackets.
+const MAXIMUM_LENGTH: usize = 254;
+
+/// A valid email address, trimmed, otherwise as its owner typed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EmailAddress(String);
+
+impl EmailAddress {
+    /// Parses what a client sent.
+    ///
+    /// # Errors
+    /// The rule that is broken: at most 254 characters, a valid address as HTML's
+    /// `input type=email` defines it.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let address = text.trim();
+        if address.chars().count() > MAXIMUM_LENGTH {
+            return Err("must be at most 254 characters long");
+        }
+        if !address.validate_email() {
+            return Err("must be a valid email address");
+        }
+        Ok(Self(address.to_owned()))
+    }
+
+    /// As typed, for display and for sending.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The part before the `@`.
+    pub fn local_part(&self) -> &str {
+        self.0.rsplit_once('@').map_or(&self.0, |(local_part, _)| local_part)
+    }
+
+    /// What two spellings of one address share: lower case, the domain in its ASCII form
+    /// (`ü.example` and `xn--tda.example` are one domain, RFC 5891).
+    pub fn canonical(&self) -> String {
+        let Some((local_part, domain)) = self.0.rsplit_once('@') else {
+            return self.0.to_lowercase();
+        };
+        let domain = idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_lowercase());
+        format!("{}@{domain}", local_part.to_lowercase())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn valid_addresses_are_kept_as_typed_but_trimmed() {
+        for (typed, kept) in [
+            ("ada@example.com", "ada@example.com"),
+            ("  Ada.L+tag@Example.COM \n", "Ada.L+tag@Example.COM"),
+            ("o'neil@sub.example.co.uk", "o'neil@sub.example.co.uk"),
+            ("ada@bücher.example", "ada@bücher.example"),
+        ] {
+            assert_eq!(EmailAddress::parse(typed).unwrap().as_str(), kept);
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for typed in ["", " ", "ada", "ada@", "@example.com", "a b@example.com", "a@b@c.de", "a@exa mple.com", "a@-x.de", "a\n@x.de"] {
+            assert_eq!(EmailAddress::parse(typed), Err("must be a valid email address"), "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn the_maximum_is_254_characters() {
+        let label = "d".repeat(61);
+        let longest = format!("{}@{label}.{label}.{label}.com", "a".repeat(64));
+
+        assert_eq!(longest.len(), 254);
+        assert!(EmailAddress::parse(&longest).is_ok());
+        assert_eq!(EmailAddress::parse(&format!("a{longest}")), Err("must be at most 254 characters long"));
+    }
+
+    #[test]
+    fn spellings_of_one_address_are_compared_equal() {
+        let canonical = |text| EmailAddress::parse(text).unwrap().canonical();
+
+        assert_eq!(canonical("Ada@Example.COM"), "ada@example.com");
+        assert_eq!(canonical("ada@BÜCHER.example"), canonical("ADA@xn--bcher-kva.example"));
+        assert_ne!(canonical("ada@example.com"), canonical("ada@example.org"));
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics(text in any::<String>()) {
+            let _ = EmailAddress::parse(&text);
+        }
+
+        #[test]
+        fn the_canonical_form_is_its_own(local in "[A-Za-z0-9.+_-]{1,20}", domain in "[A-Za-z]{1,10}\\.[A-Za-z]{2,5}") {
+            let first = EmailAddress::parse(&format!("{local}@{domain}")).unwrap().canonical();
+
+            prop_assert_eq!(EmailAddress::parse(&first).unwrap().canonical(), first);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Identifiers: ULIDs, each with the type of what it names, so that no key is built from the wrong one.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use ulid::Ulid;
+
+use super::timestamp::Timestamp;
+
+/// The identifier of a `T`: 48 bits of time, 80 bits of randomness, 26 characters.
+pub struct Id<T> {
+    ulid: Ulid,
+    of: PhantomData<fn() -> T>,
+}
+
+/// The text is not an identifier in its canonical form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidId;
+
+impl<T> Id<T> {
+    /// A new identifier from the time and 80 of the 128 random bits.
+    pub fn new(now: Timestamp, random: [u8; 16]) -> Self {
+        let milliseconds = u64::try_from(now.milliseconds()).unwrap_or(0);
+        Self { ulid: Ulid::from_parts(milliseconds, u128::from_be_bytes(random)), of: PhantomData }
+    }
+}
+
+impl<T> FromStr for Id<T> {
+    type Err = InvalidId;
+
+    /// # Errors
+    /// `InvalidId` for anything but the 26 upper-case characters that `Display` writes: one
+    /// identifier has one spelling.
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let ulid = Ulid::from_string(text).map_err(|_| InvalidId)?;
+        let id = Self { ulid, of: PhantomData };
+        if id.to_string() == text { Ok(id) } else { Err(InvalidId) }
+    }
+}
+
+impl<T> fmt::Display for Id<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.ulid.array_to_str(&mut [0; ulid::ULID_LEN]))
+    }
+}
+
+impl<T> fmt::Debug for Id<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+// Derived, these would ask the same of `T`, which is only a name here.
+impl<T> Clone for Id<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Id<T> {}
+impl<T> PartialEq for Id<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.ulid == other.ulid
+    }
+}
+impl<T> Eq for Id<T> {}
+
+impl<T> Serialize for Id<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Id<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(|InvalidId| D::Error::custom("not an identifier"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    struct Thing;
+
+    #[test]
+    fn another_spelling_is_not_the_same_identifier() {
+        let text = Id::<Thing>::new(Timestamp::from_milliseconds(1), [0xAB; 16]).to_string();
+
+        assert!(text.to_lowercase().parse::<Id<Thing>>().is_err());
+        assert!(text[1..].parse::<Id<Thing>>().is_err());
+        assert!("".parse::<Id<Thing>>().is_err());
+        assert!("8ZZZZZZZZZZZZZZZZZZZZZZZZZ".parse::<Id<Thing>>().is_err(), "over 128 bits");
+    }
+
+    proptest! {
+        #[test]
+        fn survives_being_written_and_read(milliseconds in 0..(1_i64 << 48), random in any::<[u8; 16]>()) {
+            let id = Id::<Thing>::new(Timestamp::from_milliseconds(milliseconds), random);
+
+            prop_assert_eq!(id.to_string().parse::<Id<Thing>>(), Ok(id));
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The rules of the field, pure: what a valid value is and what may follow from it.
+
+pub mod avatar_url;
+pub mod email_address;
+pub mod email_token;
+pub mod id;
+pub mod password;
+pub mod password_hash;
+pub mod person_name;
+pub mod secret;
+pub mod session;
+pub mod timestamp;
+pub mod token;
+pub mod user;
+pub mod username;

@@ -1,0 +1,231 @@
+//! Password hashes: Argon2id as PHC strings; bcrypt and other Argon2 hashes are verified and due
+//! for replacement (OWASP Password Storage Cheat Sheet).
+
+use std::sync::{Mutex, PoisonError};
+
+use argon2::password_hash::phc::{self, Output, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+
+use super::password::Password;
+
+const HASH_LENGTH: usize = 32;
+
+/// The only form in which a password is stored: a PHC string, or bcrypt's `$2b$…` from elsewhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(String);
+
+impl PasswordHash {
+    /// From the store.
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// For the store.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordHash(…)")
+    }
+}
+
+/// What hashing costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// KiB that each hash fills.
+    pub memory_kib: u32,
+    /// How often it goes over them.
+    pub iterations: u32,
+    /// Lanes.
+    pub parallelism: u32,
+}
+
+/// What a comparison found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verification {
+    /// Another password.
+    Mismatch,
+    /// The password.
+    Match,
+    /// The password, but hashed in an older way: hash it again and replace it.
+    MatchOutdated,
+}
+
+/// A stored hash that no code here could have stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownHash;
+
+/// Hashes passwords. It keeps its memory from one hash to the next: a third of the time of a
+/// hash with fresh memory is page faults.
+pub struct PasswordHasher {
+    cost: Cost,
+    argon2: Argon2<'static>,
+    memory: Mutex<Vec<Block>>,
+}
+
+impl PasswordHasher {
+    /// For hashes of this cost.
+    ///
+    /// # Errors
+    /// What Argon2 says of a cost that it cannot have (RFC 9106, 3.1).
+    pub fn new(cost: Cost) -> Result<Self, argon2::Error> {
+        Ok(Self { cost, argon2: argon2id(cost)?, memory: Mutex::new(Vec::new()) })
+    }
+
+    /// A hash with the configured cost and a salt of its own.
+    pub fn hash(&self, password: &Password, salt: [u8; 16]) -> PasswordHash {
+        let mut output = [0; HASH_LENGTH];
+        self.fill(&self.argon2, password, &salt, &mut output);
+        self.phc_string(&salt, &output)
+    }
+
+    /// A hash that no password has, to be verified where there is none, so that it takes the same
+    /// time. Made of random bytes: it costs nothing.
+    pub fn stand_in(&self, random: [u8; HASH_LENGTH]) -> PasswordHash {
+        let (salt, _) = random.split_at(16);
+        self.phc_string(salt, &random)
+    }
+
+    /// Compares in constant time.
+    ///
+    /// # Errors
+    /// [`UnknownHash`] where the stored text is none of the kinds known.
+    pub fn verify(&self, password: &Password, stored: &PasswordHash) -> Result<Verification, UnknownHash> {
+        if stored.0.starts_with("$2") {
+            let matches = bcrypt::verify(password.as_bytes(), &stored.0).map_err(|_| UnknownHash)?;
+            return Ok(if matches { Verification::MatchOutdated } else { Verification::Mismatch });
+        }
+        let parsed = phc::PasswordHash::new(&stored.0).map_err(|_| UnknownHash)?;
+        let algorithm = Algorithm::try_from(parsed.algorithm.as_str()).map_err(|_| UnknownHash)?;
+        let version = match parsed.version {
+            Some(version) => Version::try_from(version).map_err(|_| UnknownHash)?,
+            None => Version::V0x10, // a PHC string without `v=` is of the version before it was added
+        };
+        let params = Params::try_from(&parsed).map_err(|_| UnknownHash)?;
+        let (Some(salt), Some(expected)) = (parsed.salt, parsed.hash) else { return Err(UnknownHash) };
+
+        let argon2 = Argon2::new(algorithm, version, params);
+        let mut output = vec![0; expected.len()];
+        self.fill(&argon2, password, salt.as_ref(), &mut output);
+        if verify_slices_are_equal(&output, expected.as_bytes()).is_err() {
+            return Ok(Verification::Mismatch);
+        }
+        let is_current = algorithm == Algorithm::Argon2id
+            && version == Version::V0x13
+            && cost_of(argon2.params()) == self.cost
+            && expected.len() == HASH_LENGTH;
+        Ok(if is_current { Verification::Match } else { Verification::MatchOutdated })
+    }
+
+    /// The hash itself, in the memory that is kept.
+    #[expect(clippy::expect_used, reason = "all inputs were checked where they were parsed")]
+    fn fill(&self, argon2: &Argon2<'_>, password: &Password, salt: &[u8], output: &mut [u8]) {
+        // A panic while hashing leaves nothing in the memory that the next hash would read.
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let needed = argon2.params().block_count();
+        if memory.len() < needed {
+            memory.resize(needed, Block::default());
+        }
+        argon2
+            .hash_password_into_with_memory(password.as_bytes(), salt, output, &mut memory[..needed])
+            .expect("cost, salt and lengths are valid");
+    }
+
+    #[expect(clippy::expect_used, reason = "the lengths are constants within the limits of PHC strings")]
+    fn phc_string(&self, salt: &[u8], output: &[u8]) -> PasswordHash {
+        let hash = phc::PasswordHash {
+            algorithm: Algorithm::Argon2id.ident(),
+            version: Some(Version::V0x13.into()),
+            params: self.argon2.params().try_into().expect("parameters fit"),
+            salt: Some(Salt::new(salt).expect("16 bytes are a salt")),
+            hash: Some(Output::new(output).expect("32 bytes are a hash")),
+        };
+        PasswordHash(hash.to_string())
+    }
+}
+
+fn argon2id(cost: Cost) -> Result<Argon2<'static>, argon2::Error> {
+    let params = Params::new(cost.memory_kib, cost.iterations, cost.parallelism, Some(HASH_LENGTH))?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+fn cost_of(params: &Params) -> Cost {
+    Cost { memory_kib: params.m_cost(), iterations: params.t_cost(), parallelism: params.p_cost() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use argon2::password_hash::PasswordVerifier;
+
+    const CHEAP: Cost = Cost { memory_kib: 64, iterations: 1, parallelism: 2 };
+
+    fn password(text: &str) -> Password {
+        Password::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_hash_is_what_the_crate_itself_verifies() {
+        let hasher = PasswordHasher::new(CHEAP).unwrap();
+        let hash = hasher.hash(&password("Abcdef1x"), [7; 16]);
+
+        assert!(hash.as_str().starts_with("$argon2id$v=19$m=64,t=1,p=2$"));
+        let parsed = phc::PasswordHash::new(hash.as_str()).unwrap();
+        assert!(Argon2::default().verify_password(b"Abcdef1x", &parsed).is_ok());
+        assert!(Argon2::default().verify_password(b"Abcdef1y", &parsed).is_err());
+    }
+
+    #[test]
+    fn only_the_same_password_matches_also_in_used_memory() {
+        let hasher = PasswordHasher::new(CHEAP).unwrap();
+        let hash = hasher.hash(&password("Abcdef1x"), [7; 16]);
+
+        for other in ["abcdef1x", "Abcdef1", "Abcdef1x ", "Abcdef1xx"] {
+            assert_eq!(hasher.verify(&password(other), &hash), Ok(Verification::Mismatch));
+        }
+        assert_eq!(hasher.verify(&password("Abcdef1x"), &hash), Ok(Verification::Match));
+    }
+
+    #[test]
+    fn hashes_of_another_cost_or_kind_match_and_are_outdated() {
+        let hasher = PasswordHasher::new(CHEAP).unwrap();
+        let larger = PasswordHasher::new(Cost { memory_kib: 128, ..CHEAP }).unwrap();
+        let bcrypt = PasswordHash::from_stored(bcrypt::hash("Abcdef1x", 4).unwrap());
+        // python3: argon2.PasswordHasher(time_cost=2, memory_cost=64, parallelism=1, type=Type.I)
+        let argon2i = Argon2::new(Algorithm::Argon2i, Version::V0x13, Params::new(64, 2, 1, None).unwrap());
+        let mut output = [0; 32];
+        argon2i.hash_password_into(b"Abcdef1x", &[1; 16], &mut output).unwrap();
+        let argon2i = PasswordHash::from_stored(format!(
+            "$argon2i$v=19$m=64,t=2,p=1${}${}",
+            Salt::new(&[1; 16]).unwrap(),
+            Output::new(&output).unwrap()
+        ));
+
+        for old in [larger.hash(&password("Abcdef1x"), [7; 16]), bcrypt, argon2i] {
+            assert_eq!(hasher.verify(&password("Abcdef1x"), &old), Ok(Verification::MatchOutdated), "{}", old.as_str());
+            assert_eq!(hasher.verify(&password("Abcdef1y"), &old), Ok(Verification::Mismatch));
+        }
+    }
+
+    #[test]
+    fn what_is_no_hash_is_an_error_not_a_mismatch() {
+        let hasher = PasswordHasher::new(CHEAP).unwrap();
+        for stored in ["", "plain", "$2b$", "$argon2id$v=19$m=64,t=1,p=2", "$md5$x$y", "$argon2id$v=99$m=64,t=1,p=2$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA"] {
+            let stored = PasswordHash::from_stored(stored.to_owned());
+            assert_eq!(hasher.verify(&password("Abcdef1x"), &stored), Err(UnknownHash), "{}", stored.as_str());
+        }
+    }
+
+    #[test]
+    fn the_stand_in_has_the_configured_cost_and_matches_nothing() {
+        let hasher = PasswordHasher::new(CHEAP).unwrap();
+        let stand_in = hasher.stand_in([9; 32]);
+
+        assert!(stand_in.as_str().starts_with("$argon2id$v=19$m=64,t=1,p=2$"));
+        assert_eq!(hasher.verify(&password("Abcdef1x"), &stand_in), Ok(Verification::Mismatch));
+    }
+}

@@ -1,0 +1,99 @@
+//! Points in time, in milliseconds, written as RFC 3339 in UTC (`2026-11-21T10:00:00.000Z`).
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use time::OffsetDateTime;
+use time::format_description::StaticFormatDescription;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+
+const FORMAT: StaticFormatDescription =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+/// A point in time, to the millisecond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp {
+    milliseconds: i64,
+}
+
+impl Timestamp {
+    /// The clock of this machine.
+    pub fn now() -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::from_milliseconds(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// From milliseconds since the Unix epoch.
+    pub fn from_milliseconds(milliseconds: i64) -> Self {
+        Self { milliseconds }
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub fn milliseconds(self) -> i64 {
+        self.milliseconds
+    }
+
+    /// Whole seconds since the Unix epoch: JWT's `NumericDate` (RFC 7519, 2) and DynamoDB's TTL.
+    pub fn seconds(self) -> i64 {
+        self.milliseconds.div_euclid(1000)
+    }
+
+    /// This much later; the end of time where that would overflow.
+    pub fn plus(self, duration: Duration) -> Self {
+        let milliseconds = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self { milliseconds: self.milliseconds.saturating_add(milliseconds) }
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.milliseconds) * 1_000_000)
+            .map_err(|_| fmt::Error)?;
+        f.write_str(&time.format(FORMAT).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let time = OffsetDateTime::parse(&text, &Rfc3339).map_err(D::Error::custom)?;
+        let milliseconds = time.unix_timestamp_nanos() / 1_000_000;
+        i64::try_from(milliseconds).map(Self::from_milliseconds).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn is_written_as_rfc_3339_with_milliseconds() {
+        assert_eq!(Timestamp::from_milliseconds(1_795_255_200_007).to_string(), "2026-11-21T10:00:00.007Z");
+    }
+
+    proptest! {
+        #[test]
+        fn survives_being_written_and_read(milliseconds in 0..4_102_444_800_000_i64) {
+            let timestamp = Timestamp::from_milliseconds(milliseconds);
+            let written = serde_json::to_string(&timestamp).unwrap();
+
+            prop_assert_eq!(serde_json::from_str::<Timestamp>(&written).unwrap(), timestamp);
+        }
+
+        #[test]
+        fn seconds_never_round_up(milliseconds in any::<i64>()) {
+            let seconds = Timestamp::from_milliseconds(milliseconds).seconds();
+
+            prop_assert!(i128::from(seconds) * 1000 <= i128::from(milliseconds));
+        }
+    }
+}

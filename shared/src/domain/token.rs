@@ -1,0 +1,424 @@
+//! Access and refresh tokens: JWTs (RFC 7519) under the rules of RFC 8725 and RFC 9068.
+//! `alg` is pinned, `kid` chooses among the keys configured, and every claim is compared.
+
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::secret::Secret;
+use super::session::{Session, SessionId};
+use super::timestamp::Timestamp;
+use super::user::{Role, UserId};
+
+/// What both kinds of token need.
+#[derive(Clone, Debug)]
+pub struct TokenConfig {
+    /// Signs and verifies.
+    pub secret: Secret,
+    /// Verifies only: until the last token it signed has expired.
+    pub previous_secret: Option<Secret>,
+    /// The claim `iss`.
+    pub issuer: String,
+    /// The claim `aud`.
+    pub audience: String,
+}
+
+/// Why a token is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenError {
+    /// Not ours, not for this, or tampered with.
+    Invalid,
+    /// Ours, but its time is over.
+    Expired,
+}
+
+/// The claims of an access token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessClaims {
+    iss: String,
+    aud: String,
+    /// The user.
+    pub sub: UserId,
+    /// The same, under the name that clients of other systems look for.
+    #[serde(rename = "userId")]
+    pub user_id: UserId,
+    /// The session.
+    pub sid: SessionId,
+    /// Names this token.
+    pub jti: String,
+    /// What the user might do when the token was issued.
+    pub role: Role,
+    #[serde(rename = "type")]
+    kind: Kind,
+    iat: i64,
+    exp: i64,
+}
+
+/// The claims of a refresh token. All of them are derived from the session, so that the same state
+/// of a session always gives the same token, to the byte.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshClaims {
+    iss: String,
+    aud: String,
+    /// The user.
+    pub sub: UserId,
+    /// The same.
+    #[serde(rename = "userId")]
+    pub user_id: UserId,
+    /// The session.
+    pub sid: SessionId,
+    #[serde(rename = "type")]
+    kind: Kind,
+    /// How often the session had been refreshed.
+    pub counter: u64,
+    iat: i64,
+    exp: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Access,
+    Refresh,
+}
+
+/// Issues and verifies access tokens.
+pub struct AccessTokens {
+    signer: Signer,
+    /// From issue to expiry.
+    pub expiry: Duration,
+}
+
+impl AccessTokens {
+    /// With these keys, for this long.
+    pub fn new(config: TokenConfig, expiry: Duration) -> Self {
+        Self { signer: Signer::new(config, "at+jwt"), expiry }
+    }
+
+    /// A token for this session. It does not outlive the session's refresh token.
+    pub fn issue(&self, session: &Session, role: Role, now: Timestamp, jti: [u8; 16]) -> (Secret, Duration) {
+        let exp = now.plus(self.expiry).min(session.expires_at).seconds();
+        let claims = AccessClaims {
+            iss: self.signer.config.issuer.clone(),
+            aud: self.signer.config.audience.clone(),
+            sub: session.user_id,
+            user_id: session.user_id,
+            sid: session.id,
+            jti: URL_SAFE_NO_PAD.encode(jti),
+            role,
+            kind: Kind::Access,
+            iat: now.seconds(),
+            exp,
+        };
+        (self.signer.sign(&claims), seconds_between(now, exp))
+    }
+
+    /// The claims of a token that is valid now.
+    ///
+    /// # Errors
+    /// [`TokenError::Expired`] only for a token that was valid once.
+    pub fn verify(&self, token: &str, now: Timestamp) -> Result<AccessClaims, TokenError> {
+        let claims: AccessClaims = self.signer.verify(token)?;
+        check(claims.kind == Kind::Access && claims.sub == claims.user_id, claims.exp, now)?;
+        Ok(claims)
+    }
+}
+
+/// Issues and verifies refresh tokens.
+pub struct RefreshTokens {
+    signer: Signer,
+}
+
+impl RefreshTokens {
+    /// With these keys; how long a token lives is its session's.
+    pub fn new(config: TokenConfig) -> Self {
+        Self { signer: Signer::new(config, "JWT") }
+    }
+
+    /// The session's current token, and how long it still lives.
+    pub fn issue(&self, session: &Session, now: Timestamp) -> (Secret, Duration) {
+        let exp = session.expires_at.seconds();
+        let claims = RefreshClaims {
+            iss: self.signer.config.issuer.clone(),
+            aud: self.signer.config.audience.clone(),
+            sub: session.user_id,
+            user_id: session.user_id,
+            sid: session.id,
+            kind: Kind::Refresh,
+            counter: session.counter,
+            iat: session.rotated_at.seconds(),
+            exp,
+        };
+        (self.signer.sign(&claims), seconds_between(now, exp))
+    }
+
+    /// The claims of a token that is valid now. Whether it is the session's current one, only the
+    /// session's store can say.
+    ///
+    /// # Errors
+    /// [`TokenError::Expired`] only for a token that was valid once.
+    pub fn verify(&self, token: &str, now: Timestamp) -> Result<RefreshClaims, TokenError> {
+        let claims: RefreshClaims = self.signer.verify(token)?;
+        check(claims.kind == Kind::Refresh && claims.sub == claims.user_id, claims.exp, now)?;
+        Ok(claims)
+    }
+}
+
+fn check(is_for_this: bool, exp: i64, now: Timestamp) -> Result<(), TokenError> {
+    if !is_for_this {
+        return Err(TokenError::Invalid);
+    }
+    // RFC 7519, 4.1.4: on or after `exp` it must not be accepted.
+    if now.seconds() >= exp { Err(TokenError::Expired) } else { Ok(()) }
+}
+
+fn seconds_between(now: Timestamp, later_seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(later_seconds - now.seconds()).unwrap_or(0))
+}
+
+/// One kind of token with its keys, newest first. Only the first signs.
+struct Signer {
+    config: TokenConfig,
+    typ: &'static str,
+    header: Header,
+    encoding_key: EncodingKey,
+    keys: Vec<(String, DecodingKey)>,
+    validation: Validation,
+}
+
+impl Signer {
+    fn new(config: TokenConfig, typ: &'static str) -> Self {
+        let mut header = Header::new(Algorithm::HS256);
+        header.typ = Some(typ.to_owned());
+        header.kid = Some(key_id(&config.secret));
+
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_issuer(&[&config.issuer]);
+        validation.set_audience(&[&config.audience]);
+        validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
+        validation.validate_exp = false; // compared by `check`, against the time that is given
+
+        Self {
+            encoding_key: EncodingKey::from_secret(config.secret.expose().as_bytes()),
+            keys: std::iter::once(&config.secret)
+                .chain(&config.previous_secret)
+                .map(|secret| (key_id(secret), DecodingKey::from_secret(secret.expose().as_bytes())))
+                .collect(),
+            config,
+            typ,
+            header,
+            validation,
+        }
+    }
+
+    #[expect(clippy::expect_used, reason = "HMAC takes any key and the claims are plain data")]
+    fn sign(&self, claims: &impl Serialize) -> Secret {
+        let token = jsonwebtoken::encode(&self.header, claims, &self.encoding_key).expect("claims can be signed");
+        Secret::new(token)
+    }
+
+    fn verify<C: DeserializeOwned + Clone>(&self, token: &str) -> Result<C, TokenError> {
+        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
+        // RFC 8725, 3.11: explicit typing, so that no kind of token passes for another.
+        if !header.typ.as_deref().is_some_and(|typ| typ.eq_ignore_ascii_case(self.typ)) {
+            return Err(TokenError::Invalid);
+        }
+        let (_, key) =
+            self.keys.iter().find(|(id, _)| Some(id) == header.kid.as_ref()).ok_or(TokenError::Invalid)?;
+        let token = jsonwebtoken::decode(token, key, &self.validation).map_err(|_| TokenError::Invalid)?;
+        Ok(token.claims)
+    }
+}
+
+/// Names a shared secret without telling anything of it.
+fn key_id(secret: &Secret) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
+    URL_SAFE_NO_PAD.encode(&hmac::sign(&key, b"gatehouse key id").as_ref()[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::Id;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+    use std::collections::BTreeSet;
+
+    fn config(secret: &str, previous: Option<&str>) -> TokenConfig {
+        TokenConfig {
+            secret: Secret::new(secret.into()),
+            previous_secret: previous.map(|secret| Secret::new(secret.into())),
+            issuer: "https://issuer.example".into(),
+            audience: "audience".into(),
+        }
+    }
+
+    fn access(secret: &str, previous: Option<&str>) -> AccessTokens {
+        AccessTokens::new(config(secret, previous), Duration::from_secs(900))
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_milliseconds(seconds * 1000)
+    }
+
+    fn session() -> Session {
+        let now = at(1_000_000);
+        Session {
+            id: Id::new(now, [1; 16]),
+            user_id: Id::new(now, [2; 16]),
+            counter: 3,
+            rotated_at: now,
+            expires_at: at(1_000_000 + 604_800),
+        }
+    }
+
+    /// A token with the given header and claims, signed with the secret as HMAC-SHA256.
+    fn forge(header: &Value, claims: &Value, secret: &str) -> String {
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let message = format!("{}.{}", part(header), part(claims));
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+        let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&key, message.as_bytes()));
+        format!("{message}.{signature}")
+    }
+
+    fn parts(token: &Secret) -> (Value, Value) {
+        let part = |at: usize| {
+            let text = token.expose().split('.').nth(at).unwrap();
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
+        };
+        (part(0), part(1))
+    }
+
+    #[test]
+    fn an_access_token_carries_the_claims_of_the_contract() {
+        let (token, lives) = access("current", None).issue(&session(), Role::User, at(1_000_000), [0; 16]);
+        let (header, claims) = parts(&token);
+
+        assert_eq!(lives.as_secs(), 900);
+        assert_eq!((&header["alg"], &header["typ"]), (&json!("HS256"), &json!("at+jwt")));
+        assert!(header["kid"].is_string());
+        let names: BTreeSet<&str> = claims.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(names, BTreeSet::from(["iss", "aud", "sub", "userId", "sid", "jti", "role", "type", "iat", "exp"]));
+        assert_eq!((&claims["type"], &claims["role"]), (&json!("access"), &json!("user")));
+        assert_eq!((&claims["iat"], &claims["exp"]), (&json!(1_000_000), &json!(1_000_900)));
+    }
+
+    #[test]
+    fn a_token_is_valid_until_the_second_it_expires() {
+        let tokens = access("current", None);
+        let (token, _) = tokens.issue(&session(), Role::User, at(1_000_000), [0; 16]);
+
+        assert!(tokens.verify(token.expose(), at(1_000_899)).is_ok());
+        assert_eq!(tokens.verify(token.expose(), at(1_000_900)), Err(TokenError::Expired));
+    }
+
+    #[test]
+    fn an_access_token_does_not_outlive_its_session() {
+        let late = at(1_000_000 + 604_800 - 10);
+        let (_, lives) = access("current", None).issue(&session(), Role::User, late, [0; 16]);
+
+        assert_eq!(lives.as_secs(), 10);
+    }
+
+    #[test]
+    fn the_previous_secret_verifies_and_does_not_sign() {
+        let now = at(1_000_000);
+        let (old, _) = access("first", None).issue(&session(), Role::User, now, [0; 16]);
+        let rotated = access("second", Some("first"));
+        let (new, _) = rotated.issue(&session(), Role::User, now, [0; 16]);
+
+        assert!(rotated.verify(old.expose(), now).is_ok());
+        assert!(rotated.verify(new.expose(), now).is_ok());
+        assert_eq!(access("first", None).verify(new.expose(), now), Err(TokenError::Invalid));
+        assert_eq!(access("second", None).verify(old.expose(), now), Err(TokenError::Invalid));
+    }
+
+    #[test]
+    fn the_same_state_of_a_session_gives_the_same_refresh_token_to_the_byte() {
+        let tokens = RefreshTokens::new(config("current", None));
+        let (first, lives) = tokens.issue(&session(), at(1_000_000));
+        let (again, later) = tokens.issue(&session(), at(1_000_007));
+
+        assert_eq!(first.expose(), again.expose());
+        assert_eq!((lives.as_secs(), later.as_secs()), (604_800, 604_793));
+        assert_eq!(tokens.verify(first.expose(), at(1_000_000)).unwrap().counter, 3);
+    }
+
+    /// security.md 16 and 17.
+    #[test]
+    fn whatever_is_changed_the_token_is_invalid() {
+        let now = at(1_000_000);
+        let tokens = access("current", None);
+        let (token, _) = tokens.issue(&session(), Role::User, now, [0; 16]);
+        let (header, claims) = parts(&token);
+        let with = |value: &Value, name: &str, new: Value| {
+            let mut value = value.clone();
+            value[name] = new;
+            value
+        };
+        assert!(tokens.verify(&forge(&header, &claims, "current"), now).is_ok(), "the forger works");
+
+        for header in [
+            with(&header, "alg", json!("none")),
+            with(&header, "alg", json!("HS512")),
+            with(&header, "alg", json!("RS256")),
+            with(&header, "typ", json!("JWT")),
+            with(&header, "kid", json!("unknown")),
+            with(&header, "kid", json!(null)),
+        ] {
+            assert_eq!(tokens.verify(&forge(&header, &claims, "current"), now), Err(TokenError::Invalid), "{header}");
+        }
+        for claims in [
+            with(&claims, "iss", json!("https://other.example")),
+            with(&claims, "aud", json!("other")),
+            with(&claims, "type", json!("refresh")),
+            with(&claims, "sub", json!(Id::<()>::new(now, [9; 16]))),
+            with(&claims, "role", json!("root")),
+            with(&claims, "exp", json!(null)),
+            with(&claims, "sid", json!("")),
+        ] {
+            assert_eq!(tokens.verify(&forge(&header, &claims, "current"), now), Err(TokenError::Invalid), "{claims}");
+        }
+        assert_eq!(tokens.verify(&forge(&header, &claims, "guess"), now), Err(TokenError::Invalid));
+        let unsigned = token.expose().rsplit_once('.').unwrap().0;
+        assert_eq!(tokens.verify(&format!("{unsigned}."), now), Err(TokenError::Invalid));
+        assert_eq!(tokens.verify(unsigned, now), Err(TokenError::Invalid));
+    }
+
+    /// security.md 17.
+    #[test]
+    fn one_kind_of_token_is_not_accepted_as_the_other_even_under_one_secret() {
+        let now = at(1_000_000);
+        let (access_tokens, refresh_tokens) = (access("same", None), RefreshTokens::new(config("same", None)));
+        let (access_token, _) = access_tokens.issue(&session(), Role::User, now, [0; 16]);
+        let (refresh_token, _) = refresh_tokens.issue(&session(), now);
+
+        assert_eq!(access_tokens.verify(refresh_token.expose(), now), Err(TokenError::Invalid));
+        assert_eq!(refresh_tokens.verify(access_token.expose(), now), Err(TokenError::Invalid));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_a_token(text in any::<String>()) {
+            prop_assert_eq!(access("current", None).verify(&text, at(0)), Err(TokenError::Invalid));
+        }
+
+        #[test]
+        fn a_changed_character_makes_a_token_invalid(position in any::<prop::sample::Index>(), new in "[A-Za-z0-9_-]") {
+            let tokens = access("current", None);
+            let (token, _) = tokens.issue(&session(), Role::User, at(1_000_000), [0; 16]);
+            let mut text = token.expose().to_owned();
+            let at_index = position.index(text.len());
+            let last = text.len() - 1; // its lowest bits belong to no byte
+            prop_assume!(at_index != last && text[at_index..=at_index] != new && &text[at_index..=at_index] != ".");
+            text.replace_range(at_index..=at_index, &new);
+
+            prop_assert_eq!(tokens.verify(&text, at(1_000_000)), Err(TokenError::Invalid));
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! A user as the rest of the system sees one.
+
+use serde::{Deserialize, Serialize};
+
+use super::avatar_url::AvatarUrl;
+use super::email_address::EmailAddress;
+use super::id::Id;
+use super::person_name::PersonName;
+use super::timestamp::Timestamp;
+use super::username::Username;
+
+/// The identifier of a user.
+pub type UserId = Id<User>;
+
+/// A user's record. Its field names are the attributes of the item `USER#<id>`/`PROFILE`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct User {
+    /// Never changes.
+    pub id: UserId,
+    /// As typed; compared by its canonical form.
+    pub email: EmailAddress,
+    /// As typed; compared by its canonical form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<Username>,
+    /// How the user wants to be called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<PersonName>,
+    /// Where the user's picture is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avatar_url: Option<AvatarUrl>,
+    /// What the user may do.
+    pub role: Role,
+    /// Whether the user may sign in at all.
+    pub status: Status,
+    /// Whether the owner of the address has proven it.
+    pub email_verified: bool,
+    /// Whether a second factor is asked for.
+    pub two_factor_enabled: bool,
+    /// The confirmed devices; their secrets are in the credentials table.
+    #[serde(default)]
+    pub two_factor_devices: Vec<TwoFactorDevice>,
+    /// How many backup codes are unused.
+    #[serde(default)]
+    pub backup_codes_left: u32,
+    /// When the user registered.
+    pub created_at: Timestamp,
+    /// When the record last changed.
+    pub updated_at: Timestamp,
+    /// When the user last signed in with a password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_login_at: Option<Timestamp>,
+    /// Counts the changes of the record, so that two of them cannot overwrite each other.
+    pub version: u64,
+}
+
+/// A device that makes codes for the second factor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TwoFactorDevice {
+    /// Names the device in requests.
+    pub id: String,
+    /// What its owner calls it.
+    pub name: String,
+    /// When its first code was verified.
+    pub confirmed_at: Timestamp,
+}
+
+/// What a user may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Everybody who registers.
+    User,
+    /// Set in the record by an operator, never through the API.
+    Admin,
+}
+
+/// Whether a user may sign in at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Yes.
+    Active,
+    /// No, by an operator's decision.
+    Disabled,
+    /// No, by the user's own; purged when the items' `ttl` has passed.
+    Deleted,
+}
+
+impl User {
+    /// A user who has just registered.
+    pub fn new(
+        id: UserId,
+        email: EmailAddress,
+        username: Option<Username>,
+        name: Option<PersonName>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            email,
+            username,
+            name,
+            avatar_url: None,
+            role: Role::User,
+            status: Status::Active,
+            email_verified: false,
+            two_factor_enabled: false,
+            two_factor_devices: Vec::new(),
+            backup_codes_left: 0,
+            created_at: now,
+            updated_at: now,
+            last_login_at: None,
+            version: 1,
+        }
+    }
+
+    /// Whether the user may hold sessions.
+    pub fn is_active(&self) -> bool {
+        self.status == Status::Active
+    }
+}
