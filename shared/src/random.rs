@@ -6,7 +6,10 @@ use aws_lc_rs::rand::fill;
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     // Fails only where the operating system has no entropy source at all; then nothing may be issued.
-    #[expect(clippy::expect_used, reason = "a process without randomness must not go on")]
+    #[expect(
+        clippy::expect_used,
+        reason = "a process without randomness must not go on"
+    )]
     fill(&mut bytes).expect("the operating system gives random bytes");
     bytes
 }

@@ -1,1 +1,24 @@
+//! The cloud on one machine, for development and tests: the same binaries behind the same
+//! protocols, driven by the same `template.yaml`.
+//!
+//! - [`stack`]: starts and stops all of it; [`Local`] is what tests hold;
+//! - [`template`]: functions, routes, tables, variables and CORS out of `template.yaml`;
+//! - [`build`]: builds the functions' binaries;
+//! - [`dynamodb`]: DynamoDB in this process, over HTTP;
+//! - [`redis`]: a real `valkey-server` or `redis-server` as a child;
+//! - [`lambda`]: the Runtime API and the functions' processes;
+//! - [`gateway`]: API Gateway's HTTP API, payload 2.0.
 
+pub mod build;
+pub mod dynamodb;
+pub mod gateway;
+pub mod lambda;
+pub mod log;
+pub mod redis;
+pub mod stack;
+pub mod template;
+
+pub use stack::{Info, Local, Options};
+
+/// Why the stack, or a part of it, does not start: a sentence for the person in front of it.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;

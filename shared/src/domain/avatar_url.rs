@@ -20,7 +20,9 @@ impl AvatarUrl {
         // The parser drops white space and control characters; what is kept must not have had any.
         let is_clean = !text.chars().any(|c| c.is_control() || c.is_whitespace());
         match Url::parse(text) {
-            Ok(url) if is_clean && url.scheme() == "https" && url.has_host() => Ok(Self(text.to_owned())),
+            Ok(url) if is_clean && url.scheme() == "https" && url.has_host() => {
+                Ok(Self(text.to_owned()))
+            }
             _ => Err("must be an https: URL"),
         }
     }
@@ -37,10 +39,24 @@ mod tests {
 
     #[test]
     fn the_rules_by_example() {
-        for good in ["https://example.com/a.png", "HTTPS://example.com", "https://[::1]/x?y=z#f"] {
+        for good in [
+            "https://example.com/a.png",
+            "HTTPS://example.com",
+            "https://[::1]/x?y=z#f",
+        ] {
             assert_eq!(AvatarUrl::parse(good).unwrap().as_str(), good);
         }
-        for bad in ["", "a.png", "/a.png", "http://example.com/a.png", "javascript:alert(1)", "data:image/png;base64,x", "https://", " https://example.com", "https://exa\nmple.com"] {
+        for bad in [
+            "",
+            "a.png",
+            "/a.png",
+            "http://example.com/a.png",
+            "javascript:alert(1)",
+            "data:image/png;base64,x",
+            "https://",
+            " https://example.com",
+            "https://exa\nmple.com",
+        ] {
             assert!(AvatarUrl::parse(bad).is_err(), "{bad:?}");
         }
         let long = format!("https://example.com/{}", "a".repeat(2048 - 20));

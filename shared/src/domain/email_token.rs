@@ -58,7 +58,10 @@ pub fn derive(secret: &Secret, purpose: Purpose, token_id: &TokenId) -> Secret {
 
 /// What is stored of a token.
 pub fn hash(token: &Secret) -> TokenHash {
-    TokenHash(hex::encode(digest::digest(&digest::SHA256, token.expose().as_bytes())))
+    TokenHash(hex::encode(digest::digest(
+        &digest::SHA256,
+        token.expose().as_bytes(),
+    )))
 }
 
 #[cfg(test)]
@@ -68,9 +71,19 @@ mod tests {
     #[test]
     fn a_token_is_what_an_independent_implementation_derives() {
         // python3 -c "import hmac;print(hmac.new(b'k'*32, b'verify-email'+b'00'*16, 'sha256').hexdigest())"
-        let token = derive(&Secret::new("k".repeat(32)), Purpose::VerifyEmail, &TokenId::new([0; 16]));
+        let token = derive(
+            &Secret::new("k".repeat(32)),
+            Purpose::VerifyEmail,
+            &TokenId::new([0; 16]),
+        );
 
-        assert_eq!(token.expose(), "202a5f8242446ddd037cde6150888dea0d678c71933d60f06df93b45b8e1dc4e");
-        assert_eq!(hash(&token).as_str(), "276d991dc6d3ad369730cbd72c5f1658f8b6f9ad709a67237c38c0f01e1c2d4a");
+        assert_eq!(
+            token.expose(),
+            "202a5f8242446ddd037cde6150888dea0d678c71933d60f06df93b45b8e1dc4e"
+        );
+        assert_eq!(
+            hash(&token).as_str(),
+            "276d991dc6d3ad369730cbd72c5f1658f8b6f9ad709a67237c38c0f01e1c2d4a"
+        );
     }
 }

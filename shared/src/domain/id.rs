@@ -23,7 +23,10 @@ impl<T> Id<T> {
     /// A new identifier from the time and 80 of the 128 random bits.
     pub fn new(now: Timestamp, random: [u8; 16]) -> Self {
         let milliseconds = u64::try_from(now.milliseconds()).unwrap_or(0);
-        Self { ulid: Ulid::from_parts(milliseconds, u128::from_be_bytes(random)), of: PhantomData }
+        Self {
+            ulid: Ulid::from_parts(milliseconds, u128::from_be_bytes(random)),
+            of: PhantomData,
+        }
     }
 }
 
@@ -35,8 +38,15 @@ impl<T> FromStr for Id<T> {
     /// identifier has one spelling.
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let ulid = Ulid::from_string(text).map_err(|_| InvalidId)?;
-        let id = Self { ulid, of: PhantomData };
-        if id.to_string() == text { Ok(id) } else { Err(InvalidId) }
+        let id = Self {
+            ulid,
+            of: PhantomData,
+        };
+        if id.to_string() == text {
+            Ok(id)
+        } else {
+            Err(InvalidId)
+        }
     }
 }
 
@@ -75,7 +85,8 @@ impl<T> Serialize for Id<T> {
 impl<'de, T> Deserialize<'de> for Id<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|InvalidId| D::Error::custom("not an identifier"))
+        text.parse()
+            .map_err(|InvalidId| D::Error::custom("not an identifier"))
     }
 }
 
@@ -93,7 +104,10 @@ mod tests {
         assert!(text.to_lowercase().parse::<Id<Thing>>().is_err());
         assert!(text[1..].parse::<Id<Thing>>().is_err());
         assert!("".parse::<Id<Thing>>().is_err());
-        assert!("8ZZZZZZZZZZZZZZZZZZZZZZZZZ".parse::<Id<Thing>>().is_err(), "over 128 bits");
+        assert!(
+            "8ZZZZZZZZZZZZZZZZZZZZZZZZZ".parse::<Id<Thing>>().is_err(),
+            "over 128 bits"
+        );
     }
 
     proptest! {

@@ -80,7 +80,10 @@ impl Policy {
         let mut broken = Vec::new();
 
         if password.length() < self.minimum_length {
-            broken.push(format!("must be at least {} characters long", self.minimum_length));
+            broken.push(format!(
+                "must be at least {} characters long",
+                self.minimum_length
+            ));
         }
         if !characters().any(char::is_uppercase) {
             broken.push("must contain an upper-case letter".to_owned());
@@ -102,7 +105,11 @@ impl Policy {
             broken.push(format!("must not be {what}"));
         }
 
-        if broken.is_empty() { Ok(password) } else { Err(broken) }
+        if broken.is_empty() {
+            Ok(password)
+        } else {
+            Err(broken)
+        }
     }
 
     /// Whom or what the password names, compared whole and without case.
@@ -133,9 +140,14 @@ fn is_symbol(character: char) -> bool {
 fn is_common(folded: &str) -> bool {
     let (mut low, mut high) = (0, COMMON.len());
     while low < high {
-        let middle = COMMON.as_bytes()[..low + (high - low) / 2].iter().rposition(|byte| *byte == b'\n');
+        let middle = COMMON.as_bytes()[..low + (high - low) / 2]
+            .iter()
+            .rposition(|byte| *byte == b'\n');
         let start = middle.map_or(0, |newline| newline + 1).max(low);
-        let end = COMMON.as_bytes()[start..].iter().position(|byte| *byte == b'\n').map_or(COMMON.len(), |at| start + at);
+        let end = COMMON.as_bytes()[start..]
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map_or(COMMON.len(), |at| start + at);
         match COMMON.as_bytes()[start..end].cmp(folded.as_bytes()) {
             std::cmp::Ordering::Equal => return true,
             std::cmp::Ordering::Less => low = end + 1,
@@ -151,17 +163,35 @@ mod tests {
     use proptest::prelude::*;
 
     fn policy() -> Policy {
-        Policy { minimum_length: 8, symbol_is_required: false, application_name: "Gatehouse2".into() }
+        Policy {
+            minimum_length: 8,
+            symbol_is_required: false,
+            application_name: "Gatehouse2".into(),
+        }
     }
 
     fn broken(text: &str) -> Vec<String> {
-        policy().parse(text, Owner::default()).err().unwrap_or_default()
+        policy()
+            .parse(text, Owner::default())
+            .err()
+            .unwrap_or_default()
     }
 
     #[test]
     fn good_passwords_are_taken_as_they_are() {
-        let passphrase: String = "Correct 7 horses 🐎 battery staple ".chars().cycle().take(64).collect();
-        for good in ["Abcdef1x", " Abcdef1 ", passphrase.as_str(), "Ünïcode٣x", "Straße Ω9 αβγ", &"Ab1".repeat(42)] {
+        let passphrase: String = "Correct 7 horses 🐎 battery staple "
+            .chars()
+            .cycle()
+            .take(64)
+            .collect();
+        for good in [
+            "Abcdef1x",
+            " Abcdef1 ",
+            passphrase.as_str(),
+            "Ünïcode٣x",
+            "Straße Ω9 αβγ",
+            &"Ab1".repeat(42),
+        ] {
             assert!(broken(good).is_empty(), "{good:?}: {:?}", broken(good));
         }
     }
@@ -180,14 +210,23 @@ mod tests {
         assert_eq!(broken("abcdefg1x"), ["must contain an upper-case letter"]);
         assert_eq!(broken("ABCDEFG1X"), ["must contain a lower-case letter"]);
         assert_eq!(broken("Abcdefghi½"), ["must contain a digit"]);
-        assert_eq!(broken("Password123"), ["is one of the most common passwords"]);
+        assert_eq!(
+            broken("Password123"),
+            ["is one of the most common passwords"]
+        );
         assert_eq!(broken(""), ["must not be empty"]);
-        assert_eq!(broken(&"Aa1".repeat(43)), ["must be at most 128 characters long"]);
+        assert_eq!(
+            broken(&"Aa1".repeat(43)),
+            ["must be at most 128 characters long"]
+        );
     }
 
     #[test]
     fn a_symbol_is_anything_else() {
-        let policy = Policy { symbol_is_required: true, ..policy() };
+        let policy = Policy {
+            symbol_is_required: true,
+            ..policy()
+        };
         for good in ["Abcdef1-x", "Abcdef1 x", "Abcdef1漢x"] {
             assert!(policy.parse(good, Owner::default()).is_ok(), "{good:?}");
         }
@@ -197,21 +236,36 @@ mod tests {
     #[test]
     fn length_is_counted_in_code_points_after_nfc() {
         let decomposed = "e\u{301}".repeat(125) + "Aa1";
-        assert!(broken(&decomposed).is_empty(), "253 code points, 128 after NFC");
-        assert_eq!(broken("Aa1e\u{301}e\u{301}"), ["must be at least 8 characters long"]);
+        assert!(
+            broken(&decomposed).is_empty(),
+            "253 code points, 128 after NFC"
+        );
+        assert_eq!(
+            broken("Aa1e\u{301}e\u{301}"),
+            ["must be at least 8 characters long"]
+        );
     }
 
     #[test]
     fn both_forms_of_one_password_are_the_same() {
-        assert_eq!(Password::parse("Cafe\u{301} 123").unwrap(), Password::parse("Caf\u{e9} 123").unwrap());
-        assert_ne!(Password::parse("Caf\u{e9} 123").unwrap(), Password::parse("Caf\u{e9} 123 ").unwrap());
+        assert_eq!(
+            Password::parse("Cafe\u{301} 123").unwrap(),
+            Password::parse("Caf\u{e9} 123").unwrap()
+        );
+        assert_ne!(
+            Password::parse("Caf\u{e9} 123").unwrap(),
+            Password::parse("Caf\u{e9} 123 ").unwrap()
+        );
     }
 
     #[test]
     fn what_names_its_owner_or_the_application_is_refused() {
         let email = EmailAddress::parse("Ada.Lovelace1@Example.com").unwrap();
         let username = Username::parse("Countess_1815").unwrap();
-        let owner = Owner { email: Some(&email), username: Some(&username) };
+        let owner = Owner {
+            email: Some(&email),
+            username: Some(&username),
+        };
         for (text, rule) in [
             ("ada.LOVELACE1@example.com", "must not be the email address"),
             ("ADA.lovelace1", "must not be the name in the email address"),
@@ -220,9 +274,15 @@ mod tests {
         ] {
             let broken = policy().parse(text, owner).unwrap_err();
 
-            assert!(broken.iter().any(|broken| broken == rule), "{text}: {broken:?}");
+            assert!(
+                broken.iter().any(|broken| broken == rule),
+                "{text}: {broken:?}"
+            );
         }
-        assert!(policy().parse("Countess_1815x", owner).is_ok(), "compared whole");
+        assert!(
+            policy().parse("Countess_1815x", owner).is_ok(),
+            "compared whole"
+        );
     }
 
     #[test]
@@ -232,12 +292,20 @@ mod tests {
         assert!(lines.len() >= 10_000);
         assert!(lines.is_sorted_by(|a, b| a.as_bytes() < b.as_bytes()));
         assert!(lines.iter().all(|line| is_common(line)));
-        assert!(!is_common("") && !is_common("no such password") && !is_common("zzzzzzzzzzzzzzzzzzzzz") && !is_common("\n"));
+        assert!(
+            !is_common("")
+                && !is_common("no such password")
+                && !is_common("zzzzzzzzzzzzzzzzzzzzz")
+                && !is_common("\n")
+        );
     }
 
     #[test]
     fn is_masked_when_debugged() {
-        assert_eq!(format!("{:?}", Password::parse("Abcdef1x").unwrap()), "Password(…)");
+        assert_eq!(
+            format!("{:?}", Password::parse("Abcdef1x").unwrap()),
+            "Password(…)"
+        );
     }
 
     proptest! {

@@ -73,7 +73,11 @@ impl PasswordHasher {
     /// # Errors
     /// What Argon2 says of a cost that it cannot have (RFC 9106, 3.1).
     pub fn new(cost: Cost) -> Result<Self, argon2::Error> {
-        Ok(Self { cost, argon2: argon2id(cost)?, memory: Mutex::new(Vec::new()) })
+        Ok(Self {
+            cost,
+            argon2: argon2id(cost)?,
+            memory: Mutex::new(Vec::new()),
+        })
     }
 
     /// A hash with the configured cost and a salt of its own.
@@ -94,10 +98,19 @@ impl PasswordHasher {
     ///
     /// # Errors
     /// [`UnknownHash`] where the stored text is none of the kinds known.
-    pub fn verify(&self, password: &Password, stored: &PasswordHash) -> Result<Verification, UnknownHash> {
+    pub fn verify(
+        &self,
+        password: &Password,
+        stored: &PasswordHash,
+    ) -> Result<Verification, UnknownHash> {
         if stored.0.starts_with("$2") {
-            let matches = bcrypt::verify(password.as_bytes(), &stored.0).map_err(|_| UnknownHash)?;
-            return Ok(if matches { Verification::MatchOutdated } else { Verification::Mismatch });
+            let matches =
+                bcrypt::verify(password.as_bytes(), &stored.0).map_err(|_| UnknownHash)?;
+            return Ok(if matches {
+                Verification::MatchOutdated
+            } else {
+                Verification::Mismatch
+            });
         }
         let parsed = phc::PasswordHash::new(&stored.0).map_err(|_| UnknownHash)?;
         let algorithm = Algorithm::try_from(parsed.algorithm.as_str()).map_err(|_| UnknownHash)?;
@@ -106,7 +119,9 @@ impl PasswordHasher {
             None => Version::V0x10, // a PHC string without `v=` is of the version before it was added
         };
         let params = Params::try_from(&parsed).map_err(|_| UnknownHash)?;
-        let (Some(salt), Some(expected)) = (parsed.salt, parsed.hash) else { return Err(UnknownHash) };
+        let (Some(salt), Some(expected)) = (parsed.salt, parsed.hash) else {
+            return Err(UnknownHash);
+        };
 
         let argon2 = Argon2::new(algorithm, version, params);
         let mut output = vec![0; expected.len()];
@@ -118,11 +133,18 @@ impl PasswordHasher {
             && version == Version::V0x13
             && cost_of(argon2.params()) == self.cost
             && expected.len() == HASH_LENGTH;
-        Ok(if is_current { Verification::Match } else { Verification::MatchOutdated })
+        Ok(if is_current {
+            Verification::Match
+        } else {
+            Verification::MatchOutdated
+        })
     }
 
     /// The hash itself, in the memory that is kept.
-    #[expect(clippy::expect_used, reason = "all inputs were checked where they were parsed")]
+    #[expect(
+        clippy::expect_used,
+        reason = "all inputs were checked where they were parsed"
+    )]
     fn fill(&self, argon2: &Argon2<'_>, password: &Password, salt: &[u8], output: &mut [u8]) {
         // A panic while hashing leaves nothing in the memory that the next hash would read.
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
@@ -131,11 +153,19 @@ impl PasswordHasher {
             memory.resize(needed, Block::default());
         }
         argon2
-            .hash_password_into_with_memory(password.as_bytes(), salt, output, &mut memory[..needed])
+            .hash_password_into_with_memory(
+                password.as_bytes(),
+                salt,
+                output,
+                &mut memory[..needed],
+            )
             .expect("cost, salt and lengths are valid");
     }
 
-    #[expect(clippy::expect_used, reason = "the lengths are constants within the limits of PHC strings")]
+    #[expect(
+        clippy::expect_used,
+        reason = "the lengths are constants within the limits of PHC strings"
+    )]
     fn phc_string(&self, salt: &[u8], output: &[u8]) -> PasswordHash {
         let hash = phc::PasswordHash {
             algorithm: Algorithm::Argon2id.ident(),
@@ -149,12 +179,21 @@ impl PasswordHasher {
 }
 
 fn argon2id(cost: Cost) -> Result<Argon2<'static>, argon2::Error> {
-    let params = Params::new(cost.memory_kib, cost.iterations, cost.parallelism, Some(HASH_LENGTH))?;
+    let params = Params::new(
+        cost.memory_kib,
+        cost.iterations,
+        cost.parallelism,
+        Some(HASH_LENGTH),
+    )?;
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
 fn cost_of(params: &Params) -> Cost {
-    Cost { memory_kib: params.m_cost(), iterations: params.t_cost(), parallelism: params.p_cost() }
+    Cost {
+        memory_kib: params.m_cost(),
+        iterations: params.t_cost(),
+        parallelism: params.p_cost(),
+    }
 }
 
 #[cfg(test)]
@@ -162,7 +201,11 @@ mod tests {
     use super::*;
     use argon2::password_hash::PasswordVerifier;
 
-    const CHEAP: Cost = Cost { memory_kib: 64, iterations: 1, parallelism: 2 };
+    const CHEAP: Cost = Cost {
+        memory_kib: 64,
+        iterations: 1,
+        parallelism: 2,
+    };
 
     fn password(text: &str) -> Password {
         Password::parse(text).unwrap()
@@ -175,8 +218,16 @@ mod tests {
 
         assert!(hash.as_str().starts_with("$argon2id$v=19$m=64,t=1,p=2$"));
         let parsed = phc::PasswordHash::new(hash.as_str()).unwrap();
-        assert!(Argon2::default().verify_password(b"Abcdef1x", &parsed).is_ok());
-        assert!(Argon2::default().verify_password(b"Abcdef1y", &parsed).is_err());
+        assert!(
+            Argon2::default()
+                .verify_password(b"Abcdef1x", &parsed)
+                .is_ok()
+        );
+        assert!(
+            Argon2::default()
+                .verify_password(b"Abcdef1y", &parsed)
+                .is_err()
+        );
     }
 
     #[test]
@@ -185,20 +236,36 @@ mod tests {
         let hash = hasher.hash(&password("Abcdef1x"), [7; 16]);
 
         for other in ["abcdef1x", "Abcdef1", "Abcdef1x ", "Abcdef1xx"] {
-            assert_eq!(hasher.verify(&password(other), &hash), Ok(Verification::Mismatch));
+            assert_eq!(
+                hasher.verify(&password(other), &hash),
+                Ok(Verification::Mismatch)
+            );
         }
-        assert_eq!(hasher.verify(&password("Abcdef1x"), &hash), Ok(Verification::Match));
+        assert_eq!(
+            hasher.verify(&password("Abcdef1x"), &hash),
+            Ok(Verification::Match)
+        );
     }
 
     #[test]
     fn hashes_of_another_cost_or_kind_match_and_are_outdated() {
         let hasher = PasswordHasher::new(CHEAP).unwrap();
-        let larger = PasswordHasher::new(Cost { memory_kib: 128, ..CHEAP }).unwrap();
+        let larger = PasswordHasher::new(Cost {
+            memory_kib: 128,
+            ..CHEAP
+        })
+        .unwrap();
         let bcrypt = PasswordHash::from_stored(bcrypt::hash("Abcdef1x", 4).unwrap());
         // python3: argon2.PasswordHasher(time_cost=2, memory_cost=64, parallelism=1, type=Type.I)
-        let argon2i = Argon2::new(Algorithm::Argon2i, Version::V0x13, Params::new(64, 2, 1, None).unwrap());
+        let argon2i = Argon2::new(
+            Algorithm::Argon2i,
+            Version::V0x13,
+            Params::new(64, 2, 1, None).unwrap(),
+        );
         let mut output = [0; 32];
-        argon2i.hash_password_into(b"Abcdef1x", &[1; 16], &mut output).unwrap();
+        argon2i
+            .hash_password_into(b"Abcdef1x", &[1; 16], &mut output)
+            .unwrap();
         let argon2i = PasswordHash::from_stored(format!(
             "$argon2i$v=19$m=64,t=2,p=1${}${}",
             Salt::new(&[1; 16]).unwrap(),
@@ -206,17 +273,37 @@ mod tests {
         ));
 
         for old in [larger.hash(&password("Abcdef1x"), [7; 16]), bcrypt, argon2i] {
-            assert_eq!(hasher.verify(&password("Abcdef1x"), &old), Ok(Verification::MatchOutdated), "{}", old.as_str());
-            assert_eq!(hasher.verify(&password("Abcdef1y"), &old), Ok(Verification::Mismatch));
+            assert_eq!(
+                hasher.verify(&password("Abcdef1x"), &old),
+                Ok(Verification::MatchOutdated),
+                "{}",
+                old.as_str()
+            );
+            assert_eq!(
+                hasher.verify(&password("Abcdef1y"), &old),
+                Ok(Verification::Mismatch)
+            );
         }
     }
 
     #[test]
     fn what_is_no_hash_is_an_error_not_a_mismatch() {
         let hasher = PasswordHasher::new(CHEAP).unwrap();
-        for stored in ["", "plain", "$2b$", "$argon2id$v=19$m=64,t=1,p=2", "$md5$x$y", "$argon2id$v=99$m=64,t=1,p=2$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA"] {
+        for stored in [
+            "",
+            "plain",
+            "$2b$",
+            "$argon2id$v=19$m=64,t=1,p=2",
+            "$md5$x$y",
+            "$argon2id$v=99$m=64,t=1,p=2$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA",
+        ] {
             let stored = PasswordHash::from_stored(stored.to_owned());
-            assert_eq!(hasher.verify(&password("Abcdef1x"), &stored), Err(UnknownHash), "{}", stored.as_str());
+            assert_eq!(
+                hasher.verify(&password("Abcdef1x"), &stored),
+                Err(UnknownHash),
+                "{}",
+                stored.as_str()
+            );
         }
     }
 
@@ -225,7 +312,14 @@ mod tests {
         let hasher = PasswordHasher::new(CHEAP).unwrap();
         let stand_in = hasher.stand_in([9; 32]);
 
-        assert!(stand_in.as_str().starts_with("$argon2id$v=19$m=64,t=1,p=2$"));
-        assert_eq!(hasher.verify(&password("Abcdef1x"), &stand_in), Ok(Verification::Mismatch));
+        assert!(
+            stand_in
+                .as_str()
+                .starts_with("$argon2id$v=19$m=64,t=1,p=2$")
+        );
+        assert_eq!(
+            hasher.verify(&password("Abcdef1x"), &stand_in),
+            Ok(Verification::Mismatch)
+        );
     }
 }

@@ -35,7 +35,11 @@ mod tests {
 
     #[test]
     fn the_rules_by_example() {
-        for (typed, kept) in [("Ada L.", "Ada L."), (" 阿达 ", "阿达"), ("<script>", "<script>")] {
+        for (typed, kept) in [
+            ("Ada L.", "Ada L."),
+            (" 阿达 ", "阿达"),
+            ("<script>", "<script>"),
+        ] {
             assert_eq!(PersonName::parse(typed).unwrap().as_str(), kept);
         }
         assert!(PersonName::parse(&"é".repeat(100)).is_ok());

@@ -25,7 +25,11 @@ pub struct Lifetimes {
 impl Lifetimes {
     /// How long the next refresh may take.
     pub fn idle(&self, remember_me: bool) -> Duration {
-        if remember_me { self.remember_me } else { self.refresh }
+        if remember_me {
+            self.remember_me
+        } else {
+            self.refresh
+        }
     }
 }
 

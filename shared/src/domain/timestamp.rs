@@ -21,7 +21,9 @@ pub struct Timestamp {
 impl Timestamp {
     /// The clock of this machine.
     pub fn now() -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Self::from_milliseconds(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
     }
 
@@ -43,14 +45,17 @@ impl Timestamp {
     /// This much later; the end of time where that would overflow.
     pub fn plus(self, duration: Duration) -> Self {
         let milliseconds = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        Self { milliseconds: self.milliseconds.saturating_add(milliseconds) }
+        Self {
+            milliseconds: self.milliseconds.saturating_add(milliseconds),
+        }
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.milliseconds) * 1_000_000)
-            .map_err(|_| fmt::Error)?;
+        let time =
+            OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.milliseconds) * 1_000_000)
+                .map_err(|_| fmt::Error)?;
         f.write_str(&time.format(FORMAT).map_err(|_| fmt::Error)?)
     }
 }
@@ -66,7 +71,9 @@ impl<'de> Deserialize<'de> for Timestamp {
         let text = String::deserialize(deserializer)?;
         let time = OffsetDateTime::parse(&text, &Rfc3339).map_err(D::Error::custom)?;
         let milliseconds = time.unix_timestamp_nanos() / 1_000_000;
-        i64::try_from(milliseconds).map(Self::from_milliseconds).map_err(D::Error::custom)
+        i64::try_from(milliseconds)
+            .map(Self::from_milliseconds)
+            .map_err(D::Error::custom)
     }
 }
 
@@ -77,7 +84,10 @@ mod tests {
 
     #[test]
     fn is_written_as_rfc_3339_with_milliseconds() {
-        assert_eq!(Timestamp::from_milliseconds(1_795_255_200_007).to_string(), "2026-11-21T10:00:00.007Z");
+        assert_eq!(
+            Timestamp::from_milliseconds(1_795_255_200_007).to_string(),
+            "2026-11-21T10:00:00.007Z"
+        );
     }
 
     proptest! {

@@ -28,6 +28,17 @@ pub struct TokenConfig {
     pub audience: String,
 }
 
+/// What issuing both kinds needs.
+#[derive(Clone, Debug)]
+pub struct TokenPairConfig {
+    /// The access tokens' keys.
+    pub access: TokenConfig,
+    /// The access tokens' time from issue to expiry.
+    pub access_expiry: Duration,
+    /// The refresh tokens' keys.
+    pub refresh: TokenConfig,
+}
+
 /// Why a token is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenError {
@@ -97,11 +108,20 @@ pub struct AccessTokens {
 impl AccessTokens {
     /// With these keys, for this long.
     pub fn new(config: TokenConfig, expiry: Duration) -> Self {
-        Self { signer: Signer::new(config, "at+jwt"), expiry }
+        Self {
+            signer: Signer::new(config, "at+jwt"),
+            expiry,
+        }
     }
 
     /// A token for this session. It does not outlive the session's refresh token.
-    pub fn issue(&self, session: &Session, role: Role, now: Timestamp, jti: [u8; 16]) -> (Secret, Duration) {
+    pub fn issue(
+        &self,
+        session: &Session,
+        role: Role,
+        now: Timestamp,
+        jti: [u8; 16],
+    ) -> (Secret, Duration) {
         let exp = now.plus(self.expiry).min(session.expires_at).seconds();
         let claims = AccessClaims {
             iss: self.signer.config.issuer.clone(),
@@ -124,7 +144,11 @@ impl AccessTokens {
     /// [`TokenError::Expired`] only for a token that was valid once.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<AccessClaims, TokenError> {
         let claims: AccessClaims = self.signer.verify(token)?;
-        check(claims.kind == Kind::Access && claims.sub == claims.user_id, claims.exp, now)?;
+        check(
+            claims.kind == Kind::Access && claims.sub == claims.user_id,
+            claims.exp,
+            now,
+        )?;
         Ok(claims)
     }
 }
@@ -137,7 +161,9 @@ pub struct RefreshTokens {
 impl RefreshTokens {
     /// With these keys; how long a token lives is its session's.
     pub fn new(config: TokenConfig) -> Self {
-        Self { signer: Signer::new(config, "JWT") }
+        Self {
+            signer: Signer::new(config, "JWT"),
+        }
     }
 
     /// The session's current token, and how long it still lives.
@@ -164,7 +190,11 @@ impl RefreshTokens {
     /// [`TokenError::Expired`] only for a token that was valid once.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<RefreshClaims, TokenError> {
         let claims: RefreshClaims = self.signer.verify(token)?;
-        check(claims.kind == Kind::Refresh && claims.sub == claims.user_id, claims.exp, now)?;
+        check(
+            claims.kind == Kind::Refresh && claims.sub == claims.user_id,
+            claims.exp,
+            now,
+        )?;
         Ok(claims)
     }
 }
@@ -174,7 +204,11 @@ fn check(is_for_this: bool, exp: i64, now: Timestamp) -> Result<(), TokenError> 
         return Err(TokenError::Invalid);
     }
     // RFC 7519, 4.1.4: on or after `exp` it must not be accepted.
-    if now.seconds() >= exp { Err(TokenError::Expired) } else { Ok(()) }
+    if now.seconds() >= exp {
+        Err(TokenError::Expired)
+    } else {
+        Ok(())
+    }
 }
 
 fn seconds_between(now: Timestamp, later_seconds: i64) -> Duration {
@@ -207,7 +241,12 @@ impl Signer {
             encoding_key: EncodingKey::from_secret(config.secret.expose().as_bytes()),
             keys: std::iter::once(&config.secret)
                 .chain(&config.previous_secret)
-                .map(|secret| (key_id(secret), DecodingKey::from_secret(secret.expose().as_bytes())))
+                .map(|secret| {
+                    (
+                        key_id(secret),
+                        DecodingKey::from_secret(secret.expose().as_bytes()),
+                    )
+                })
                 .collect(),
             config,
             typ,
@@ -216,21 +255,33 @@ impl Signer {
         }
     }
 
-    #[expect(clippy::expect_used, reason = "HMAC takes any key and the claims are plain data")]
+    #[expect(
+        clippy::expect_used,
+        reason = "HMAC takes any key and the claims are plain data"
+    )]
     fn sign(&self, claims: &impl Serialize) -> Secret {
-        let token = jsonwebtoken::encode(&self.header, claims, &self.encoding_key).expect("claims can be signed");
+        let token = jsonwebtoken::encode(&self.header, claims, &self.encoding_key)
+            .expect("claims can be signed");
         Secret::new(token)
     }
 
     fn verify<C: DeserializeOwned + Clone>(&self, token: &str) -> Result<C, TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
         // RFC 8725, 3.11: explicit typing, so that no kind of token passes for another.
-        if !header.typ.as_deref().is_some_and(|typ| typ.eq_ignore_ascii_case(self.typ)) {
+        if !header
+            .typ
+            .as_deref()
+            .is_some_and(|typ| typ.eq_ignore_ascii_case(self.typ))
+        {
             return Err(TokenError::Invalid);
         }
-        let (_, key) =
-            self.keys.iter().find(|(id, _)| Some(id) == header.kid.as_ref()).ok_or(TokenError::Invalid)?;
-        let token = jsonwebtoken::decode(token, key, &self.validation).map_err(|_| TokenError::Invalid)?;
+        let (_, key) = self
+            .keys
+            .iter()
+            .find(|(id, _)| Some(id) == header.kid.as_ref())
+            .ok_or(TokenError::Invalid)?;
+        let token =
+            jsonwebtoken::decode(token, key, &self.validation).map_err(|_| TokenError::Invalid)?;
         Ok(token.claims)
     }
 }
@@ -296,16 +347,36 @@ mod tests {
 
     #[test]
     fn an_access_token_carries_the_claims_of_the_contract() {
-        let (token, lives) = access("current", None).issue(&session(), Role::User, at(1_000_000), [0; 16]);
+        let (token, lives) =
+            access("current", None).issue(&session(), Role::User, at(1_000_000), [0; 16]);
         let (header, claims) = parts(&token);
 
         assert_eq!(lives.as_secs(), 900);
-        assert_eq!((&header["alg"], &header["typ"]), (&json!("HS256"), &json!("at+jwt")));
+        assert_eq!(
+            (&header["alg"], &header["typ"]),
+            (&json!("HS256"), &json!("at+jwt"))
+        );
         assert!(header["kid"].is_string());
-        let names: BTreeSet<&str> = claims.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(names, BTreeSet::from(["iss", "aud", "sub", "userId", "sid", "jti", "role", "type", "iat", "exp"]));
-        assert_eq!((&claims["type"], &claims["role"]), (&json!("access"), &json!("user")));
-        assert_eq!((&claims["iat"], &claims["exp"]), (&json!(1_000_000), &json!(1_000_900)));
+        let names: BTreeSet<&str> = claims
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        assert_eq!(
+            names,
+            BTreeSet::from([
+                "iss", "aud", "sub", "userId", "sid", "jti", "role", "type", "iat", "exp"
+            ])
+        );
+        assert_eq!(
+            (&claims["type"], &claims["role"]),
+            (&json!("access"), &json!("user"))
+        );
+        assert_eq!(
+            (&claims["iat"], &claims["exp"]),
+            (&json!(1_000_000), &json!(1_000_900))
+        );
     }
 
     #[test]
@@ -314,7 +385,10 @@ mod tests {
         let (token, _) = tokens.issue(&session(), Role::User, at(1_000_000), [0; 16]);
 
         assert!(tokens.verify(token.expose(), at(1_000_899)).is_ok());
-        assert_eq!(tokens.verify(token.expose(), at(1_000_900)), Err(TokenError::Expired));
+        assert_eq!(
+            tokens.verify(token.expose(), at(1_000_900)),
+            Err(TokenError::Expired)
+        );
     }
 
     #[test]
@@ -334,8 +408,14 @@ mod tests {
 
         assert!(rotated.verify(old.expose(), now).is_ok());
         assert!(rotated.verify(new.expose(), now).is_ok());
-        assert_eq!(access("first", None).verify(new.expose(), now), Err(TokenError::Invalid));
-        assert_eq!(access("second", None).verify(old.expose(), now), Err(TokenError::Invalid));
+        assert_eq!(
+            access("first", None).verify(new.expose(), now),
+            Err(TokenError::Invalid)
+        );
+        assert_eq!(
+            access("second", None).verify(old.expose(), now),
+            Err(TokenError::Invalid)
+        );
     }
 
     #[test]
@@ -346,7 +426,13 @@ mod tests {
 
         assert_eq!(first.expose(), again.expose());
         assert_eq!((lives.as_secs(), later.as_secs()), (604_800, 604_793));
-        assert_eq!(tokens.verify(first.expose(), at(1_000_000)).unwrap().counter, 3);
+        assert_eq!(
+            tokens
+                .verify(first.expose(), at(1_000_000))
+                .unwrap()
+                .counter,
+            3
+        );
     }
 
     /// security.md 16 and 17.
@@ -361,7 +447,12 @@ mod tests {
             value[name] = new;
             value
         };
-        assert!(tokens.verify(&forge(&header, &claims, "current"), now).is_ok(), "the forger works");
+        assert!(
+            tokens
+                .verify(&forge(&header, &claims, "current"), now)
+                .is_ok(),
+            "the forger works"
+        );
 
         for header in [
             with(&header, "alg", json!("none")),
@@ -371,7 +462,11 @@ mod tests {
             with(&header, "kid", json!("unknown")),
             with(&header, "kid", json!(null)),
         ] {
-            assert_eq!(tokens.verify(&forge(&header, &claims, "current"), now), Err(TokenError::Invalid), "{header}");
+            assert_eq!(
+                tokens.verify(&forge(&header, &claims, "current"), now),
+                Err(TokenError::Invalid),
+                "{header}"
+            );
         }
         for claims in [
             with(&claims, "iss", json!("https://other.example")),
@@ -382,11 +477,21 @@ mod tests {
             with(&claims, "exp", json!(null)),
             with(&claims, "sid", json!("")),
         ] {
-            assert_eq!(tokens.verify(&forge(&header, &claims, "current"), now), Err(TokenError::Invalid), "{claims}");
+            assert_eq!(
+                tokens.verify(&forge(&header, &claims, "current"), now),
+                Err(TokenError::Invalid),
+                "{claims}"
+            );
         }
-        assert_eq!(tokens.verify(&forge(&header, &claims, "guess"), now), Err(TokenError::Invalid));
+        assert_eq!(
+            tokens.verify(&forge(&header, &claims, "guess"), now),
+            Err(TokenError::Invalid)
+        );
         let unsigned = token.expose().rsplit_once('.').unwrap().0;
-        assert_eq!(tokens.verify(&format!("{unsigned}."), now), Err(TokenError::Invalid));
+        assert_eq!(
+            tokens.verify(&format!("{unsigned}."), now),
+            Err(TokenError::Invalid)
+        );
         assert_eq!(tokens.verify(unsigned, now), Err(TokenError::Invalid));
     }
 
@@ -394,12 +499,21 @@ mod tests {
     #[test]
     fn one_kind_of_token_is_not_accepted_as_the_other_even_under_one_secret() {
         let now = at(1_000_000);
-        let (access_tokens, refresh_tokens) = (access("same", None), RefreshTokens::new(config("same", None)));
+        let (access_tokens, refresh_tokens) = (
+            access("same", None),
+            RefreshTokens::new(config("same", None)),
+        );
         let (access_token, _) = access_tokens.issue(&session(), Role::User, now, [0; 16]);
         let (refresh_token, _) = refresh_tokens.issue(&session(), now);
 
-        assert_eq!(access_tokens.verify(refresh_token.expose(), now), Err(TokenError::Invalid));
-        assert_eq!(refresh_tokens.verify(access_token.expose(), now), Err(TokenError::Invalid));
+        assert_eq!(
+            access_tokens.verify(refresh_token.expose(), now),
+            Err(TokenError::Invalid)
+        );
+        assert_eq!(
+            refresh_tokens.verify(access_token.expose(), now),
+            Err(TokenError::Invalid)
+        );
     }
 
     proptest! {

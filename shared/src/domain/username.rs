@@ -16,7 +16,10 @@ impl Username {
         if !(3..=20).contains(&text.chars().count()) {
             return Err("must be 3 to 20 characters long");
         }
-        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        if !text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        {
             return Err("may contain only letters A-Z and a-z, digits and underscores");
         }
         Ok(Self(text.to_owned()))
@@ -43,7 +46,17 @@ mod tests {
         for good in ["ada", "Ada_L", "A1_", "a2345678901234567890"] {
             assert_eq!(Username::parse(good).unwrap().as_str(), good);
         }
-        for bad in ["", "ab", "a23456789012345678901", "a b", "ada!", "адa", " ada", "a@b.c", "ad\u{0}"] {
+        for bad in [
+            "",
+            "ab",
+            "a23456789012345678901",
+            "a b",
+            "ada!",
+            "адa",
+            " ada",
+            "a@b.c",
+            "ad\u{0}",
+        ] {
             assert!(Username::parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -1,0 +1,222 @@
+use std::time::Duration;
+
+use serde::Serialize;
+use shared::StartError;
+use shared::config::Environment;
+use shared::domain::avatar_url::AvatarUrl;
+use shared::domain::person_name::PersonName;
+use shared::domain::token::{AccessTokens, TokenConfig};
+use shared::domain::user::User;
+use shared::domain::username::Username;
+use shared::error::ApiError;
+use shared::http::authentication::Authenticator;
+use shared::http::body::Change;
+use shared::http::representation::{TwoFactorBody, UserBody};
+use shared::http::{Method, Request, Response};
+use shared::store::audit::{self, Audit, Event, Outcome};
+use shared::store::dynamodb::{self, DynamoDb, TransactionError, Write};
+use shared::store::redis::{self, Redis};
+use shared::store::sessions::Sessions;
+use shared::store::users::Users;
+
+/// Tries at a change that meets another change of the same record.
+const TRIES: u32 = 3;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Profile {
+    user: UserBody,
+    two_factor: TwoFactorBody,
+}
+
+#[derive(Serialize)]
+struct Updated {
+    user: UserBody,
+}
+
+/// The fields that PUT may change; null clears.
+struct Changes {
+    username: Change<Username>,
+    name: Change<PersonName>,
+    avatar_url: Change<AvatarUrl>,
+}
+
+impl Changes {
+    fn parse(request: &Request) -> Result<Self, ApiError> {
+        request.parse(|fields| {
+            let username = fields.clearable("username", Username::parse);
+            let name = fields.clearable("name", PersonName::parse);
+            let avatar_url = fields.clearable("avatarUrl", AvatarUrl::parse);
+            Some(Self {
+                username: username?,
+                name: name?,
+                avatar_url: avatar_url?,
+            })
+        })
+    }
+
+    fn applied_to(&self, user: &User) -> User {
+        let mut user = user.clone();
+        self.username.apply(&mut user.username);
+        self.name.apply(&mut user.name);
+        self.avatar_url.apply(&mut user.avatar_url);
+        user
+    }
+}
+
+/// Which part of the transaction was refused.
+#[derive(Clone, Copy)]
+enum Refused {
+    /// The record has changed since it was read.
+    Stale,
+    UsernameTaken,
+}
+
+pub async fn profile(app: &App, request: Request) -> Result<Response, ApiError> {
+    match *request.method() {
+        Method::GET => show(app, &request).await,
+        Method::PUT => update(app, &request).await,
+        _ => Err(ApiError::NotFound),
+    }
+}
+
+async fn show(app: &App, request: &Request) -> Result<Response, ApiError> {
+    let user = app.authenticator.required(request).await?.user;
+    Ok(Response::ok(
+        "The profile.",
+        Profile {
+            user: UserBody::from(&user),
+            two_factor: TwoFactorBody::from(&user),
+        },
+    ))
+}
+
+async fn update(app: &App, request: &Request) -> Result<Response, ApiError> {
+    let caller = app.authenticator.required(request).await?;
+    let changes = Changes::parse(request)?;
+
+    let mut read = caller.user;
+    for _ in 0..TRIES {
+        let changed = changes.applied_to(&read);
+        match write(app, &read, &changed, request).await {
+            Ok(()) => {
+                audit::log(
+                    Some(read.id),
+                    Event::ProfileUpdate,
+                    Outcome::Success,
+                    request.origin(),
+                );
+                let user = User {
+                    updated_at: request.received_at(),
+                    ..changed
+                };
+                return Ok(Response::ok(
+                    "The profile was changed.",
+                    Updated {
+                        user: UserBody::from(&user),
+                    },
+                ));
+            }
+            Err(TransactionError::Refused(Refused::UsernameTaken)) => {
+                return Err(ApiError::UsernameTaken);
+            }
+            Err(TransactionError::Store(error)) => return Err(error.into()),
+            // Somebody changed the record at the same time: once more, on top of that change.
+            Err(TransactionError::Refused(Refused::Stale)) => {
+                let current = app.users.find(read.id, request.received_at()).await?;
+                read = current
+                    .filter(User::is_active)
+                    .ok_or(ApiError::TokenRevoked)?;
+            }
+        }
+    }
+    Err(ApiError::ServiceUnavailable(
+        "the record kept changing".into(),
+    ))
+}
+
+/// The record, the audit entry and, on a rename, both claims: all or nothing, so that a username is
+/// never lost between two of them.
+async fn write(
+    app: &App,
+    read: &User,
+    changed: &User,
+    request: &Request,
+) -> Result<(), TransactionError<Refused>> {
+    let now = request.received_at();
+    let mut writes = vec![
+        Write::new(app.users.update_profile(changed, now), Refused::Stale),
+        Write::new(
+            app.audit.insert(
+                read.id,
+                Event::ProfileUpdate,
+                Outcome::Success,
+                request.origin(),
+            ),
+            Refused::Stale,
+        ),
+    ];
+    let canonical = |user: &User| user.username.as_ref().map(Username::canonical);
+    if canonical(read) != canonical(changed) {
+        if let Some(new) = &changed.username {
+            writes.push(Write::new(
+                app.users.claim_username(new, read.id, now),
+                Refused::UsernameTaken,
+            ));
+        }
+        if let Some(old) = &read.username {
+            writes.push(Write::new(
+                app.users.release_username(old, read.id),
+                Refused::Stale,
+            ));
+        }
+    }
+    app.dynamodb.transact(writes).await
+}
+
+/// What this endpoint needs to know.
+pub struct Config {
+    users_table: String,
+    dynamodb: dynamodb::Config,
+    redis: redis::Config,
+    access_tokens: (TokenConfig, Duration),
+}
+
+impl Config {
+    pub fn from_env() -> Result<Self, StartError> {
+        let mut environment = Environment::of_process();
+        let config = Self {
+            users_table: environment.text("USERS_TABLE"),
+            dynamodb: environment.dynamodb(),
+            redis: environment.redis(),
+            access_tokens: environment.access_tokens(),
+        };
+        environment.finish(config)
+    }
+}
+
+/// What this endpoint may touch.
+pub struct App {
+    authenticator: Authenticator,
+    dynamodb: DynamoDb,
+    users: Users,
+    audit: Audit,
+}
+
+impl App {
+    pub fn new(config: Config) -> Result<Self, StartError> {
+        let dynamodb = DynamoDb::new(config.dynamodb);
+        let users = Users::new(dynamodb.clone(), config.users_table.clone());
+        let (access_tokens, access_expiry) = config.access_tokens;
+        Ok(Self {
+            authenticator: Authenticator {
+                access_tokens: AccessTokens::new(access_tokens, access_expiry),
+                sessions: Sessions::new(Redis::new(&config.redis)?),
+                users: users.clone(),
+            },
+            users,
+            audit: Audit::new(dynamodb.clone(), config.users_table),
+            dynamodb,
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! Builds the functions, and finds their binaries.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::Error;
+
+/// The binaries of the workspace, by name.
+pub type Binaries = BTreeMap<String, PathBuf>;
+
+/// The workspace's folder.
+pub fn workspace() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_owned()
+}
+
+/// Builds the whole workspace, so that every dependency is built once, in one set of features;
+/// cargo's progress is shown.
+///
+/// # Errors
+/// Where cargo fails; it has said why.
+pub fn build(release: bool) -> Result<Binaries, Error> {
+    let mut cargo = cargo();
+    cargo.args([
+        "build",
+        "--workspace",
+        "--bins",
+        "--message-format=json-render-diagnostics",
+    ]);
+    if release {
+        cargo.arg("--release");
+    }
+    let output = cargo
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err("the functions could not be built".into());
+    }
+    let messages = output
+        .stdout
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty());
+    let mut binaries = Binaries::new();
+    for message in messages {
+        let message: Value = serde_json::from_slice(message)?;
+        if let (Some(name), Some(path)) = (
+            message["target"]["name"].as_str(),
+            message["executable"].as_str(),
+        ) {
+            binaries.insert(name.to_owned(), path.into());
+        }
+    }
+    Ok(binaries)
+}
+
+/// The binaries that were built before.
+///
+/// # Errors
+/// Where there are none.
+pub fn find(release: bool) -> Result<Binaries, Error> {
+    let output = cargo()
+        .args(["metadata", "--format-version=1", "--no-deps"])
+        .output()?;
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    let target = Path::new(
+        metadata["target_directory"]
+            .as_str()
+            .ok_or("cargo metadata names no target directory")?,
+    );
+    let folder = target.join(if release { "release" } else { "debug" });
+    let mut binaries = Binaries::new();
+    for package in metadata["packages"].as_array().into_iter().flatten() {
+        for name in package["targets"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|target| target["name"].as_str())
+        {
+            let path = folder.join(name);
+            if path.is_file() {
+                binaries.insert(name.to_owned(), path);
+            }
+        }
+    }
+    Ok(binaries)
+}
+
+/// Cargo as a person would call it: what an outer cargo put into the environment for this program
+/// would make it believe that everything has changed.
+fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace());
+    for (name, _) in std::env::vars_os() {
+        let is_outer = [
+            "CARGO_PKG_",
+            "CARGO_MANIFEST_",
+            "CARGO_BIN_",
+            "CARGO_CRATE_",
+            "CARGO_PRIMARY_",
+            "DEP_",
+        ]
+        .iter()
+        .any(|prefix| name.to_string_lossy().starts_with(prefix));
+        if is_outer || name == "OUT_DIR" || name == "LD_LIBRARY_PATH" {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}

@@ -1,0 +1,366 @@
+//! API Gateway's HTTP API: routes and CORS from the template, events and answers in payload
+//! format 2.0, its own answers for what no function answers.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use axum::routing::get;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::macros::format_description;
+use tokio::net::TcpListener;
+
+use crate::lambda::{self, InvokeError, Lambda};
+use crate::stack::Info;
+use crate::template::{Cors, Route};
+
+/// API Gateway's own limit.
+const LARGEST_PAYLOAD: usize = 10 * 1024 * 1024;
+
+/// The API with what is behind its routes.
+pub struct Gateway {
+    /// The functions.
+    pub lambdas: Vec<Arc<Lambda>>,
+    /// What browsers on other origins may do.
+    pub cors: Cors,
+    /// What `/_local/info` tells.
+    pub info: Info,
+}
+
+/// Serves until the task is dropped.
+pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>) {
+    let router = Router::new()
+        .route("/_local/info", get(info))
+        .fallback(answer)
+        .with_state(gateway);
+    // Ends with the stack; an error then concerns nobody.
+    let _ = axum::serve(
+        listener,
+        router.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .await;
+}
+
+async fn info(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
+    let mut response = Response::new(Body::from(json!(gateway.info).to_string()));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+}
+
+async fn answer(
+    State(gateway): State<Arc<Gateway>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response<Body> {
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let is_preflight = request.method() == Method::OPTIONS
+        && origin.is_some()
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if is_preflight {
+        status(StatusCode::NO_CONTENT)
+    } else {
+        gateway.route(request, peer).await
+    };
+    gateway.add_cors_headers(response.headers_mut(), origin.as_ref(), is_preflight);
+    response
+}
+
+impl Gateway {
+    async fn route(&self, request: Request, peer: SocketAddr) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let found = self.lambdas.iter().find_map(|lambda| {
+            let routes = lambda.function.routes.iter();
+            let (route, parameters) = routes
+                .filter_map(|route| Some((route, matches(route, &parts.method, parts.uri.path())?)))
+                .next()?;
+            Some((lambda.clone(), route.key(), parameters))
+        });
+        let Some((lambda, route_key, parameters)) = found else {
+            return message(StatusCode::NOT_FOUND, "Not Found");
+        };
+        let Ok(body) = to_bytes(body, LARGEST_PAYLOAD).await else {
+            return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+        };
+        let event = event(&parts, &body, peer, &route_key, &parameters);
+        // In a task of its own: a function goes on although its client has given up.
+        let invocation =
+            tokio::spawn(async move { lambda.invoke(Bytes::from(event.to_string())).await });
+        match invocation.await {
+            Ok(Ok(answer)) => from_function(&answer),
+            Ok(Err(InvokeError::TimedOut)) => {
+                message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
+            }
+            _ => message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+        }
+    }
+
+    /// API Gateway answers CORS itself and overrides what a function says of it.
+    fn add_cors_headers(
+        &self,
+        headers: &mut HeaderMap,
+        origin: Option<&HeaderValue>,
+        is_preflight: bool,
+    ) {
+        let cors = &self.cors;
+        let Some(origin) =
+            origin.filter(|origin| cors.origins.iter().any(|allowed| *allowed == **origin))
+        else {
+            return;
+        };
+        let mut add = |name: HeaderName, value: String| {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(name, value);
+            }
+        };
+        if cors.credentials {
+            add(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true".to_owned());
+        }
+        if is_preflight {
+            add(header::ACCESS_CONTROL_ALLOW_METHODS, cors.methods.join(","));
+            add(header::ACCESS_CONTROL_ALLOW_HEADERS, cors.headers.join(","));
+            add(
+                header::ACCESS_CONTROL_MAX_AGE,
+                cors.max_age_seconds.to_string(),
+            );
+        } else {
+            add(
+                header::ACCESS_CONTROL_EXPOSE_HEADERS,
+                cors.exposed.join(","),
+            );
+        }
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    }
+}
+
+/// The path's parameters if the route leads there.
+fn matches(route: &Route, method: &Method, path: &str) -> Option<BTreeMap<String, String>> {
+    if route.method != "ANY" && route.method != method.as_str() {
+        return None;
+    }
+    let (mut expected, mut given) = (route.path.split('/'), path.split('/'));
+    let mut parameters = BTreeMap::new();
+    loop {
+        match (expected.next(), given.next()) {
+            (None, None) => return Some(parameters),
+            (Some(expected), Some(given)) => {
+                match expected
+                    .strip_prefix('{')
+                    .and_then(|name| name.strip_suffix('}'))
+                {
+                    Some(name) if !given.is_empty() => {
+                        drop(parameters.insert(name.to_owned(), given.to_owned()))
+                    }
+                    None if expected == given => {}
+                    _ => return None,
+                }
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// The request as an event, payload format 2.0.
+fn event(
+    parts: &axum::http::request::Parts,
+    body: &Bytes,
+    peer: SocketAddr,
+    route_key: &str,
+    parameters: &BTreeMap<String, String>,
+) -> Value {
+    let (method, path, query) = (
+        parts.method.as_str(),
+        parts.uri.path(),
+        parts.uri.query().unwrap_or_default(),
+    );
+    // Several headers of one name become one, joined by commas; cookies have a field of their own.
+    let mut headers: BTreeMap<String, String> = BTreeMap::new();
+    let mut cookies = Vec::new();
+    for (name, value) in &parts.headers {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        if name == header::COOKIE {
+            cookies.extend(value.split(';').map(|cookie| cookie.trim().to_owned()));
+        } else {
+            let joined = headers.entry(name.as_str().to_owned()).or_default();
+            *joined = if joined.is_empty() {
+                value
+            } else {
+                format!("{joined},{value}")
+            };
+        }
+    }
+    headers.insert(
+        "x-forwarded-for".to_owned(),
+        forwarded_for(headers.get("x-forwarded-for"), peer),
+    );
+    let mut query_parameters: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        let joined = query_parameters.entry(name.into_owned()).or_default();
+        *joined = if joined.is_empty() {
+            value.into_owned()
+        } else {
+            format!("{joined},{value}")
+        };
+    }
+    let now = OffsetDateTime::now_utc();
+    let time =
+        format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
+    let host = headers.get("host").cloned().unwrap_or_default();
+    let user_agent = headers.get("user-agent").cloned().unwrap_or_default();
+    let mut event = json!({
+        "version": "2.0",
+        "routeKey": route_key,
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": headers,
+        "requestContext": {
+            "accountId": lambda::ACCOUNT,
+            "apiId": "local",
+            "domainName": host,
+            "domainPrefix": host.split('.').next().unwrap_or_default(),
+            "http": {
+                "method": method,
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": peer.ip().to_string(),
+                "userAgent": user_agent,
+            },
+            "requestId": lambda::request_id(),
+            "routeKey": route_key,
+            "stage": "$default",
+            "time": now.format(time).unwrap_or_default(),
+            "timeEpoch": now.unix_timestamp() * 1000 + i64::from(now.millisecond()),
+        },
+        "isBase64Encoded": false,
+    });
+    if !cookies.is_empty() {
+        event["cookies"] = json!(cookies);
+    }
+    if !query_parameters.is_empty() {
+        event["queryStringParameters"] = json!(query_parameters);
+    }
+    if !parameters.is_empty() {
+        event["pathParameters"] = json!(parameters);
+    }
+    if !body.is_empty() {
+        match std::str::from_utf8(body) {
+            Ok(text) => event["body"] = json!(text),
+            Err(_) => {
+                event["body"] = json!(STANDARD.encode(body));
+                event["isBase64Encoded"] = json!(true);
+            }
+        }
+    }
+    event
+}
+
+/// API Gateway appends the peer to what the client claims.
+fn forwarded_for(claimed: Option<&String>, peer: SocketAddr) -> String {
+    match claimed {
+        Some(claimed) => format!("{claimed}, {}", peer.ip()),
+        None => peer.ip().to_string(),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FunctionAnswer {
+    status_code: u16,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    multi_value_headers: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    cookies: Vec<String>,
+    body: Option<String>,
+    #[serde(default)]
+    is_base64_encoded: bool,
+}
+
+/// A function's answer as a response.
+fn from_function(answer: &[u8]) -> Response<Body> {
+    build_response(answer)
+        .unwrap_or_else(|| message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))
+}
+
+fn build_response(answer: &[u8]) -> Option<Response<Body>> {
+    let answer: FunctionAnswer = serde_json::from_slice(answer).ok()?;
+    let body = answer.body.unwrap_or_default();
+    let body = if answer.is_base64_encoded {
+        STANDARD.decode(body).ok()?
+    } else {
+        body.into_bytes()
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(answer.status_code).ok()?;
+    let headers = response.headers_mut();
+    for (name, value) in answer.headers {
+        headers.insert(
+            HeaderName::try_from(name).ok()?,
+            HeaderValue::try_from(value).ok()?,
+        );
+    }
+    for (name, values) in answer.multi_value_headers {
+        let joined = HeaderValue::try_from(values.join(",")).ok()?;
+        headers.insert(HeaderName::try_from(name).ok()?, joined);
+    }
+    for cookie in answer.cookies {
+        headers.append(header::SET_COOKIE, HeaderValue::try_from(cookie).ok()?);
+    }
+    Some(response)
+}
+
+fn status(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// An answer of API Gateway's own.
+fn message(code: StatusCode, text: &str) -> Response<Body> {
+    let mut response = status(code);
+    *response.body_mut() = Body::from(json!({ "message": text }).to_string());
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_match_whole_paths_and_name_their_parameters() {
+        let route = Route {
+            method: "DELETE".to_owned(),
+            path: "/api/auth/sessions/{id}".to_owned(),
+        };
+
+        let parameters = matches(&route, &Method::DELETE, "/api/auth/sessions/7").unwrap();
+
+        assert_eq!(parameters["id"], "7");
+        for (method, path) in [
+            (Method::GET, "/api/auth/sessions/7"),
+            (Method::DELETE, "/api/auth/sessions/"),
+            (Method::DELETE, "/api/auth/sessions"),
+            (Method::DELETE, "/api/auth/sessions/7/8"),
+        ] {
+            assert!(matches(&route, &method, path).is_none(), "{method} {path}");
+        }
+    }
+}

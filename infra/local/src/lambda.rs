@@ -1,0 +1,429 @@
+//! Lambda: execution environments with the Runtime API, one process and one listener each, that
+//! take one invocation at a time.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::{Response, StatusCode};
+use axum::routing::{get, post};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::sync::{RwLock, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::log::Log;
+use crate::template::Function;
+
+/// The region that functions believe to be in.
+pub const REGION: &str = "us-east-1";
+/// The account that functions believe to belong to.
+pub const ACCOUNT: &str = "000000000000";
+
+/// Lambda's own limit for the time before the first `next`.
+const INIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a function gets between SIGTERM and SIGKILL.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A function with its execution environments.
+pub struct Lambda {
+    /// What the template says of it.
+    pub function: Function,
+    binary: PathBuf,
+    variables: BTreeMap<String, String>,
+    log: Log,
+    idle: Mutex<Vec<Environment>>,
+    /// Held for reading by every invocation, so that stopping can wait for the last.
+    running: RwLock<()>,
+}
+
+/// Why an invocation has no answer of the function's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvokeError {
+    /// No environment came up: what the process printed.
+    Init(String),
+    /// The process ended.
+    Crashed,
+    /// It took longer than the template allows.
+    TimedOut,
+    /// The function reported an error of its runtime's.
+    Failed,
+}
+
+impl Lambda {
+    /// A function without environments yet.
+    pub fn new(
+        function: Function,
+        binary: PathBuf,
+        variables: BTreeMap<String, String>,
+        log: Log,
+    ) -> Self {
+        Self {
+            function,
+            binary,
+            variables,
+            log,
+            idle: Mutex::default(),
+            running: RwLock::new(()),
+        }
+    }
+
+    /// Starts an environment before there is anything to do.
+    ///
+    /// # Errors
+    /// What the process printed instead of getting ready.
+    pub async fn warm_up(&self) -> Result<(), InvokeError> {
+        let environment = self.start().await?;
+        lock(&self.idle).push(environment);
+        Ok(())
+    }
+
+    /// Hands an event to an idle environment, or to a new one.
+    ///
+    /// # Errors
+    /// Where the function gives no answer.
+    pub async fn invoke(&self, event: Bytes) -> Result<Bytes, InvokeError> {
+        let _running = self.running.read().await;
+        let mut environment = match self.take_idle() {
+            Some(environment) => environment,
+            None => self.start().await?,
+        };
+        let result = environment
+            .invoke(event, Duration::from_secs(self.function.timeout_seconds))
+            .await;
+        // After a crash or a time-out the environment is dropped, and its process with it.
+        if matches!(result, Ok(_) | Err(InvokeError::Failed)) {
+            lock(&self.idle).push(environment);
+        }
+        result
+    }
+
+    /// How many processes are waiting for work.
+    pub fn idle_environments(&self) -> usize {
+        lock(&self.idle).len()
+    }
+
+    /// Waits for the invocations that are under way, then ends every process.
+    pub async fn stop(&self) {
+        let _ = tokio::time::timeout(STOP_TIMEOUT, self.running.write()).await;
+        let environments = std::mem::take(&mut *lock(&self.idle));
+        let stopping: Vec<_> = environments
+            .into_iter()
+            .map(|environment| tokio::spawn(environment.stop()))
+            .collect();
+        for task in stopping {
+            let _ = task.await;
+        }
+    }
+
+    /// The one used last is the warmest. One whose process has ended meanwhile is replaced.
+    fn take_idle(&self) -> Option<Environment> {
+        let mut idle = lock(&self.idle);
+        std::iter::from_fn(|| idle.pop())
+            .find_map(|mut environment| environment.is_alive().then_some(environment))
+    }
+
+    async fn start(&self) -> Result<Environment, InvokeError> {
+        let failed = |error: std::io::Error| InvokeError::Init(error.to_string());
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let (sender, receiver) = mpsc::channel(1);
+        let (became_ready, mut ready) = watch::channel(false);
+        let api = Arc::new(RuntimeApi {
+            invocations: tokio::sync::Mutex::new(receiver),
+            current: Mutex::default(),
+            became_ready,
+        });
+        let server = tokio::spawn(serve(listener, api));
+
+        let mut command = Command::new(&self.binary);
+        command
+            .env_clear()
+            .envs(&self.variables)
+            .envs(self.runtime_variables(&address.to_string()));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut process = command.spawn().map_err(failed)?;
+        let printed = Arc::new(Mutex::new(Vec::new()));
+        let outputs = [
+            process
+                .stdout
+                .take()
+                .map(|output| self.follow(output, &printed)),
+            process
+                .stderr
+                .take()
+                .map(|output| self.follow(output, &printed)),
+        ];
+
+        let is_ready = tokio::select! {
+            ready = tokio::time::timeout(INIT_TIMEOUT, ready.wait_for(|ready| *ready)) => ready.is_ok(),
+            _ = process.wait() => false,
+        };
+        let environment = Environment {
+            process,
+            sender,
+            server,
+        };
+        if is_ready {
+            return Ok(environment);
+        }
+        drop(environment);
+        for output in outputs.into_iter().flatten() {
+            let _ = output.await; // what it still had to say
+        }
+        let printed = lock(&printed).join("\n");
+        Err(InvokeError::Init(if printed.is_empty() {
+            "it ended without a word".to_owned()
+        } else {
+            printed
+        }))
+    }
+
+    /// What Lambda puts into the environment beside the template's variables.
+    fn runtime_variables(&self, api: &str) -> [(&'static str, String); 9] {
+        [
+            ("AWS_LAMBDA_RUNTIME_API", api.to_owned()),
+            ("AWS_LAMBDA_FUNCTION_NAME", self.function.name.clone()),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
+            (
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+                self.function.memory_mib.to_string(),
+            ),
+            ("AWS_LAMBDA_LOG_FORMAT", "JSON".to_owned()),
+            ("AWS_REGION", REGION.to_owned()),
+            ("AWS_ACCESS_KEY_ID", "local".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
+            ("TZ", ":UTC".to_owned()),
+        ]
+    }
+
+    fn follow(
+        &self,
+        output: impl AsyncRead + Unpin + Send + 'static,
+        printed: &Arc<Mutex<Vec<String>>>,
+    ) -> JoinHandle<()> {
+        let (log, name, printed) = (
+            self.log.clone(),
+            self.function.name.clone(),
+            printed.clone(),
+        );
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(output).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                log.add(&name, &line);
+                let mut printed = lock(&printed);
+                // Only the words of a process that does not start are asked for.
+                if printed.len() < 20 {
+                    printed.push(line);
+                }
+            }
+        })
+    }
+}
+
+/// One process with its side of the Runtime API.
+struct Environment {
+    process: Child,
+    sender: mpsc::Sender<Invocation>,
+    server: JoinHandle<()>,
+}
+
+impl Environment {
+    fn is_alive(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(None))
+    }
+
+    async fn invoke(&mut self, event: Bytes, timeout: Duration) -> Result<Bytes, InvokeError> {
+        let (reply, answer) = oneshot::channel();
+        let invocation = Invocation {
+            id: request_id(),
+            deadline: SystemTime::now() + timeout,
+            event,
+            reply,
+        };
+        if self.sender.send(invocation).await.is_err() {
+            return Err(InvokeError::Crashed);
+        }
+        tokio::select! {
+            biased; // an answer counts even if the process ends right after it
+            answer = answer => answer.unwrap_or(Err(InvokeError::Crashed)),
+            _ = ended(&mut self.process) => Err(InvokeError::Crashed),
+            () = tokio::time::sleep(timeout) => Err(InvokeError::TimedOut),
+        }
+    }
+
+    async fn stop(mut self) {
+        let pid = self
+            .process
+            .id()
+            .and_then(|id| Pid::from_raw(id.cast_signed()));
+        if let Some(pid) = pid.filter(|_| self.is_alive()) {
+            let _ = kill_process(pid, Signal::TERM);
+            let _ = tokio::time::timeout(STOP_TIMEOUT, self.process.wait()).await;
+        }
+    }
+}
+
+impl Drop for Environment {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn ended(process: &mut Child) -> Option<ExitStatus> {
+    process.wait().await.ok()
+}
+
+struct Invocation {
+    id: String,
+    deadline: SystemTime,
+    event: Bytes,
+    reply: oneshot::Sender<Result<Bytes, InvokeError>>,
+}
+
+/// The Runtime API of one environment, and as much of the Extensions API as a function needs that
+/// wants to get SIGTERM.
+struct RuntimeApi {
+    invocations: tokio::sync::Mutex<mpsc::Receiver<Invocation>>,
+    current: Mutex<Option<Running>>,
+    became_ready: watch::Sender<bool>,
+}
+
+struct Running {
+    id: String,
+    reply: oneshot::Sender<Result<Bytes, InvokeError>>,
+}
+
+async fn serve(listener: TcpListener, api: Arc<RuntimeApi>) {
+    let router = Router::new()
+        .route("/2018-06-01/runtime/invocation/next", get(next))
+        .route(
+            "/2018-06-01/runtime/invocation/{id}/response",
+            post(response),
+        )
+        .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
+        .route("/2018-06-01/runtime/init/error", post(init_error))
+        .route("/2020-01-01/extension/register", post(register_extension))
+        .route(
+            "/2020-01-01/extension/event/next",
+            get(next_extension_event),
+        )
+        .with_state(api);
+    // Ends with the environment; an error then concerns nobody.
+    let _ = axum::serve(listener, router).await;
+}
+
+async fn next(State(api): State<Arc<RuntimeApi>>) -> Result<Response<Body>, StatusCode> {
+    api.became_ready.send_replace(true);
+    let invocation = api
+        .invocations
+        .lock()
+        .await
+        .recv()
+        .await
+        .ok_or(StatusCode::GONE)?;
+    let deadline = invocation
+        .deadline
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis();
+    let response = Response::builder()
+        .header("content-type", "application/json")
+        .header("lambda-runtime-aws-request-id", &invocation.id)
+        .header("lambda-runtime-deadline-ms", deadline.to_string())
+        .header(
+            "lambda-runtime-invoked-function-arn",
+            format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:local"),
+        )
+        .header(
+            "lambda-runtime-trace-id",
+            "Root=1-00000000-000000000000000000000000;Sampled=0",
+        )
+        .body(Body::from(invocation.event));
+    *lock(&api.current) = Some(Running {
+        id: invocation.id,
+        reply: invocation.reply,
+    });
+    response.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+async fn response(
+    State(api): State<Arc<RuntimeApi>>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> StatusCode {
+    api.finish(&id, Ok(body))
+}
+
+async fn error(State(api): State<Arc<RuntimeApi>>, Path(id): Path<String>) -> StatusCode {
+    api.finish(&id, Err(InvokeError::Failed))
+}
+
+async fn init_error() -> StatusCode {
+    StatusCode::ACCEPTED // the process ends after it, and has said why on standard error
+}
+
+async fn register_extension() -> Response<Body> {
+    let mut response = Response::new(Body::from(
+        r#"{"functionName":"local","functionVersion":"$LATEST","handler":"bootstrap"}"#,
+    ));
+    if let Ok(id) = request_id().parse() {
+        response
+            .headers_mut()
+            .insert("lambda-extension-identifier", id);
+    }
+    response
+}
+
+/// An extension that asked for no events gets none.
+async fn next_extension_event() -> StatusCode {
+    std::future::pending().await
+}
+
+impl RuntimeApi {
+    fn finish(&self, id: &str, result: Result<Bytes, InvokeError>) -> StatusCode {
+        let mut current = lock(&self.current);
+        match current.take() {
+            Some(running) if running.id == id => {
+                // Whoever asked may have given up.
+                let _ = running.reply.send(result);
+                StatusCode::ACCEPTED
+            }
+            other => {
+                *current = other;
+                StatusCode::BAD_REQUEST
+            }
+        }
+    }
+}
+
+/// A UUID, as Lambda and API Gateway name requests.
+pub fn request_id() -> String {
+    let mut bytes = [0_u8; 16];
+    // Without randomness the names repeat, and nothing else happens.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    let text = hex::encode(bytes);
+    format!(
+        "{}-{}-4{}-8{}-{}",
+        &text[..8],
+        &text[8..12],
+        &text[13..16],
+        &text[17..20],
+        &text[20..]
+    )
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,214 @@
+//! Redis: a real `valkey-server` or `redis-server` as a child; installed if there is none.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::Error;
+
+/// The longest that a server may take to answer after its start; it may have a file to load.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Starts the server and ends it when standard input closes: also when this process is killed and
+/// can end nothing itself.
+const GUARD: &str = r#"exec 3<&0; "$@" 3<&- </dev/null & server=$!; (cat <&3 >/dev/null; kill $server 2>/dev/null) & wait $server"#;
+
+/// A running Redis; it ends with this value.
+pub struct Redis {
+    /// Where it answers.
+    pub url: String,
+    guard: Child,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Redis {
+    /// Starts it on a free port of the loopback interface. With a folder it keeps its data there;
+    /// `arguments` go to the server as they are.
+    ///
+    /// # Errors
+    /// Where there is no server and none can be installed, with the command that would.
+    pub fn start(folder: Option<&Path>, arguments: &[&str]) -> Result<Self, Error> {
+        let program = find_or_install()?;
+        let temporary = if folder.is_none() {
+            Some(tempfile::tempdir()?)
+        } else {
+            None
+        };
+        let directory = folder
+            .or(temporary.as_ref().map(tempfile::TempDir::path))
+            .unwrap_or(Path::new("."));
+        std::fs::create_dir_all(directory)?;
+
+        // Between finding a free port and the server's taking it, somebody else can: then another.
+        for _ in 0..5 {
+            let port = free_port()?;
+            let mut command = Command::new("sh");
+            command.args(["-c", GUARD, "sh"]).arg(&program);
+            command.args([
+                "--port",
+                &port.to_string(),
+                "--bind",
+                "127.0.0.1",
+                "--daemonize",
+                "no",
+                "--save",
+                "",
+            ]);
+            command
+                .args(["--appendonly", if folder.is_some() { "yes" } else { "no" }])
+                .arg("--dir")
+                .arg(directory);
+            command
+                .args(arguments)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::inherit());
+            let mut guard = command.spawn()?;
+            if answers(port, &mut guard)? {
+                return Ok(Self {
+                    url: format!("redis://127.0.0.1:{port}"),
+                    guard,
+                    _folder: temporary,
+                });
+            }
+        }
+        Err(format!("{} does not start", program.display()).into())
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        // Closing standard input ends the server; the guard ends after it.
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
+    }
+}
+
+fn free_port() -> Result<u16, Error> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// Whether the server comes to answer; false if it ends instead.
+fn answers(port: u16, guard: &mut Child) -> Result<bool, Error> {
+    let started = Instant::now();
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    while started.elapsed() < START_TIMEOUT {
+        if guard.try_wait()?.is_some() {
+            return Ok(false);
+        }
+        if ping(address).is_ok_and(|answer| answer.starts_with(b"+PONG")) {
+            return Ok(true);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Err("Redis does not answer".into())
+}
+
+fn ping(address: SocketAddr) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(500))?;
+    stream.set_read_timeout(Some(Duration::from_millis(500)))?;
+    stream.write_all(b"PING\r\n")?;
+    let mut answer = [0; 64];
+    let length = stream.read(&mut answer)?;
+    Ok(answer[..length].to_vec())
+}
+
+fn find_or_install() -> Result<PathBuf, Error> {
+    if let Some(program) = find() {
+        return Ok(program);
+    }
+    // Whatever else starts at this moment must not install at the same time.
+    static INSTALLING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _guard = INSTALLING
+        .lock()
+        .map_err(|_| "installing Redis failed before")?;
+    if let Some(program) = find() {
+        return Ok(program);
+    }
+    install()?;
+    find().ok_or_else(|| {
+        "Redis was installed, but neither valkey-server nor redis-server is on the PATH".into()
+    })
+}
+
+fn find() -> Option<PathBuf> {
+    ["valkey-server", "redis-server"]
+        .into_iter()
+        .find_map(on_path)
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    // Debian keeps servers where only root looks for them.
+    let folders =
+        std::env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
+    folders
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+}
+
+/// With the system's package manager, where that is allowed without asking.
+fn install() -> Result<(), Error> {
+    let managers = [
+        ("brew", "brew install valkey", false),
+        (
+            "apt-get",
+            "apt-get update && apt-get install --yes --no-install-recommends redis-server",
+            true,
+        ),
+        (
+            "dnf",
+            "dnf install --assumeyes valkey || dnf install --assumeyes redis",
+            true,
+        ),
+    ];
+    let Some((_, command, needs_root)) = managers
+        .into_iter()
+        .find(|(program, ..)| on_path(program).is_some())
+    else {
+        return Err("neither valkey-server nor redis-server is installed, and no package manager is known here: \
+                    install one of them, or give --env REDIS_URL=redis://…"
+            .into());
+    };
+    let is_root = rustix::process::geteuid().is_root();
+    let by_hand = if needs_root && !is_root {
+        format!("sudo sh -c '{command}'")
+    } else {
+        command.to_owned()
+    };
+    let mut install = match (needs_root, is_root) {
+        (true, false) if !may_sudo() => {
+            return Err(format!(
+                "neither valkey-server nor redis-server is installed; type: {by_hand}"
+            )
+            .into());
+        }
+        (true, false) => {
+            let mut sudo = Command::new("sudo");
+            sudo.args(["--non-interactive", "sh"]);
+            sudo
+        }
+        _ => Command::new("sh"),
+    };
+    eprintln!("neither valkey-server nor redis-server is installed; installing: {by_hand}");
+    // Debian's package would start a server of its own beside ours.
+    let status = install.arg("-c").arg(format!(
+        "export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; {command}"
+    ));
+    // Standard output is for the line that says the stack is ready.
+    if status.stdout(std::io::stderr()).status()?.success() {
+        Ok(())
+    } else {
+        Err(format!("Redis could not be installed; type: {by_hand}").into())
+    }
+}
+
+fn may_sudo() -> bool {
+    let mut sudo = Command::new("sudo");
+    sudo.args(["--non-interactive", "true"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    sudo.status().is_ok_and(|status| status.success())
+}

@@ -1,0 +1,424 @@
+//! The environment variables, read once at start. Every problem is reported, not only the first:
+//! a reader notes what is wrong, gives a harmless value instead and goes on, and
+//! [`Environment::finish`] refuses the result.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::domain::password::Policy;
+use crate::domain::password_hash::Cost;
+use crate::domain::secret::Secret;
+use crate::domain::session::Lifetimes;
+use crate::domain::token::{TokenConfig, TokenPairConfig};
+use crate::store::{self, dynamodb, redis};
+
+/// Shorter than this, an HMAC-SHA256 key is weaker than its hash (RFC 7518, 3.2).
+const MINIMUM_SECRET_BYTES: usize = 32;
+
+/// Why a function does not start: a line for every problem.
+pub struct StartError(Vec<String>);
+
+impl StartError {
+    /// One problem that is not a variable's.
+    pub fn new(problem: impl fmt::Display) -> Self {
+        Self(vec![problem.to_string()])
+    }
+}
+
+// `main` prints the error with `Debug`; people read it.
+impl fmt::Debug for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the function cannot start: {}", self.0.join("; "))
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<store::Error> for StartError {
+    fn from(error: store::Error) -> Self {
+        Self::new(error)
+    }
+}
+
+/// Reads variables and collects what is wrong with them. No value occurs in a problem: it may be
+/// a secret in the wrong place.
+pub struct Environment {
+    lookup: Box<dyn Fn(&str) -> Option<String>>,
+    problems: Vec<String>,
+}
+
+impl Environment {
+    /// The variables of this process. An empty one counts as absent: templates cannot leave one out.
+    pub fn of_process() -> Self {
+        Self::new(|name| std::env::var(name).ok())
+    }
+
+    fn new(lookup: impl Fn(&str) -> Option<String> + 'static) -> Self {
+        Self {
+            lookup: Box::new(lookup),
+            problems: Vec::new(),
+        }
+    }
+
+    /// The configuration, if every variable was there and valid.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn finish<T>(self, config: T) -> Result<T, StartError> {
+        if self.problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(StartError(self.problems))
+        }
+    }
+
+    /// A variable that may be absent.
+    pub fn optional_text(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).filter(|value| !value.is_empty())
+    }
+
+    /// A variable that must be there.
+    pub fn text(&mut self, name: &str) -> String {
+        self.optional_text(name).unwrap_or_else(|| {
+            self.problems.push(format!("{name} is missing"));
+            String::new()
+        })
+    }
+
+    /// A secret of at least 32 bytes.
+    pub fn secret(&mut self, name: &str) -> Secret {
+        let text = self.text(name);
+        self.check_secret(name, &text);
+        Secret::new(text)
+    }
+
+    /// A secret that may be absent.
+    pub fn optional_secret(&mut self, name: &str) -> Option<Secret> {
+        let text = self.optional_text(name)?;
+        self.check_secret(name, &text);
+        Some(Secret::new(text))
+    }
+
+    fn check_secret(&mut self, name: &str, text: &str) {
+        if (1..MINIMUM_SECRET_BYTES).contains(&text.len()) {
+            self.problems.push(format!(
+                "{name} is shorter than {MINIMUM_SECRET_BYTES} bytes"
+            ));
+        }
+    }
+
+    /// A variable with a default, in a form that `parse` knows; `form` says it to people.
+    fn parsed<T>(
+        &mut self,
+        name: &str,
+        default: T,
+        form: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> T {
+        let Some(text) = self.optional_text(name) else {
+            return default;
+        };
+        parse(&text).unwrap_or_else(|| {
+            self.problems.push(format!("{name} must be {form}"));
+            default
+        })
+    }
+
+    /// `true` or `false`.
+    pub fn boolean(&mut self, name: &str, default: bool) -> bool {
+        self.parsed(name, default, "true or false", |text| text.parse().ok())
+    }
+
+    /// A duration such as `15m`.
+    pub fn duration(&mut self, name: &str, default: Duration) -> Duration {
+        self.parsed(
+            name,
+            default,
+            "a duration such as 30s, 15m, 1h or 7d",
+            parse_duration,
+        )
+    }
+
+    /// A whole number of at least `minimum`.
+    pub fn number(&mut self, name: &str, default: u32, minimum: u32) -> u32 {
+        let form = format!("a whole number of at least {minimum}");
+        self.parsed(name, default, &form, |text| {
+            text.parse().ok().filter(|number| *number >= minimum)
+        })
+    }
+
+    /// Which environment this is; production refuses what is fine for trying out.
+    pub fn is_production(&mut self) -> bool {
+        let name = self.text("ENVIRONMENT");
+        if !matches!(name.as_str(), "" | "dev" | "staging" | "prod") {
+            self.problems
+                .push("ENVIRONMENT must be dev, staging or prod".to_owned());
+        }
+        name == "prod"
+    }
+
+    /// Where DynamoDB is, and who asks. Lambda puts both into the environment.
+    pub fn dynamodb(&mut self) -> dynamodb::Config {
+        dynamodb::Config {
+            region: self.text("AWS_REGION"),
+            access_key_id: self.text("AWS_ACCESS_KEY_ID"),
+            secret_access_key: Secret::new(self.text("AWS_SECRET_ACCESS_KEY")),
+            session_token: self.optional_text("AWS_SESSION_TOKEN").map(Secret::new),
+            endpoint_url: self
+                .optional_text("AWS_ENDPOINT_URL_DYNAMODB")
+                .or_else(|| self.optional_text("AWS_ENDPOINT_URL")),
+        }
+    }
+
+    /// Where Redis is.
+    pub fn redis(&mut self) -> redis::Config {
+        let config = redis::Config {
+            url: Secret::new(self.text("REDIS_URL")),
+            is_cluster: self.boolean("REDIS_CLUSTER", false),
+        };
+        if !config.url.expose().is_empty() && !config.is_valid() {
+            self.problems
+                .push("REDIS_URL must be a redis:// or rediss:// URL".to_owned());
+        }
+        config
+    }
+
+    /// The keys of access tokens, and from issue to expiry.
+    pub fn access_tokens(&mut self) -> (TokenConfig, Duration) {
+        (
+            self.token_config("JWT_SECRET"),
+            self.duration("JWT_EXPIRY", minutes(15)),
+        )
+    }
+
+    /// The keys of both kinds of token.
+    pub fn token_pair(&mut self) -> TokenPairConfig {
+        let (access, access_expiry) = self.access_tokens();
+        TokenPairConfig {
+            access,
+            access_expiry,
+            refresh: self.token_config("JWT_REFRESH_SECRET"),
+        }
+    }
+
+    fn token_config(&mut self, secret: &str) -> TokenConfig {
+        TokenConfig {
+            secret: self.secret(secret),
+            previous_secret: self.optional_secret(&format!("{secret}_PREVIOUS")),
+            issuer: self.text("JWT_ISSUER"),
+            audience: self.text("JWT_AUDIENCE"),
+        }
+    }
+
+    /// How long sessions live.
+    pub fn session_lifetimes(&mut self) -> Lifetimes {
+        Lifetimes {
+            refresh: self.duration("JWT_REFRESH_EXPIRY", days(7)),
+            remember_me: self.duration("REMEMBER_ME_EXPIRY", days(30)),
+            maximum: self.duration("SESSION_MAX_AGE", days(30)),
+            grace: self.duration("REFRESH_GRACE", Duration::from_secs(10)),
+        }
+    }
+
+    /// What a new password must satisfy.
+    pub fn password_policy(&mut self) -> Policy {
+        Policy {
+            minimum_length: self.number("PASSWORD_MIN_LENGTH", 8, 8) as usize,
+            symbol_is_required: self.boolean("PASSWORD_REQUIRE_SYMBOL", false),
+            application_name: self.text("APP_NAME"),
+        }
+    }
+
+    /// What hashing costs. Production refuses less than OWASP's floor (Password Storage Cheat
+    /// Sheet: 19 MiB, 2 iterations, 1 lane); elsewhere 1 MiB, 1, 1 is allowed.
+    pub fn hash_cost(&mut self) -> Cost {
+        let (memory_floor, iterations_floor) = if self.is_production() {
+            (19 * 1024, 2)
+        } else {
+            (1024, 1)
+        };
+        Cost {
+            memory_kib: self.number("ARGON2_MEMORY_KIB", 65_536, memory_floor),
+            iterations: self.number("ARGON2_ITERATIONS", 3, iterations_floor),
+            parallelism: self.number("ARGON2_PARALLELISM", 4, 1),
+        }
+    }
+}
+
+fn minutes(number: u64) -> Duration {
+    Duration::from_secs(number * 60)
+}
+
+fn days(number: u64) -> Duration {
+    Duration::from_secs(number * 24 * 60 * 60)
+}
+
+/// A whole number and one of `s`, `m`, `h`, `d`; at most ten years, so that no sum overflows.
+fn parse_duration(text: &str) -> Option<Duration> {
+    let unit = text.chars().next_back()?;
+    let seconds_per_unit = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 60 * 60,
+        'd' => 24 * 60 * 60,
+        _ => return None,
+    };
+    let digits = &text[..text.len() - 1];
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let seconds = digits.parse::<u64>().ok()?.checked_mul(seconds_per_unit)?;
+    Some(Duration::from_secs(seconds)).filter(|duration| *duration <= days(3650))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn environment(variables: &'static [(&'static str, &'static str)]) -> Environment {
+        Environment::new(|name| {
+            variables
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn every_problem_is_named_and_no_value_is() {
+        let mut environment = environment(&[
+            ("JWT_SECRET", "too-short-to-be-used"),
+            ("JWT_SECRET_PREVIOUS", "short-too"),
+            ("JWT_AUDIENCE", "audience"),
+            ("JWT_EXPIRY", "15 minutes"),
+            ("REDIS_URL", "http://example.com"),
+            ("PASSWORD_MIN_LENGTH", "7"),
+            ("ENVIRONMENT", "production"),
+        ]);
+        environment.access_tokens();
+        environment.redis();
+        environment.password_policy();
+        environment.is_production();
+
+        let error = environment.finish(()).unwrap_err().to_string();
+
+        for problem in [
+            "JWT_SECRET is shorter than 32 bytes",
+            "JWT_SECRET_PREVIOUS is shorter than 32 bytes",
+            "JWT_ISSUER is missing",
+            "JWT_EXPIRY must be a duration",
+            "REDIS_URL must be a redis:// or rediss:// URL",
+            "PASSWORD_MIN_LENGTH must be a whole number of at least 8",
+            "APP_NAME is missing",
+            "ENVIRONMENT must be dev, staging or prod",
+        ] {
+            assert!(error.contains(problem), "{problem}: {error}");
+        }
+        for value in [
+            "too-short-to-be-used",
+            "short-too",
+            "15 minutes",
+            "example.com",
+        ] {
+            assert!(!error.contains(value), "{value}: {error}");
+        }
+    }
+
+    #[test]
+    fn absent_and_empty_variables_have_their_defaults() {
+        let mut environment = environment(&[("JWT_REFRESH_EXPIRY", ""), ("ENVIRONMENT", "prod")]);
+
+        let lifetimes = environment.session_lifetimes();
+        let cost = environment.hash_cost();
+
+        assert_eq!(
+            (lifetimes.refresh, lifetimes.grace),
+            (days(7), Duration::from_secs(10))
+        );
+        assert_eq!(
+            cost,
+            Cost {
+                memory_kib: 65_536,
+                iterations: 3,
+                parallelism: 4
+            }
+        );
+        assert!(environment.finish(()).is_ok());
+    }
+
+    #[test]
+    fn production_refuses_a_cost_below_the_floor() {
+        let mut dev = environment(&[
+            ("ENVIRONMENT", "dev"),
+            ("ARGON2_MEMORY_KIB", "1024"),
+            ("ARGON2_ITERATIONS", "1"),
+        ]);
+        let mut production = environment(&[
+            ("ENVIRONMENT", "prod"),
+            ("ARGON2_MEMORY_KIB", "1024"),
+            ("ARGON2_ITERATIONS", "1"),
+        ]);
+
+        dev.hash_cost();
+        production.hash_cost();
+
+        assert!(dev.finish(()).is_ok());
+        let error = production.finish(()).unwrap_err().to_string();
+        assert!(
+            error.contains("ARGON2_MEMORY_KIB must be a whole number of at least 19456"),
+            "{error}"
+        );
+        assert!(
+            error.contains("ARGON2_ITERATIONS must be a whole number of at least 2"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn durations_by_example() {
+        for (text, seconds) in [
+            ("0s", 0),
+            ("30s", 30),
+            ("15m", 900),
+            ("1h", 3600),
+            ("7d", 604_800),
+            ("3650d", 315_360_000),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Some(Duration::from_secs(seconds)),
+                "{text}"
+            );
+        }
+        for text in [
+            "",
+            "s",
+            "15",
+            "15M",
+            "1.5h",
+            "-1s",
+            "+1s",
+            " 1s",
+            "1 s",
+            "3651d",
+            "99999999999999999999d",
+            "1м",
+        ] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_a_duration_never_panics(text in any::<String>()) {
+            let _ = parse_duration(&text);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What a client can be told went wrong: the closed list of `api.md`, each code with its one
+//! status and its one message. The cause of a 5xx is for the log and is never sent.
+
+use http::StatusCode;
+
+use crate::store::{self, dynamodb::TransactionError};
+
+/// The result of a request that failed.
+#[derive(Debug)]
+pub enum ApiError {
+    /// Fields that break rules, all of them.
+    ValidationFailed(Vec<Detail>),
+    /// The body is not one JSON object without repeated keys.
+    MalformedJson,
+    /// A protected endpoint, and no access token.
+    MissingToken,
+    /// Not an access token of ours.
+    InvalidToken,
+    /// An access token whose time is over.
+    TokenExpired,
+    /// An access token whose session is over.
+    TokenRevoked,
+    /// Wrong password, unknown account, deleted account: nobody can tell which.
+    InvalidCredentials,
+    /// Not a refresh token of ours, or one whose session is over.
+    RefreshTokenInvalid,
+    /// A refresh token whose time is over.
+    RefreshTokenExpired,
+    /// A refresh token that had been replaced: somebody else may have it, so its session is over.
+    RefreshTokenReused,
+    /// The right password of an account that an operator has disabled.
+    AccountDisabled,
+    /// Signed in, but not allowed to.
+    Forbidden,
+    /// No such thing, or not the caller's.
+    NotFound,
+    /// Another account has the address.
+    EmailTaken,
+    /// Another account has the username.
+    UsernameTaken,
+    /// A body of more than 16 KiB.
+    PayloadTooLarge,
+    /// A body that is not declared as JSON.
+    UnsupportedMediaType,
+    /// A bug, or data that no code of ours has written.
+    Internal(Cause),
+    /// DynamoDB or Redis does not answer.
+    ServiceUnavailable(Cause),
+}
+
+/// What is behind a 5xx.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// A rule that a field breaks.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Detail {
+    /// The field's name in the request.
+    pub field: String,
+    /// The rule, never the input.
+    pub message: String,
+}
+
+impl ApiError {
+    /// One field that breaks one rule.
+    pub fn invalid_field(field: &str, message: &str) -> Self {
+        Self::ValidationFailed(vec![Detail {
+            field: field.to_owned(),
+            message: message.to_owned(),
+        }])
+    }
+
+    /// Status, code and message.
+    fn parts(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::ValidationFailed(_) => (
+                StatusCode::BAD_REQUEST,
+                "validation_failed",
+                "Some fields are not valid.",
+            ),
+            Self::MalformedJson => (
+                StatusCode::BAD_REQUEST,
+                "malformed_json",
+                "The body must be one JSON object without repeated keys.",
+            ),
+            Self::MissingToken => (
+                StatusCode::UNAUTHORIZED,
+                "missing_token",
+                "An access token is required.",
+            ),
+            Self::InvalidToken => (
+                StatusCode::UNAUTHORIZED,
+                "invalid_token",
+                "The access token is not valid.",
+            ),
+            Self::TokenExpired => (
+                StatusCode::UNAUTHORIZED,
+                "token_expired",
+                "The access token has expired.",
+            ),
+            Self::TokenRevoked => (
+                StatusCode::UNAUTHORIZED,
+                "token_revoked",
+                "The session is over.",
+            ),
+            Self::InvalidCredentials => (
+                StatusCode::UNAUTHORIZED,
+                "invalid_credentials",
+                "The credentials are not valid.",
+            ),
+            Self::RefreshTokenInvalid => (
+                StatusCode::UNAUTHORIZED,
+                "refresh_token_invalid",
+                "The refresh token is not valid.",
+            ),
+            Self::RefreshTokenExpired => (
+                StatusCode::UNAUTHORIZED,
+                "refresh_token_expired",
+                "The refresh token has expired.",
+            ),
+            Self::RefreshTokenReused => (
+                StatusCode::UNAUTHORIZED,
+                "refresh_token_reused",
+                "The refresh token was used before, so the session has been ended.",
+            ),
+            Self::AccountDisabled => (
+                StatusCode::FORBIDDEN,
+                "account_disabled",
+                "The account is disabled.",
+            ),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This is not allowed."),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "Not found."),
+            Self::EmailTaken => (
+                StatusCode::CONFLICT,
+                "email_taken",
+                "The email address is already in use.",
+            ),
+            Self::UsernameTaken => (
+                StatusCode::CONFLICT,
+                "username_taken",
+                "The username is already in use.",
+            ),
+            Self::PayloadTooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "payload_too_large",
+                "The body must be at most 16 KiB.",
+            ),
+            Self::UnsupportedMediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "The Content-Type must be application/json.",
+            ),
+            Self::Internal(_) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal_error",
+                "Something went wrong on our side.",
+            ),
+            Self::ServiceUnavailable(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "service_unavailable",
+                "The service is temporarily unavailable.",
+            ),
+        }
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.parts().0
+    }
+
+    /// The code that a client acts on.
+    pub fn code(&self) -> &'static str {
+        self.parts().1
+    }
+
+    /// The sentence for people.
+    pub fn message(&self) -> &'static str {
+        self.parts().2
+    }
+
+    /// What the log gets to know.
+    pub fn cause(&self) -> Option<&Cause> {
+        match self {
+            Self::Internal(cause) | Self::ServiceUnavailable(cause) => Some(cause),
+            _ => None,
+        }
+    }
+
+    /// When to try again.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        matches!(self, Self::ServiceUnavailable(_)).then_some(5)
+    }
+
+    /// The challenge of a 401 (RFC 9110, 11.6.1; RFC 6750, 3: `error` where a token was given).
+    pub fn challenge(&self) -> Option<&'static str> {
+        match self {
+            Self::MissingToken | Self::InvalidCredentials => Some("Bearer"),
+            _ if self.status() == StatusCode::UNAUTHORIZED => {
+                Some(r#"Bearer error="invalid_token""#)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<store::Error> for ApiError {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Unavailable(_) => Self::ServiceUnavailable(Box::new(error)),
+            store::Error::Unexpected(_) => Self::Internal(Box::new(error)),
+        }
+    }
+}
+
+impl<C: Into<ApiError>> From<TransactionError<C>> for ApiError {
+    fn from(error: TransactionError<C>) -> Self {
+        match error {
+            TransactionError::Refused(meaning) => meaning.into(),
+            TransactionError::Store(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Who is asking. A handler that needs to know has an [`Authenticator`] and asks it for a [`Caller`]:
+//! [`required`](Authenticator::required), [`optional`](Authenticator::optional) or
+//! [`with_role`](Authenticator::with_role).
+
+use http::header::AUTHORIZATION;
+
+use super::Request;
+use crate::domain::session::SessionId;
+use crate::domain::token::{AccessClaims, AccessTokens, TokenError};
+use crate::domain::user::{Role, User};
+use crate::error::ApiError;
+use crate::store::sessions::Sessions;
+use crate::store::users::Users;
+
+/// Somebody who is signed in.
+#[derive(Debug)]
+pub struct Caller {
+    /// The user's record as it is now.
+    pub user: User,
+    /// The session that the access token belongs to.
+    pub session_id: SessionId,
+}
+
+/// Authenticates requests by their access token, the session behind it and the user's record.
+pub struct Authenticator {
+    /// Verifies the token.
+    pub access_tokens: AccessTokens,
+    /// Knows whether the session is over.
+    pub sessions: Sessions,
+    /// Knows whether the account is active.
+    pub users: Users,
+}
+
+impl Authenticator {
+    /// The caller; nobody else gets further.
+    ///
+    /// # Errors
+    /// The 401s, and those of the stores.
+    pub async fn required(&self, request: &Request) -> Result<Caller, ApiError> {
+        self.optional(request).await?.ok_or(ApiError::MissingToken)
+    }
+
+    /// The caller, or nobody for a request without a token. A token that is not valid is an error
+    /// here too: a client that sent one must learn that it is not signed in.
+    ///
+    /// # Errors
+    /// The 401s but `missing_token`, and those of the stores.
+    pub async fn optional(&self, request: &Request) -> Result<Option<Caller>, ApiError> {
+        let Some(claims) = claims(&self.access_tokens, request)? else {
+            return Ok(None);
+        };
+        // Both at once: logout and revocation take effect here immediately, and so does a change of
+        // the record alone, even if its sessions are still there.
+        let (session_exists, user) = tokio::try_join!(
+            self.sessions.exists(claims.sid, claims.sub),
+            self.users.find(claims.sub, request.received_at()),
+        )?;
+        match user.filter(|user| session_exists && user.is_active()) {
+            Some(user) => Ok(Some(Caller {
+                user,
+                session_id: claims.sid,
+            })),
+            None => Err(ApiError::TokenRevoked),
+        }
+    }
+
+    /// The caller, if the user has this role now, whatever the token says.
+    ///
+    /// # Errors
+    /// `forbidden` for another role; the 401s, and those of the stores.
+    pub async fn with_role(&self, request: &Request, role: Role) -> Result<Caller, ApiError> {
+        let caller = self.required(request).await?;
+        if caller.user.role == role {
+            Ok(caller)
+        } else {
+            Err(ApiError::Forbidden)
+        }
+    }
+}
+
+/// The claims of the request's access token, without asking whether its session is over: enough
+/// only to end the session.
+///
+/// # Errors
+/// `invalid_token` and `token_expired`.
+pub fn claims(tokens: &AccessTokens, request: &Request) -> Result<Option<AccessClaims>, ApiError> {
+    if !request.has_header(AUTHORIZATION) {
+        return Ok(None);
+    }
+    let token = request
+        .header(AUTHORIZATION)
+        .and_then(bearer_token)
+        .ok_or(ApiError::InvalidToken)?;
+    tokens
+        .verify(token, request.received_at())
+        .map(Some)
+        .map_err(|error| match error {
+            TokenError::Invalid => ApiError::InvalidToken,
+            TokenError::Expired => ApiError::TokenExpired,
+        })
+}
+
+/// RFC 6750, 2.1. Tokens in a query or a form are never looked for (RFC 9700, 4.3.2).
+fn bearer_token(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("Bearer")
+        .then_some(token.trim_start())
+}

@@ -1,0 +1,173 @@
+//! Who did what, when and from where: under the user in `USERS_TABLE`, and as a log event.
+//!
+//! | pk | sk | attributes |
+//! |---|---|---|
+//! | `USER#01J…` | `AUDIT#01J…` | event, outcome, ip, user_agent, request_id, ttl (90 days) |
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use serde::Serialize;
+
+use super::Error;
+use super::dynamodb::{self, DynamoDb, Expression, Item};
+use super::users::{absent, partition};
+use crate::domain::id::Id;
+use crate::domain::timestamp::Timestamp;
+use crate::domain::user::UserId;
+use crate::random;
+
+/// How long an entry stays: 90 days.
+const LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// The audit trail in a table.
+#[derive(Clone)]
+pub struct Audit {
+    dynamodb: DynamoDb,
+    table: String,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// An account was made.
+    Register,
+    /// Somebody tried to sign in.
+    Login,
+    /// A replaced refresh token was presented.
+    RefreshTokenReuse,
+    /// One session was ended by its user, or all of them.
+    Logout,
+    /// Username, name or picture were changed.
+    ProfileUpdate,
+    /// Somebody tried to delete the account.
+    AccountDelete,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// As asked.
+    Success,
+    /// Refused.
+    Failure,
+}
+
+/// Where a request came from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The client's address.
+    pub ip: String,
+    /// What the client calls itself, cut to a sane length.
+    pub user_agent: String,
+    /// The gateway's name for the request.
+    pub request_id: String,
+    /// When it was received.
+    pub at: Timestamp,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    event: Event,
+    outcome: Outcome,
+    ip: &'a str,
+    user_agent: &'a str,
+    request_id: &'a str,
+    ttl: i64,
+}
+
+impl Audit {
+    /// The trail in this table.
+    pub fn new(dynamodb: DynamoDb, table: String) -> Self {
+        Self { dynamodb, table }
+    }
+
+    /// An entry as part of the transaction that it is about.
+    pub fn insert(
+        &self,
+        user_id: UserId,
+        event: Event,
+        outcome: Outcome,
+        origin: &Origin,
+    ) -> TransactWriteItem {
+        dynamodb::put(
+            &self.table,
+            entry(user_id, event, outcome, origin),
+            absent(),
+        )
+    }
+
+    /// Writes an entry and the log event.
+    ///
+    /// # Errors
+    /// Those of the store: what cannot be recorded must not succeed silently.
+    pub async fn record(
+        &self,
+        user_id: UserId,
+        event: Event,
+        outcome: Outcome,
+        origin: &Origin,
+    ) -> Result<(), Error> {
+        log(Some(user_id), event, outcome, origin);
+        // Refused only where a try whose answer got lost has written it already.
+        self.dynamodb
+            .put(
+                &self.table,
+                entry(user_id, event, outcome, origin),
+                absent(),
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// The log event alone, where there is no user to write it under; and a write that never
+    /// succeeds, so that an unknown account takes the time of a known one (security.md 6).
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn record_unknown(
+        &self,
+        stand_in: UserId,
+        event: Event,
+        outcome: Outcome,
+        origin: &Origin,
+    ) -> Result<(), Error> {
+        log(None, event, outcome, origin);
+        let never = Expression {
+            condition: "attribute_exists(pk)".to_owned(),
+            ..Default::default()
+        };
+        self.dynamodb
+            .put(&self.table, entry(stand_in, event, outcome, origin), never)
+            .await?;
+        Ok(())
+    }
+}
+
+/// The log event of something whose entry is part of a transaction, once that has succeeded.
+pub fn log(user_id: Option<UserId>, event: Event, outcome: Outcome, origin: &Origin) {
+    tracing::info!(
+        audit = ?event,
+        outcome = ?outcome,
+        user_id = user_id.map(tracing::field::display),
+        ip = origin.ip,
+        user_agent = origin.user_agent,
+        request_id = origin.request_id,
+        "audit"
+    );
+}
+
+fn entry(user_id: UserId, event: Event, outcome: Outcome, origin: &Origin) -> Item {
+    let entry = Entry {
+        event,
+        outcome,
+        ip: &origin.ip,
+        user_agent: &origin.user_agent,
+        request_id: &origin.request_id,
+        ttl: origin.at.plus(LIFETIME).seconds(),
+    };
+    let id = Id::<Audit>::new(origin.at, random::bytes());
+    dynamodb::item(partition(user_id), &format!("AUDIT#{id}"), &entry)
+}

@@ -1,0 +1,105 @@
+//! What can sign somebody in, in `CREDENTIALS_TABLE`, which most functions cannot reach.
+//!
+//! | pk | sk | attributes |
+//! |---|---|---|
+//! | `USER#01J…` | `PASSWORD` | hash (`$argon2id$v=19$…`), changed_at; `ttl` once deleted |
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+use super::dynamodb::{self, DynamoDb, Expression, Item, text, ttl};
+use super::users::{absent, partition};
+use crate::domain::password_hash::PasswordHash;
+use crate::domain::timestamp::Timestamp;
+use crate::domain::user::UserId;
+
+/// The users' password hashes.
+#[derive(Clone)]
+pub struct Credentials {
+    dynamodb: DynamoDb,
+    table: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PasswordItem {
+    hash: String,
+    changed_at: Timestamp,
+}
+
+fn password_key(id: UserId) -> Item {
+    dynamodb::key(partition(id), "PASSWORD")
+}
+
+impl Credentials {
+    /// The credentials in this table.
+    pub fn new(dynamodb: DynamoDb, table: String) -> Self {
+        Self { dynamodb, table }
+    }
+
+    /// The user's password hash.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn find_password(
+        &self,
+        id: UserId,
+        now: Timestamp,
+    ) -> Result<Option<PasswordHash>, Error> {
+        let item: Option<PasswordItem> = self
+            .dynamodb
+            .get(&self.table, password_key(id), now)
+            .await?;
+        Ok(item.map(|item| PasswordHash::from_stored(item.hash)))
+    }
+
+    /// The first password of a user.
+    pub fn insert_password(
+        &self,
+        id: UserId,
+        hash: &PasswordHash,
+        now: Timestamp,
+    ) -> TransactWriteItem {
+        let attributes = PasswordItem {
+            hash: hash.as_str().to_owned(),
+            changed_at: now,
+        };
+        dynamodb::put(
+            &self.table,
+            dynamodb::item(partition(id), "PASSWORD", &attributes),
+            absent(),
+        )
+    }
+
+    /// Puts a newer hash of the same password in the place of `old`; nothing happens if that is not
+    /// the stored one any more: a password that was changed meanwhile must not come back.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn rehash(
+        &self,
+        id: UserId,
+        old: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<(), Error> {
+        let expression = Expression {
+            update: "SET #hash = :new".to_owned(),
+            condition: "#hash = :old".to_owned(),
+            values: vec![(":new", text(new.as_str())), (":old", text(old.as_str()))],
+        };
+        self.dynamodb
+            .update(&self.table, password_key(id), expression)
+            .await?;
+        Ok(())
+    }
+
+    /// Lets a deleted account's password go with the account.
+    pub fn expire_password(&self, id: UserId, purge_at: Timestamp) -> TransactWriteItem {
+        let expression = Expression {
+            update: "SET #ttl = :ttl".to_owned(),
+            condition: "attribute_exists(pk)".to_owned(),
+            values: vec![(":ttl", ttl(purge_at))],
+        };
+        dynamodb::update(&self.table, password_key(id), expression)
+    }
+}

@@ -1,0 +1,240 @@
+//! The connection to Redis or Valkey: opened when first used, bounded in time, and replaced as soon
+//! as it does not answer. While a Lambda environment is frozen its sockets can die without a word,
+//! and the client's own reconnection does not notice a time-out; so we do.
+//!
+//! What is sent here may be sent twice: when an answer does not come, nobody knows whether the
+//! command ran. Every command and script must therefore mean the same the second time.
+
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::io::tcp::TcpSettings;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline,
+    RedisError, RedisFuture, RedisResult, ScriptInvocation, ServerErrorKind, Value,
+};
+use tokio::sync::Mutex;
+
+use super::Error;
+use crate::domain::secret::Secret;
+
+// Two tries, each with a connection, end before the two seconds after which a client is told.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
+const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Where Redis is.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `redis://` or `rediss://` (TLS); it may contain a password.
+    pub url: Secret,
+    /// Whether the server is a cluster that redirects.
+    pub is_cluster: bool,
+}
+
+impl Config {
+    /// Whether the URL can be understood.
+    pub fn is_valid(&self) -> bool {
+        let has_scheme = ["redis://", "rediss://"]
+            .iter()
+            .any(|scheme| self.url.expose().starts_with(scheme));
+        has_scheme && self.url.expose().into_connection_info().is_ok()
+    }
+}
+
+/// A connection to Redis that heals itself.
+pub struct Redis {
+    server: Server,
+    connection: Mutex<Option<Connection>>,
+}
+
+enum Server {
+    Standalone(Client),
+    Cluster(ClusterClient),
+}
+
+enum Call<'a> {
+    Command(&'a Cmd),
+    Script(&'a ScriptInvocation<'a>),
+}
+
+impl Redis {
+    /// Connects with the first command.
+    ///
+    /// # Errors
+    /// For a URL that is none.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        // The one TLS stack's provider; a second call finds it installed.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let server = Server::new(config).map_err(|error| Error::Unexpected(describe(&error)))?;
+        Ok(Self {
+            server,
+            connection: Mutex::new(None),
+        })
+    }
+
+    /// Runs a command.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] after two tries.
+    pub async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
+        self.send(Call::Command(command)).await
+    }
+
+    /// Runs a script; it is loaded where it is not known yet.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] after two tries.
+    pub async fn invoke<T: FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, Error> {
+        self.send(Call::Script(script)).await
+    }
+
+    async fn send<T: FromRedisValue>(&self, call: Call<'_>) -> Result<T, Error> {
+        match self.attempt(&call).await {
+            Err(error) if connection_is_dead(&error) => {
+                tracing::warn!(
+                    cause = describe(&error),
+                    "the connection to Redis was replaced"
+                );
+                self.attempt(&call).await
+            }
+            result => result,
+        }
+        .map_err(classify)
+    }
+
+    async fn attempt<T: FromRedisValue>(&self, call: &Call<'_>) -> RedisResult<T> {
+        let mut connection = self.connect().await?;
+        let result = match call {
+            Call::Command(command) => command.query_async(&mut connection).await,
+            Call::Script(script) => script.invoke_async(&mut connection).await,
+        };
+        if result.as_ref().is_err_and(connection_is_dead) {
+            *self.connection.lock().await = None;
+        }
+        result
+    }
+
+    async fn connect(&self) -> RedisResult<Connection> {
+        let mut current = self.connection.lock().await;
+        if let Some(connection) = &*current {
+            return Ok(connection.clone());
+        }
+        let connection = self.server.connect().await?;
+        *current = Some(connection.clone());
+        Ok(connection)
+    }
+}
+
+impl Server {
+    fn new(config: &Config) -> RedisResult<Self> {
+        let info = config.url.expose().into_connection_info()?;
+        let tcp = TcpSettings::default().set_nodelay(true);
+        if !config.is_cluster {
+            return Ok(Self::Standalone(Client::open(info.set_tcp_settings(tcp))?));
+        }
+        let cluster = ClusterClient::builder([info])
+            .tcp_settings(tcp)
+            .connection_timeout(CONNECT_TIMEOUT)
+            .response_timeout(RESPONSE_TIMEOUT)
+            .overall_response_timeout(Some(RESPONSE_TIMEOUT))
+            .retries(1)
+            .build()?;
+        Ok(Self::Cluster(cluster))
+    }
+
+    async fn connect(&self) -> RedisResult<Connection> {
+        let timeout = |_| RedisError::from((ErrorKind::Io, "connecting timed out"));
+        match self {
+            Self::Standalone(client) => {
+                let config = AsyncConnectionConfig::new()
+                    .set_connection_timeout(Some(CONNECT_TIMEOUT))
+                    .set_response_timeout(Some(RESPONSE_TIMEOUT));
+                let connecting = client.get_multiplexed_async_connection_with_config(&config);
+                // The client bounds the socket; this bounds the handshakes on it as well.
+                let connection = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+                    .await
+                    .map_err(timeout)??;
+                Ok(Connection::Standalone(connection))
+            }
+            Self::Cluster(client) => {
+                let connecting = client.get_async_connection();
+                let connection = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+                    .await
+                    .map_err(timeout)??;
+                Ok(Connection::Cluster(connection))
+            }
+        }
+    }
+}
+
+/// Either kind of connection; both are handles that are cheap to clone.
+#[derive(Clone)]
+enum Connection {
+    Standalone(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::Standalone(connection) => connection.req_packed_command(command),
+            Self::Cluster(connection) => connection.req_packed_command(command),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::Standalone(connection) => connection.req_packed_commands(pipeline, offset, count),
+            Self::Cluster(connection) => connection.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::Standalone(connection) => connection.get_db(),
+            Self::Cluster(connection) => connection.get_db(),
+        }
+    }
+}
+
+/// Whether another connection might do better.
+fn connection_is_dead(error: &RedisError) -> bool {
+    error.is_io_error()
+        || error.is_timeout()
+        || error.is_connection_dropped()
+        || error.is_unrecoverable_error()
+        // A primary that became a replica keeps its connections and refuses writes.
+        || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+}
+
+fn classify(error: RedisError) -> Error {
+    match error.kind() {
+        ErrorKind::UnexpectedReturnType | ErrorKind::Parse | ErrorKind::Extension => {
+            Error::Unexpected(describe(&error))
+        }
+        ErrorKind::Server(ServerErrorKind::ResponseError) => Error::Unexpected(describe(&error)),
+        _ => Error::Unavailable(describe(&error)),
+    }
+}
+
+/// The kind and code alone: an error's text may quote a command's arguments.
+fn describe(error: &RedisError) -> String {
+    format!(
+        "Redis: {:?}{}",
+        error.kind(),
+        error
+            .code()
+            .map(|code| format!(" ({code})"))
+            .unwrap_or_default()
+    )
+}

@@ -1,0 +1,281 @@
+//! Users, and the claims that make addresses and usernames unique, in `USERS_TABLE`.
+//!
+//! | pk | sk | attributes |
+//! |---|---|---|
+//! | `USER#01J…` | `PROFILE` | id, email, username, name, …, version: the fields of [`User`]; `ttl` once deleted |
+//! | `EMAIL#ada@example.com` | `CLAIM` | user_id; `ttl` once deleted |
+//! | `USERNAME#ada` | `CLAIM` | user_id; `ttl` once deleted |
+//!
+//! The functions that return a [`TransactWriteItem`] are parts for one transaction: its caller
+//! decides what belongs together.
+
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+use super::dynamodb::{self, DynamoDb, Expression, Item, number, text, ttl};
+use crate::domain::email_address::EmailAddress;
+use crate::domain::timestamp::Timestamp;
+use crate::domain::user::{User, UserId};
+use crate::domain::username::Username;
+
+/// The users' records and claims.
+#[derive(Clone)]
+pub struct Users {
+    dynamodb: DynamoDb,
+    table: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Claim {
+    user_id: UserId,
+}
+
+/// The partition in which all that belongs to one user stands, in both tables.
+pub(super) fn partition(id: UserId) -> String {
+    format!("USER#{id}")
+}
+
+fn email_key(email: &EmailAddress) -> Item {
+    dynamodb::key(format!("EMAIL#{}", email.canonical()), "CLAIM")
+}
+
+fn username_key(username: &Username) -> Item {
+    dynamodb::key(format!("USERNAME#{}", username.canonical()), "CLAIM")
+}
+
+impl Users {
+    /// The users in this table.
+    pub fn new(dynamodb: DynamoDb, table: String) -> Self {
+        Self { dynamodb, table }
+    }
+
+    /// The user with this id, deleted ones included until they are purged.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn find(&self, id: UserId, now: Timestamp) -> Result<Option<User>, Error> {
+        self.dynamodb
+            .get(&self.table, dynamodb::key(partition(id), "PROFILE"), now)
+            .await
+    }
+
+    /// Who has claimed this address.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn find_by_email(
+        &self,
+        email: &EmailAddress,
+        now: Timestamp,
+    ) -> Result<Option<UserId>, Error> {
+        self.find_claim(email_key(email), now).await
+    }
+
+    /// Who has claimed this username.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn find_by_username(
+        &self,
+        username: &Username,
+        now: Timestamp,
+    ) -> Result<Option<UserId>, Error> {
+        self.find_claim(username_key(username), now).await
+    }
+
+    async fn find_claim(&self, key: Item, now: Timestamp) -> Result<Option<UserId>, Error> {
+        let claim: Option<Claim> = self.dynamodb.get(&self.table, key, now).await?;
+        Ok(claim.map(|claim| claim.user_id))
+    }
+
+    /// Notes a sign-in; `false` if the account is not active any more. The condition closes the race
+    /// with a deletion between reading the user and starting the session.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn record_login(&self, id: UserId, now: Timestamp) -> Result<bool, Error> {
+        let expression = Expression {
+            update: "SET #last_login_at = :now".to_owned(),
+            condition: "#status = :active".to_owned(),
+            values: vec![(":now", text(now.to_string())), (":active", text("active"))],
+        };
+        self.dynamodb
+            .update(
+                &self.table,
+                dynamodb::key(partition(id), "PROFILE"),
+                expression,
+            )
+            .await
+    }
+
+    /// The record of a new user.
+    pub fn insert(&self, user: &User) -> TransactWriteItem {
+        let item = dynamodb::item(partition(user.id), "PROFILE", user);
+        dynamodb::put(&self.table, item, absent())
+    }
+
+    /// The claim on an address. Refused while somebody else holds it: of two registrations in a
+    /// race, one wins.
+    pub fn claim_email(
+        &self,
+        email: &EmailAddress,
+        id: UserId,
+        now: Timestamp,
+    ) -> TransactWriteItem {
+        self.claim(email_key(email), id, now)
+    }
+
+    /// The claim on a username. Refused while somebody else holds it.
+    pub fn claim_username(
+        &self,
+        username: &Username,
+        id: UserId,
+        now: Timestamp,
+    ) -> TransactWriteItem {
+        self.claim(username_key(username), id, now)
+    }
+
+    /// TTL sweeps late: a claim whose time has passed is free although it is still there.
+    fn claim(&self, key: Item, id: UserId, now: Timestamp) -> TransactWriteItem {
+        let mut item = key;
+        item.insert("user_id".to_owned(), text(id.to_string()));
+        let condition = "attribute_not_exists(pk) OR #ttl <= :now".to_owned();
+        dynamodb::put(
+            &self.table,
+            item,
+            Expression {
+                condition,
+                values: vec![(":now", ttl(now))],
+                ..Default::default()
+            },
+        )
+    }
+
+    /// Gives a username back.
+    pub fn release_username(&self, username: &Username, id: UserId) -> TransactWriteItem {
+        dynamodb::delete(&self.table, username_key(username), held_by(id))
+    }
+
+    /// The profile as `user` has it now. Refused if the record has changed since it was read, so
+    /// that of two changes at once neither is lost.
+    pub fn update_profile(&self, user: &User, now: Timestamp) -> TransactWriteItem {
+        let fields = [
+            (
+                "username",
+                ":username",
+                user.username.as_ref().map(Username::as_str),
+            ),
+            (
+                "name",
+                ":name",
+                user.name.as_ref().map(|name| name.as_str()),
+            ),
+            (
+                "avatar_url",
+                ":avatar_url",
+                user.avatar_url.as_ref().map(|url| url.as_str()),
+            ),
+        ];
+        let mut set = vec![
+            "#updated_at = :now".to_owned(),
+            "#version = :next".to_owned(),
+        ];
+        let mut remove = Vec::new();
+        let mut values = vec![
+            (":now", text(now.to_string())),
+            (":next", number(user.version + 1)),
+        ];
+        for (attribute, placeholder, value) in fields {
+            match value {
+                Some(value) => {
+                    set.push(format!("#{attribute} = {placeholder}"));
+                    values.push((placeholder, text(value)));
+                }
+                None => remove.push(format!("#{attribute}")),
+            }
+        }
+        let mut update = format!("SET {}", set.join(", "));
+        if !remove.is_empty() {
+            update.push_str(&format!(" REMOVE {}", remove.join(", ")));
+        }
+        self.update_if_unchanged(user, update, values)
+    }
+
+    /// The soft deletion of an account: no sign-in from now on, gone after the purge. Refused if the
+    /// record has changed since it was read.
+    pub fn delete(&self, user: &User, now: Timestamp, purge_at: Timestamp) -> TransactWriteItem {
+        let update =
+            "SET #status = :deleted, #updated_at = :now, #version = :next, #ttl = :ttl".to_owned();
+        let values = vec![
+            (":deleted", text("deleted")),
+            (":now", text(now.to_string())),
+            (":next", number(user.version + 1)),
+            (":ttl", ttl(purge_at)),
+        ];
+        self.update_if_unchanged(user, update, values)
+    }
+
+    fn update_if_unchanged(
+        &self,
+        user: &User,
+        update: String,
+        mut values: Vec<(&'static str, AttributeValue)>,
+    ) -> TransactWriteItem {
+        values.push((":read", number(user.version)));
+        let expression = Expression {
+            update,
+            condition: "#version = :read".to_owned(),
+            values,
+        };
+        dynamodb::update(
+            &self.table,
+            dynamodb::key(partition(user.id), "PROFILE"),
+            expression,
+        )
+    }
+
+    /// Lets a deleted account's address go when the account is purged, not before: until then nobody
+    /// takes it over.
+    pub fn expire_email(
+        &self,
+        email: &EmailAddress,
+        id: UserId,
+        purge_at: Timestamp,
+    ) -> TransactWriteItem {
+        self.expire(email_key(email), id, purge_at)
+    }
+
+    /// The same for the username.
+    pub fn expire_username(
+        &self,
+        username: &Username,
+        id: UserId,
+        purge_at: Timestamp,
+    ) -> TransactWriteItem {
+        self.expire(username_key(username), id, purge_at)
+    }
+
+    fn expire(&self, key: Item, id: UserId, purge_at: Timestamp) -> TransactWriteItem {
+        let mut expression = held_by(id);
+        expression.update = "SET #ttl = :ttl".to_owned();
+        expression.values.push((":ttl", ttl(purge_at)));
+        dynamodb::update(&self.table, key, expression)
+    }
+}
+
+/// Nothing may stand there yet.
+pub(super) fn absent() -> Expression {
+    Expression {
+        condition: "attribute_not_exists(pk)".to_owned(),
+        ..Default::default()
+    }
+}
+
+fn held_by(id: UserId) -> Expression {
+    Expression {
+        condition: "#user_id = :id".to_owned(),
+        values: vec![(":id", text(id.to_string()))],
+        ..Default::default()
+    }
+}
