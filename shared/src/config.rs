@@ -51,6 +51,8 @@ impl From<store::Error> for StartError {
 pub struct Environment {
     lookup: Box<dyn Fn(&str) -> Option<String>>,
     problems: Vec<String>,
+    /// Production refuses what is fine for trying out.
+    is_production: bool,
 }
 
 impl Environment {
@@ -60,10 +62,18 @@ impl Environment {
     }
 
     fn new(lookup: impl Fn(&str) -> Option<String> + 'static) -> Self {
-        Self {
+        let mut environment = Self {
             lookup: Box::new(lookup),
             problems: Vec::new(),
+            is_production: false,
+        };
+        let name = environment.text("ENVIRONMENT");
+        if !matches!(name.as_str(), "" | "dev" | "staging" | "prod") {
+            let problem = "ENVIRONMENT must be dev, staging or prod".to_owned();
+            environment.problems.push(problem);
         }
+        environment.is_production = name == "prod";
+        environment
     }
 
     /// The configuration, if every variable was there and valid.
@@ -153,16 +163,6 @@ impl Environment {
         })
     }
 
-    /// Which environment this is; production refuses what is fine for trying out.
-    pub fn is_production(&mut self) -> bool {
-        let name = self.text("ENVIRONMENT");
-        if !matches!(name.as_str(), "" | "dev" | "staging" | "prod") {
-            self.problems
-                .push("ENVIRONMENT must be dev, staging or prod".to_owned());
-        }
-        name == "prod"
-    }
-
     /// Where DynamoDB is, and who asks. Lambda puts both into the environment.
     pub fn dynamodb(&mut self) -> dynamodb::Config {
         dynamodb::Config {
@@ -189,20 +189,16 @@ impl Environment {
         config
     }
 
-    /// The keys of access tokens, and from issue to expiry.
-    pub fn access_tokens(&mut self) -> (TokenConfig, Duration) {
-        (
-            self.token_config("JWT_SECRET"),
-            self.duration("JWT_EXPIRY", minutes(15)),
-        )
+    /// The keys of access tokens.
+    pub fn access_tokens(&mut self) -> TokenConfig {
+        self.token_config("JWT_SECRET")
     }
 
-    /// The keys of both kinds of token.
+    /// The keys of both kinds of token, and how long an access token lives.
     pub fn token_pair(&mut self) -> TokenPairConfig {
-        let (access, access_expiry) = self.access_tokens();
         TokenPairConfig {
-            access,
-            access_expiry,
+            access: self.access_tokens(),
+            access_expiry: self.duration("JWT_EXPIRY", minutes(15)),
             refresh: self.token_config("JWT_REFRESH_SECRET"),
         }
     }
@@ -238,7 +234,7 @@ impl Environment {
     /// What hashing costs. Production refuses less than OWASP's floor (Password Storage Cheat
     /// Sheet: 19 MiB, 2 iterations, 1 lane); elsewhere 1 MiB, 1, 1 is allowed.
     pub fn hash_cost(&mut self) -> Cost {
-        let (memory_floor, iterations_floor) = if self.is_production() {
+        let (memory_floor, iterations_floor) = if self.is_production {
             (19 * 1024, 2)
         } else {
             (1024, 1)
@@ -302,10 +298,9 @@ mod tests {
             ("PASSWORD_MIN_LENGTH", "7"),
             ("ENVIRONMENT", "production"),
         ]);
-        environment.access_tokens();
+        environment.token_pair();
         environment.redis();
         environment.password_policy();
-        environment.is_production();
 
         let error = environment.finish(()).unwrap_err().to_string();
 

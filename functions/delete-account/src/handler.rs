@@ -133,7 +133,7 @@ pub struct Config {
     credentials_table: String,
     dynamodb: dynamodb::Config,
     redis: redis::Config,
-    access_tokens: (TokenConfig, Duration),
+    access_tokens: TokenConfig,
     hash_cost: Cost,
 }
 
@@ -167,10 +167,9 @@ impl App {
     pub fn new(config: Config) -> Result<Self, StartError> {
         let dynamodb = DynamoDb::new(config.dynamodb);
         let users = Users::new(dynamodb.clone(), config.users_table.clone());
-        let (access_tokens, access_expiry) = config.access_tokens;
         Ok(Self {
             authenticator: Authenticator {
-                access_tokens: AccessTokens::new(access_tokens, access_expiry),
+                access_tokens: AccessTokens::new(config.access_tokens),
                 sessions: Sessions::new(Redis::new(&config.redis)?),
                 users: users.clone(),
             },

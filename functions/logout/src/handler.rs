@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use shared::StartError;
 use shared::config::Environment;
 use shared::domain::token::{AccessTokens, TokenConfig};
@@ -43,7 +41,7 @@ pub struct Config {
     users_table: String,
     dynamodb: dynamodb::Config,
     redis: redis::Config,
-    access_tokens: (TokenConfig, Duration),
+    access_tokens: TokenConfig,
 }
 
 impl Config {
@@ -68,9 +66,8 @@ pub struct App {
 
 impl App {
     pub fn new(config: Config) -> Result<Self, StartError> {
-        let (access_tokens, access_expiry) = config.access_tokens;
         Ok(Self {
-            access_tokens: AccessTokens::new(access_tokens, access_expiry),
+            access_tokens: AccessTokens::new(config.access_tokens),
             sessions: Sessions::new(Redis::new(&config.redis)?),
             audit: Audit::new(DynamoDb::new(config.dynamodb), config.users_table),
         })

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use serde::Serialize;
 use shared::StartError;
 use shared::config::Environment;
@@ -179,7 +177,7 @@ pub struct Config {
     users_table: String,
     dynamodb: dynamodb::Config,
     redis: redis::Config,
-    access_tokens: (TokenConfig, Duration),
+    access_tokens: TokenConfig,
 }
 
 impl Config {
@@ -207,10 +205,9 @@ impl App {
     pub fn new(config: Config) -> Result<Self, StartError> {
         let dynamodb = DynamoDb::new(config.dynamodb);
         let users = Users::new(dynamodb.clone(), config.users_table.clone());
-        let (access_tokens, access_expiry) = config.access_tokens;
         Ok(Self {
             authenticator: Authenticator {
-                access_tokens: AccessTokens::new(access_tokens, access_expiry),
+                access_tokens: AccessTokens::new(config.access_tokens),
                 sessions: Sessions::new(Redis::new(&config.redis)?),
                 users: users.clone(),
             },

@@ -110,6 +110,14 @@ impl Lambda {
         lock(&self.idle).len()
     }
 
+    /// The processes that are waiting for work.
+    pub fn process_ids(&self) -> Vec<u32> {
+        let idle = lock(&self.idle);
+        idle.iter()
+            .filter_map(|environment| environment.process.id())
+            .collect()
+    }
+
     /// Waits for the invocations that are under way, then ends every process.
     pub async fn stop(&self) {
         let _ = tokio::time::timeout(STOP_TIMEOUT, self.running.write()).await;

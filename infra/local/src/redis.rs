@@ -78,6 +78,13 @@ impl Redis {
     }
 }
 
+impl Redis {
+    /// The child's process; the server's is below it.
+    pub fn process_id(&self) -> u32 {
+        self.guard.id()
+    }
+}
+
 impl Drop for Redis {
     fn drop(&mut self) {
         // Closing standard input ends the server; the guard ends after it.

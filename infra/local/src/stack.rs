@@ -79,6 +79,7 @@ pub struct Local {
     info: Info,
     log: Log,
     lambdas: Vec<Arc<Lambda>>,
+    redis_process_id: Option<u32>,
     runtime: tokio::runtime::Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -94,13 +95,19 @@ impl Local {
         let (started, result) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || run(options, &started, stopped));
-        let (info, lambdas, runtime) = result
+        let Started {
+            info,
+            lambdas,
+            redis_process_id,
+            runtime,
+        } = result
             .recv()
             .map_err(|_| "the stack ended while starting")??;
         Ok(Self {
             info,
             log,
             lambdas,
+            redis_process_id,
             runtime,
             stop: Some(stop),
             thread: Some(thread),
@@ -147,6 +154,12 @@ impl Local {
         lambda.map_or(0, |lambda| lambda.idle_environments())
     }
 
+    /// The children: Redis' guard and the functions that wait for work.
+    pub fn process_ids(&self) -> Vec<u32> {
+        let functions = self.lambdas.iter().flat_map(|lambda| lambda.process_ids());
+        self.redis_process_id.into_iter().chain(functions).collect()
+    }
+
     /// Stops every part and waits until that is done.
     pub fn stop(&mut self) {
         drop(self.stop.take());
@@ -162,7 +175,13 @@ impl Drop for Local {
     }
 }
 
-type Started = (Info, Vec<Arc<Lambda>>, tokio::runtime::Handle);
+/// What the stack's thread reports once all is up.
+struct Started {
+    info: Info,
+    lambdas: Vec<Arc<Lambda>>,
+    redis_process_id: Option<u32>,
+    runtime: tokio::runtime::Handle,
+}
 
 fn run(
     options: Options,
@@ -182,8 +201,12 @@ fn run(
             Ok(stack) => stack,
             Err(error) => return drop(started.send(Err(error))),
         };
-        let handle = tokio::runtime::Handle::current();
-        let _ = started.send(Ok((stack.info.clone(), stack.lambdas.clone(), handle)));
+        let _ = started.send(Ok(Started {
+            info: stack.info.clone(),
+            lambdas: stack.lambdas.clone(),
+            redis_process_id: stack.redis.as_ref().map(Redis::process_id),
+            runtime: tokio::runtime::Handle::current(),
+        }));
         let _ = stopped.await; // also when the sender is dropped
         stack.stop().await;
     });
@@ -195,7 +218,7 @@ struct Stack {
     gateway: tokio::task::JoinHandle<()>,
     lambdas: Vec<Arc<Lambda>>,
     _dynamodb: DynamoDb,
-    _redis: Option<Redis>,
+    redis: Option<Redis>,
     _lock: Option<File>,
 }
 
@@ -270,7 +293,7 @@ impl Stack {
             gateway,
             lambdas,
             _dynamodb: dynamodb,
-            _redis: redis,
+            redis,
             _lock: lock,
         })
     }

@@ -101,28 +101,26 @@ enum Kind {
 /// Issues and verifies access tokens.
 pub struct AccessTokens {
     signer: Signer,
-    /// From issue to expiry.
-    pub expiry: Duration,
 }
 
 impl AccessTokens {
-    /// With these keys, for this long.
-    pub fn new(config: TokenConfig, expiry: Duration) -> Self {
+    /// With these keys.
+    pub fn new(config: TokenConfig) -> Self {
         Self {
             signer: Signer::new(config, "at+jwt"),
-            expiry,
         }
     }
 
-    /// A token for this session. It does not outlive the session's refresh token.
+    /// A token for this session, for this long. It does not outlive the session's refresh token.
     pub fn issue(
         &self,
         session: &Session,
         role: Role,
         now: Timestamp,
+        expiry: Duration,
         jti: [u8; 16],
     ) -> (Secret, Duration) {
-        let exp = now.plus(self.expiry).min(session.expires_at).seconds();
+        let exp = now.plus(expiry).min(session.expires_at).seconds();
         let claims = AccessClaims {
             iss: self.signer.config.issuer.clone(),
             aud: self.signer.config.audience.clone(),
@@ -300,6 +298,8 @@ mod tests {
     use serde_json::{Value, json};
     use std::collections::BTreeSet;
 
+    const EXPIRY: Duration = Duration::from_secs(900);
+
     fn config(secret: &str, previous: Option<&str>) -> TokenConfig {
         TokenConfig {
             secret: Secret::new(secret.into()),
@@ -310,7 +310,7 @@ mod tests {
     }
 
     fn access(secret: &str, previous: Option<&str>) -> AccessTokens {
-        AccessTokens::new(config(secret, previous), Duration::from_secs(900))
+        AccessTokens::new(config(secret, previous))
     }
 
     fn at(seconds: i64) -> Timestamp {
@@ -348,7 +348,7 @@ mod tests {
     #[test]
     fn an_access_token_carries_the_claims_of_the_contract() {
         let (token, lives) =
-            access("current", None).issue(&session(), Role::User, at(1_000_000), [0; 16]);
+            access("current", None).issue(&session(), Role::User, at(1_000_000), EXPIRY, [0; 16]);
         let (header, claims) = parts(&token);
 
         assert_eq!(lives.as_secs(), 900);
@@ -382,7 +382,7 @@ mod tests {
     #[test]
     fn a_token_is_valid_until_the_second_it_expires() {
         let tokens = access("current", None);
-        let (token, _) = tokens.issue(&session(), Role::User, at(1_000_000), [0; 16]);
+        let (token, _) = tokens.issue(&session(), Role::User, at(1_000_000), EXPIRY, [0; 16]);
 
         assert!(tokens.verify(token.expose(), at(1_000_899)).is_ok());
         assert_eq!(
@@ -394,7 +394,8 @@ mod tests {
     #[test]
     fn an_access_token_does_not_outlive_its_session() {
         let late = at(1_000_000 + 604_800 - 10);
-        let (_, lives) = access("current", None).issue(&session(), Role::User, late, [0; 16]);
+        let (_, lives) =
+            access("current", None).issue(&session(), Role::User, late, EXPIRY, [0; 16]);
 
         assert_eq!(lives.as_secs(), 10);
     }
@@ -402,9 +403,9 @@ mod tests {
     #[test]
     fn the_previous_secret_verifies_and_does_not_sign() {
         let now = at(1_000_000);
-        let (old, _) = access("first", None).issue(&session(), Role::User, now, [0; 16]);
+        let (old, _) = access("first", None).issue(&session(), Role::User, now, EXPIRY, [0; 16]);
         let rotated = access("second", Some("first"));
-        let (new, _) = rotated.issue(&session(), Role::User, now, [0; 16]);
+        let (new, _) = rotated.issue(&session(), Role::User, now, EXPIRY, [0; 16]);
 
         assert!(rotated.verify(old.expose(), now).is_ok());
         assert!(rotated.verify(new.expose(), now).is_ok());
@@ -440,7 +441,7 @@ mod tests {
     fn whatever_is_changed_the_token_is_invalid() {
         let now = at(1_000_000);
         let tokens = access("current", None);
-        let (token, _) = tokens.issue(&session(), Role::User, now, [0; 16]);
+        let (token, _) = tokens.issue(&session(), Role::User, now, EXPIRY, [0; 16]);
         let (header, claims) = parts(&token);
         let with = |value: &Value, name: &str, new: Value| {
             let mut value = value.clone();
@@ -503,7 +504,7 @@ mod tests {
             access("same", None),
             RefreshTokens::new(config("same", None)),
         );
-        let (access_token, _) = access_tokens.issue(&session(), Role::User, now, [0; 16]);
+        let (access_token, _) = access_tokens.issue(&session(), Role::User, now, EXPIRY, [0; 16]);
         let (refresh_token, _) = refresh_tokens.issue(&session(), now);
 
         assert_eq!(
@@ -525,7 +526,7 @@ mod tests {
         #[test]
         fn a_changed_character_makes_a_token_invalid(position in any::<prop::sample::Index>(), new in "[A-Za-z0-9_-]") {
             let tokens = access("current", None);
-            let (token, _) = tokens.issue(&session(), Role::User, at(1_000_000), [0; 16]);
+            let (token, _) = tokens.issue(&session(), Role::User, at(1_000_000), EXPIRY, [0; 16]);
             let mut text = token.expose().to_owned();
             let at_index = position.index(text.len());
             let last = text.len() - 1; // its lowest bits belong to no byte

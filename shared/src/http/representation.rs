@@ -1,5 +1,7 @@
 //! What a client sees of a user and of tokens.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::domain::avatar_url::AvatarUrl;
@@ -106,6 +108,8 @@ fn exposed<S: serde::Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok
 pub struct TokenIssuer {
     /// The short-lived ones.
     pub access: AccessTokens,
+    /// Their time from issue to expiry.
+    pub access_expiry: Duration,
     /// The ones that are exchanged.
     pub refresh: RefreshTokens,
 }
@@ -114,14 +118,17 @@ impl TokenIssuer {
     /// With these keys.
     pub fn new(config: TokenPairConfig) -> Self {
         Self {
-            access: AccessTokens::new(config.access, config.access_expiry),
+            access: AccessTokens::new(config.access),
+            access_expiry: config.access_expiry,
             refresh: RefreshTokens::new(config.refresh),
         }
     }
 
     /// The tokens for the session as it is now; the role is the user's at this moment.
     pub fn issue(&self, session: &Session, role: Role, now: Timestamp) -> TokensBody {
-        let (access_token, expires_in) = self.access.issue(session, role, now, random::bytes());
+        let (access_token, expires_in) =
+            self.access
+                .issue(session, role, now, self.access_expiry, random::bytes());
         let (refresh_token, refresh_expires_in) = self.refresh.issue(session, now);
         telemetry::count("TokensIssued", &[]);
         TokensBody {

@@ -14,7 +14,8 @@ const LONGEST_USER_AGENT: usize = 256;
 
 /// A request, and where it came from.
 pub struct Request {
-    pub(super) method: Method,
+    method: Method,
+    path: String,
     pub(super) route: String,
     headers: HeaderMap,
     body: Vec<u8>,
@@ -49,6 +50,7 @@ impl Request {
         };
         Self {
             method: parts.method,
+            path: parts.uri.path().to_owned(),
             route,
             headers: parts.headers,
             body: body.to_vec(),
@@ -59,6 +61,11 @@ impl Request {
     /// The method.
     pub fn method(&self) -> &Method {
         &self.method
+    }
+
+    /// The path, without the query.
+    pub fn path(&self) -> &str {
+        &self.path
     }
 
     /// A header's value, where it is text.

@@ -89,6 +89,7 @@ where
     let request = Request::new(event);
     let request_id = request.origin().request_id.clone();
     let route = request.route.clone();
+    let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     let cold_start = is_cold.swap(false, Ordering::Relaxed);
     if cold_start {
         telemetry::count("ColdStarts", &[]);
@@ -103,13 +104,14 @@ where
         Ok(response) => ("ok", response.into_http(&request_id)),
         Err(error) => {
             if let Some(cause) = error.cause() {
-                tracing::error!(request_id, route, cause = %cause, "failed");
+                tracing::error!(request_id, function, route, cause = %cause, "failed");
             }
             (error.code(), failure(&error, &request_id))
         }
     };
     tracing::info!(
         request_id,
+        function,
         route,
         outcome,
         status = response.status().as_u16(),

@@ -28,8 +28,7 @@ pub struct Audit {
 }
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// An account was made.
     Register,
@@ -45,14 +44,35 @@ pub enum Event {
     AccountDelete,
 }
 
+impl Event {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Register => "register",
+            Self::Login => "login",
+            Self::RefreshTokenReuse => "refresh_token_reuse",
+            Self::Logout => "logout",
+            Self::ProfileUpdate => "profile_update",
+            Self::AccountDelete => "account_delete",
+        }
+    }
+}
+
 /// How it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// As asked.
     Success,
     /// Refused.
     Failure,
+}
+
+impl Outcome {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+        }
+    }
 }
 
 /// Where a request came from.
@@ -70,8 +90,8 @@ pub struct Origin {
 
 #[derive(Serialize)]
 struct Entry<'a> {
-    event: Event,
-    outcome: Outcome,
+    event: &'a str,
+    outcome: &'a str,
     ip: &'a str,
     user_agent: &'a str,
     request_id: &'a str,
@@ -149,8 +169,8 @@ impl Audit {
 /// The log event of something whose entry is part of a transaction, once that has succeeded.
 pub fn log(user_id: Option<UserId>, event: Event, outcome: Outcome, origin: &Origin) {
     tracing::info!(
-        audit = ?event,
-        outcome = ?outcome,
+        audit = event.name(),
+        outcome = outcome.name(),
         user_id = user_id.map(tracing::field::display),
         ip = origin.ip,
         user_agent = origin.user_agent,
@@ -161,8 +181,8 @@ pub fn log(user_id: Option<UserId>, event: Event, outcome: Outcome, origin: &Ori
 
 fn entry(user_id: UserId, event: Event, outcome: Outcome, origin: &Origin) -> Item {
     let entry = Entry {
-        event,
-        outcome,
+        event: event.name(),
+        outcome: outcome.name(),
         ip: &origin.ip,
         user_agent: &origin.user_agent,
         request_id: &origin.request_id,

@@ -1,0 +1,142 @@
+//! What is written about the system agrees with the system.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use local::build;
+use local::template::Template;
+
+fn read(file: &str) -> String {
+    let path = build::workspace().join(file);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+fn template() -> Template {
+    Template::read(&build::workspace().join("template.yaml"), &BTreeMap::new()).unwrap()
+}
+
+/// A folder's name as a resource's: `delete-account`, `DeleteAccount`.
+fn resource(name: &str) -> String {
+    let capitalized = |word: &str| word[..1].to_uppercase() + &word[1..];
+    name.split('-').map(capitalized).collect()
+}
+
+#[test]
+fn each_endpoint_has_one_name_everywhere() {
+    let template = template();
+    let text = read("template.yaml");
+    let functions: BTreeSet<String> = template
+        .functions
+        .iter()
+        .map(|function| function.name.clone())
+        .collect();
+    let folders = std::fs::read_dir(build::workspace().join("functions")).unwrap();
+    let folders: BTreeSet<String> = folders
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(functions, folders);
+    for name in &functions {
+        let package = read(&format!("functions/{name}/Cargo.toml"));
+        assert_eq!(
+            package.matches(&format!("name = \"{name}\"")).count(),
+            2,
+            "{name}: package and binary"
+        );
+        assert!(
+            text.contains(&format!(
+                "\n  {}:\n    Type: AWS::Serverless::Function\n",
+                resource(name)
+            )),
+            "{name}"
+        );
+        read(&format!("functions/{name}/src/handler.rs"));
+        read(&format!("events/{name}.json"));
+        read(&format!("tests/{name}.rs"));
+    }
+}
+
+#[test]
+fn the_readme_names_every_route_and_function() {
+    let readme = read("README.md");
+    for function in template().functions {
+        assert!(
+            readme.contains(&format!("functions/{}", function.name)),
+            "{}",
+            function.name
+        );
+        for route in function.routes {
+            assert!(readme.contains(&route.path), "{}", route.key());
+        }
+    }
+    for option in [
+        "--port",
+        "--env",
+        "--data-dir",
+        "--release",
+        "--no-build",
+        "GATEHOUSE_URL",
+    ] {
+        assert!(readme.contains(option), "{option}");
+    }
+}
+
+#[test]
+fn every_variable_of_every_function_is_explained_and_no_other() {
+    let used: BTreeSet<String> = template()
+        .functions
+        .into_iter()
+        .flat_map(|f| f.variables.into_keys())
+        .collect();
+    let example = read(".env.example");
+    let mut explained = BTreeSet::new();
+    let mut comment = false;
+    for line in example.lines() {
+        match line.trim_start_matches("# ").split_once('=') {
+            Some((name, _))
+                if name
+                    .bytes()
+                    .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_') =>
+            {
+                assert!(comment, "{name} has no line that explains it");
+                explained.insert(name.to_owned());
+            }
+            _ => comment = line.starts_with('#'),
+        }
+    }
+
+    let of_the_stack = BTreeSet::from(["CORS_ALLOWED_ORIGINS".to_owned()]);
+    assert_eq!(explained, &used | &of_the_stack);
+}
+
+/// Each function starts with the variables that the template gives it (every other test shows that),
+/// and asks for each of them: none is given that it does not use.
+#[test]
+fn no_function_is_given_a_variable_that_it_does_not_use() {
+    let binaries = harness::world::binaries();
+    for function in template().functions {
+        for name in function.variables.keys() {
+            let mut process = std::process::Command::new(&binaries[&function.name]);
+            // A value that every kind of variable refuses, or, for those that take any text, none.
+            let takes_any_text = [
+                "USERS_TABLE",
+                "CREDENTIALS_TABLE",
+                "JWT_ISSUER",
+                "JWT_AUDIENCE",
+                "APP_NAME",
+            ];
+            let value = if takes_any_text.contains(&name.as_str()) {
+                ""
+            } else {
+                "\u{1}"
+            };
+            let output = process.env_clear().env(name, value).output().unwrap();
+
+            let text = String::from_utf8(output.stderr).unwrap();
+            assert!(!output.status.success(), "{}", function.name);
+            assert!(
+                text.contains(&format!("{name} ")),
+                "{} does not use {name}: {text}",
+                function.name
+            );
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The events in `events/`: each is answered by its function as its name says.
+
+use std::collections::BTreeSet;
+
+use harness::World;
+use local::build;
+use serde_json::{Value, json};
+
+/// Every file with the status of its answer.
+const EVENTS: [(&str, u16); 20] = [
+    ("login.json", 200),
+    ("login-remember-me.json", 200),
+    ("login-username.json", 200),
+    ("login-wrong-password.json", 401),
+    ("logout.json", 200),
+    ("logout-all-devices.json", 200),
+    ("logout-no-token.json", 401),
+    ("profile.json", 200),
+    ("profile-no-token.json", 401),
+    ("profile-update.json", 200),
+    ("profile-update-invalid.json", 400),
+    ("refresh.json", 200),
+    ("refresh-malformed.json", 400),
+    ("refresh-no-token.json", 400),
+    ("register.json", 201),
+    ("register-invalid.json", 400),
+    ("register-minimal.json", 201),
+    ("register-unknown-field.json", 400),
+    // The account is gone after the last.
+    ("delete-account-wrong-password.json", 401),
+    ("delete-account.json", 200),
+];
+
+#[tokio::test]
+async fn every_event_is_answered_by_its_function() {
+    let Some(world) = World::inside() else { return };
+    let folder = build::workspace().join("events");
+    let files = std::fs::read_dir(&folder).unwrap();
+    let files: BTreeSet<String> = files
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(
+        files,
+        EVENTS.map(|(name, _)| name.to_owned()).into(),
+        "a file without an expectation"
+    );
+    let functions = &world.local().info().functions;
+
+    for (name, status) in EVENTS {
+        let stem = name.strip_suffix(".json").unwrap();
+        // The longest function's name that the file's begins with.
+        let function = functions
+            .keys()
+            .filter(|function| stem.starts_with(function.as_str()))
+            .max_by_key(|f| f.len());
+        let function = function.unwrap_or_else(|| panic!("{name} names no function"));
+        let event = std::fs::read_to_string(folder.join(name)).unwrap();
+        // Somebody with the credentials of the events, unless the event makes them.
+        let client = world.client();
+        let (email, username) = ("ada@example.com", "ada");
+        let password = "Correct-7-horse-battery";
+        let mut tokens = json!({ "accessToken": "", "refreshToken": "" });
+        if function != "register" {
+            let body = json!({ "email": email, "username": username, "password": password });
+            client.post("/api/auth/register", body).await;
+            let answer = client
+                .post(
+                    "/api/auth/login",
+                    json!({ "email": email, "password": password }),
+                )
+                .await;
+            tokens = answer.body;
+        }
+        let event = event
+            .replace(
+                "ACCESS_TOKEN",
+                tokens["accessToken"].as_str().unwrap_or_default(),
+            )
+            .replace(
+                "REFRESH_TOKEN",
+                tokens["refreshToken"].as_str().unwrap_or_default(),
+            );
+
+        let answer = world.local().invoke(function, event.into_bytes()).await;
+
+        let answer: Value =
+            serde_json::from_slice(&answer.unwrap_or_else(|error| panic!("{name}: {error:?}")))
+                .unwrap();
+        assert_eq!(answer["statusCode"], status, "{name}: {answer}");
+        let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+        assert_eq!(body["success"], status < 300, "{name}");
+        assert_eq!(answer["headers"]["cache-control"], "no-store", "{name}");
+    }
+    for function in functions.keys() {
+        assert!(
+            files.contains(&format!("{function}.json")),
+            "{function} has no event"
+        );
+    }
+}

@@ -1,0 +1,428 @@
+//! A client that checks every answer against the contract, whatever the test is about.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::ops::Index;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+
+use crate::world::Secrets;
+
+const HEADERS: [(&str, &str); 8] = [
+    ("content-type", "application/json; charset=utf-8"),
+    ("cache-control", "no-store"),
+    (
+        "strict-transport-security",
+        "max-age=63072000; includeSubDomains",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    (
+        "content-security-policy",
+        "default-src 'none'; frame-ancestors 'none'",
+    ),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "same-origin"),
+];
+
+/// Beside those, what an answer may carry at all; the gateway's own included.
+const OTHER_HEADERS: [&str; 8] = [
+    "x-request-id",
+    "content-length",
+    "date",
+    "www-authenticate",
+    "retry-after",
+    "connection",
+    "apigw-requestid",
+    "vary",
+];
+
+/// The closed list of `api.md`.
+const CODES: [(u16, &[&str]); 10] = [
+    (
+        400,
+        &[
+            "validation_failed",
+            "malformed_json",
+            "invalid_reset_token",
+            "invalid_verification_token",
+            "two_factor_not_enabled",
+        ],
+    ),
+    (
+        401,
+        &[
+            "missing_token",
+            "invalid_token",
+            "token_expired",
+            "token_revoked",
+            "invalid_credentials",
+            "two_factor_invalid",
+            "refresh_token_invalid",
+            "refresh_token_expired",
+            "refresh_token_reused",
+        ],
+    ),
+    (
+        403,
+        &[
+            "two_factor_required",
+            "email_not_verified",
+            "account_disabled",
+            "forbidden",
+            "bot_detected",
+            "csrf_failed",
+            "origin_not_allowed",
+        ],
+    ),
+    (404, &["not_found"]),
+    (
+        409,
+        &[
+            "email_taken",
+            "username_taken",
+            "two_factor_already_enabled",
+        ],
+    ),
+    (413, &["payload_too_large"]),
+    (415, &["unsupported_media_type"]),
+    (429, &["rate_limited", "account_locked"]),
+    (500, &["internal_error"]),
+    (503, &["service_unavailable"]),
+];
+
+/// Speaks to the API from one address.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    url: String,
+    secrets: Secrets,
+}
+
+/// A registered user with the tokens of a session.
+#[derive(Clone, Debug)]
+pub struct Account {
+    pub id: String,
+    pub email: String,
+    pub username: String,
+    pub password: String,
+    pub access: String,
+    pub refresh: String,
+}
+
+/// An answer that has kept the contract.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Client {
+    pub(crate) fn new(url: &str, address: Ipv4Addr, secrets: Secrets) -> Self {
+        let mut builder = reqwest::Client::builder();
+        if url.starts_with("http://127.") && cfg!(target_os = "linux") {
+            builder = builder.local_address(std::net::IpAddr::from(address));
+        }
+        Self {
+            http: builder.build().unwrap(),
+            url: url.to_owned(),
+            secrets,
+        }
+    }
+
+    /// A request that is sent with [`Client::send`].
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url))
+    }
+
+    /// Sends a request and checks the answer.
+    pub async fn send(&self, request: RequestBuilder) -> Answer {
+        let response = request.send().await.expect("an answer");
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = response.text().await.expect("a body");
+        let body: Value =
+            serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status}: no JSON: {text}"));
+        let answer = Answer {
+            status,
+            headers,
+            body,
+        };
+        answer.check();
+        for token in ["accessToken", "refreshToken", "csrfToken", "deviceToken"] {
+            answer.body[token]
+                .as_str()
+                .inspect(|token| self.secrets.add(token));
+        }
+        answer
+    }
+
+    /// Sends a body, and remembers what of it must not be logged.
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send(self.with_body(Method::POST, path, &body)).await
+    }
+
+    pub async fn post_as(&self, access: &str, path: &str, body: Value) -> Answer {
+        self.send(
+            self.with_body(Method::POST, path, &body)
+                .bearer_auth(access),
+        )
+        .await
+    }
+
+    pub async fn put_as(&self, access: &str, path: &str, body: Value) -> Answer {
+        self.send(self.with_body(Method::PUT, path, &body).bearer_auth(access))
+            .await
+    }
+
+    pub async fn delete_as(&self, access: &str, path: &str, body: Value) -> Answer {
+        self.send(
+            self.with_body(Method::DELETE, path, &body)
+                .bearer_auth(access),
+        )
+        .await
+    }
+
+    pub async fn get_as(&self, access: &str, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path).bearer_auth(access))
+            .await
+    }
+
+    fn with_body(&self, method: Method, path: &str, body: &Value) -> RequestBuilder {
+        for field in [
+            "email",
+            "password",
+            "newPassword",
+            "currentPassword",
+            "token",
+            "twoFactorToken",
+        ] {
+            body[field]
+                .as_str()
+                .filter(|secret| secret.len() > 5)
+                .inspect(|secret| self.secrets.add(secret));
+        }
+        self.request(method, path).json(body)
+    }
+
+    /// Registers somebody new.
+    pub async fn register(&self) -> Account {
+        let (email, username, password) = (unique_email(), unique_username(), unique_password());
+        let body = json!({ "email": email, "username": username, "password": password });
+        let answer = self.post("/api/auth/register", body).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        let text = |value: &Value| value.as_str().expect("a string").to_owned();
+        Account {
+            id: text(&answer["user"]["id"]),
+            email,
+            username,
+            password,
+            access: text(&answer["accessToken"]),
+            refresh: text(&answer["refreshToken"]),
+        }
+    }
+
+    /// Signs in with the address; the answer's tokens.
+    pub async fn login(&self, account: &Account) -> (String, String) {
+        let body = json!({ "email": account.email, "password": account.password });
+        let answer = self.post("/api/auth/login", body).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        (answer.text("accessToken"), answer.text("refreshToken"))
+    }
+
+    pub async fn refresh(&self, refresh: &str) -> Answer {
+        self.post("/api/auth/refresh", json!({ "refreshToken": refresh }))
+            .await
+    }
+
+    pub async fn profile(&self, access: &str) -> Answer {
+        self.get_as(access, "/api/auth/profile").await
+    }
+
+    pub async fn logout(&self, access: &str) -> Answer {
+        self.send(
+            self.request(Method::POST, "/api/auth/logout")
+                .bearer_auth(access),
+        )
+        .await
+    }
+}
+
+impl Answer {
+    /// The error's code; empty on success.
+    pub fn code(&self) -> &str {
+        self.body["error"].as_str().unwrap_or_default()
+    }
+
+    /// A string field.
+    pub fn text(&self, field: &str) -> String {
+        self.body[field]
+            .as_str()
+            .unwrap_or_else(|| panic!("no {field} in {}", self.body))
+            .to_owned()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .get(name)
+            .map(|value| value.to_str().expect("text"))
+    }
+
+    /// The fields that `details` names, each once.
+    pub fn fields(&self) -> BTreeSet<&str> {
+        let details = self.body["details"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        details
+            .iter()
+            .map(|detail| detail["field"].as_str().expect("a field"))
+            .collect()
+    }
+
+    /// What `details` says of a field.
+    pub fn messages(&self, field: &str) -> Vec<&str> {
+        let details = self.body["details"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let of_field = details.iter().filter(|detail| detail["field"] == field);
+        of_field
+            .map(|detail| detail["message"].as_str().expect("a message"))
+            .collect()
+    }
+
+    fn check(&self) {
+        for (name, value) in HEADERS {
+            assert_eq!(self.header(name), Some(value), "{name} of {self:?}");
+        }
+        let is_known = |name: &str| {
+            HEADERS.iter().any(|(known, _)| *known == name)
+                || OTHER_HEADERS.contains(&name)
+                || name.starts_with("access-control-")
+        };
+        for name in self.headers.keys() {
+            assert!(is_known(name.as_str()), "the header {name} of {self:?}");
+        }
+        assert!(
+            self.header("x-request-id").is_some_and(|id| !id.is_empty()),
+            "{self:?}"
+        );
+        assert!(
+            self.body["message"]
+                .as_str()
+                .is_some_and(|message| !message.is_empty()),
+            "{self:?}"
+        );
+        if self.status.is_success() {
+            assert_eq!(self.body["success"], true, "{self:?}");
+        } else {
+            self.check_failure();
+        }
+    }
+
+    fn check_failure(&self) {
+        let (status, code) = (self.status.as_u16(), self.code());
+        assert_eq!(self.body["success"], false, "{self:?}");
+        assert!(
+            CODES
+                .iter()
+                .any(|(s, codes)| *s == status && codes.contains(&code)),
+            "{self:?}"
+        );
+        assert_eq!(
+            self.body["requestId"].as_str(),
+            self.header("x-request-id"),
+            "{self:?}"
+        );
+        let known = [
+            "success",
+            "error",
+            "message",
+            "requestId",
+            "details",
+            "retryAfter",
+        ];
+        let fields: Vec<&String> = self.body.as_object().expect("an object").keys().collect();
+        assert!(
+            fields.iter().all(|field| known.contains(&field.as_str())),
+            "{self:?}"
+        );
+
+        assert_eq!(
+            self.body.get("details").is_some(),
+            code == "validation_failed",
+            "{self:?}"
+        );
+        let must_wait = matches!(status, 429 | 503);
+        assert_eq!(self.body.get("retryAfter").is_some(), must_wait, "{self:?}");
+        let retry_after = self
+            .header("retry-after")
+            .map(|seconds| seconds.parse().expect("seconds"));
+        assert_eq!(self.body["retryAfter"].as_u64(), retry_after, "{self:?}");
+        let challenge = self.header("www-authenticate").map(str::to_owned);
+        let expected = match code {
+            _ if status != 401 => None,
+            "missing_token" | "invalid_credentials" | "two_factor_invalid" => {
+                Some("Bearer".to_owned())
+            }
+            _ => Some(r#"Bearer error="invalid_token""#.to_owned()),
+        };
+        assert_eq!(challenge, expected, "{self:?}");
+        // security.md 37: no stack, path, ARN, table or key name.
+        let text = self.body.to_string();
+        for inside in [
+            "arn:",
+            "Table",
+            "dynamodb",
+            "redis",
+            ".rs",
+            "panicked",
+            "USER#",
+            "127.0.0.1",
+        ] {
+            assert!(
+                !text.to_lowercase().contains(&inside.to_lowercase()),
+                "{inside} in {text}"
+            );
+        }
+    }
+}
+
+impl Index<&str> for Answer {
+    type Output = Value;
+
+    fn index(&self, field: &str) -> &Value {
+        &self.body[field]
+    }
+}
+
+/// A request whose body is not JSON, or not declared as such.
+pub fn with_content_type(
+    request: RequestBuilder,
+    content_type: &str,
+    body: impl Into<reqwest::Body>,
+) -> RequestBuilder {
+    request.header(CONTENT_TYPE, content_type).body(body)
+}
+
+/// Nothing that was used before, so that tests can share a deployment.
+pub fn unique(prefix: &str) -> String {
+    let mut bytes = [0; 6];
+    aws_lc_rs::rand::fill(&mut bytes).expect("randomness");
+    format!("{prefix}{}", hex::encode(bytes))
+}
+
+pub fn unique_email() -> String {
+    format!("{}@example.com", unique("Ada."))
+}
+
+pub fn unique_username() -> String {
+    unique("Ada_")
+}
+
+pub fn unique_password() -> String {
+    unique("Correct-7-horse-")
+}

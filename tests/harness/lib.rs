@@ -1,0 +1,11 @@
+//! What the tests stand on: a world (the whole system, or a deployment), clients that check every
+//! answer, and peers that fail on command.
+
+pub mod client;
+pub mod dynamodb;
+pub mod peers;
+pub mod token;
+pub mod world;
+
+pub use client::{Account, Answer, Client};
+pub use world::World;

@@ -1,0 +1,261 @@
+//! Peers that fail on command: a TCP proxy before Redis, an HTTP proxy before DynamoDB.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// What a [`TcpProxy`] does with bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Hands them on.
+    Forward,
+    /// Closes every connection, and new ones at once.
+    Gone,
+    /// Keeps every connection open and says nothing on it, new ones included.
+    Silent,
+}
+
+/// A proxy on a port of its own.
+pub struct TcpProxy {
+    pub address: String,
+    upstream: Arc<Mutex<String>>,
+    mode: watch::Sender<Mode>,
+    /// Connections of an older generation say nothing any more.
+    generation: watch::Sender<u64>,
+}
+
+impl TcpProxy {
+    /// Hands on to this address.
+    pub async fn start(upstream: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let upstream = Arc::new(Mutex::new(upstream.to_owned()));
+        let (mode, _) = watch::channel(Mode::Forward);
+        let (generation, _) = watch::channel(0);
+        let proxy = Self {
+            address,
+            upstream,
+            mode,
+            generation,
+        };
+        let (upstream, mode, generation) = (
+            proxy.upstream.clone(),
+            proxy.mode.subscribe(),
+            proxy.generation.subscribe(),
+        );
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let upstream = upstream.lock().unwrap().clone();
+                tokio::spawn(connection(
+                    client,
+                    upstream,
+                    mode.clone(),
+                    generation.clone(),
+                ));
+            }
+        });
+        proxy
+    }
+
+    pub fn set(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+
+    pub fn set_upstream(&self, address: &str) {
+        *self.upstream.lock().unwrap() = address.to_owned();
+    }
+
+    /// The connections that there are die without a word, as during a freeze; new ones work.
+    pub fn freeze_connections(&self) {
+        self.generation.send_modify(|generation| *generation += 1);
+    }
+}
+
+async fn connection(
+    mut client: TcpStream,
+    upstream: String,
+    mut mode: watch::Receiver<Mode>,
+    mut generation: watch::Receiver<u64>,
+) {
+    let born = *generation.borrow_and_update();
+    let Ok(mut server) = TcpStream::connect(upstream).await else {
+        return;
+    };
+    let (mut from_client, mut from_server) = ([0; 16 * 1024], [0; 16 * 1024]);
+    loop {
+        let now = *mode.borrow_and_update();
+        if now == Mode::Gone {
+            return;
+        }
+        if now == Mode::Silent || *generation.borrow_and_update() != born {
+            // Open, but dead: until everything is taken away.
+            if mode.wait_for(|mode| *mode == Mode::Gone).await.is_err() {
+                return;
+            }
+            continue;
+        }
+        tokio::select! {
+            biased;
+            changed = mode.changed() => if changed.is_err() { return },
+            changed = generation.changed() => if changed.is_err() { return },
+            read = client.read(&mut from_client) => match read {
+                Ok(length @ 1..) => if server.write_all(&from_client[..length]).await.is_err() { return },
+                _ => return,
+            },
+            read = server.read(&mut from_server) => match read {
+                Ok(length @ 1..) => if client.write_all(&from_server[..length]).await.is_err() { return },
+                _ => return,
+            },
+        }
+    }
+}
+
+/// A fault of [`FaultyDynamoDb`]: the operation, the status and the body of the answer.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    pub operation: &'static str,
+    pub status: u16,
+    pub body: String,
+    /// Whether the real one does what was asked all the same: the answer gets lost.
+    pub is_executed: bool,
+}
+
+impl Fault {
+    /// A transaction that met another one: what the emulator never says.
+    pub fn transaction_conflict() -> Self {
+        let body = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","CancellationReasons":[{"Code":"TransactionConflict","Message":"Transaction is ongoing for the item"}],"Message":"Transaction cancelled"}"#;
+        Self {
+            operation: "TransactWriteItems",
+            status: 400,
+            body: body.to_owned(),
+            is_executed: false,
+        }
+    }
+
+    /// Too many requests: what the emulator never says either.
+    pub fn throttled(operation: &'static str) -> Self {
+        let body = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"Rate exceeded"}"#;
+        Self {
+            operation,
+            status: 400,
+            body: body.to_owned(),
+            is_executed: false,
+        }
+    }
+
+    /// Done, but the answer gets lost.
+    pub fn lost_answer(operation: &'static str) -> Self {
+        Self {
+            operation,
+            status: 500,
+            body: "{}".to_owned(),
+            is_executed: true,
+        }
+    }
+}
+
+/// A proxy before DynamoDB that answers some requests itself.
+#[derive(Clone)]
+pub struct FaultyDynamoDb {
+    pub url: String,
+    state: Arc<Mutex<Faults>>,
+}
+
+#[derive(Default)]
+struct Faults {
+    upstream: String,
+    queue: VecDeque<Fault>,
+    operations: Vec<String>,
+}
+
+impl FaultyDynamoDb {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let proxy = Self {
+            url,
+            state: Arc::default(),
+        };
+        let router = Router::new().fallback(forward).with_state(proxy.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        proxy
+    }
+
+    pub fn set_upstream(&self, url: &str) {
+        self.state.lock().unwrap().upstream = url.to_owned();
+    }
+
+    /// Each of these answers one request to its operation.
+    pub fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.state.lock().unwrap().queue.extend(faults);
+    }
+
+    /// How many faults are still to come.
+    pub fn faults_left(&self) -> usize {
+        self.state.lock().unwrap().queue.len()
+    }
+
+    /// What was asked so far.
+    pub fn operations(&self) -> Vec<String> {
+        self.state.lock().unwrap().operations.clone()
+    }
+
+    fn take(&self, operation: &str) -> (Option<Fault>, String) {
+        let mut state = self.state.lock().unwrap();
+        state.operations.push(operation.to_owned());
+        let at = state
+            .queue
+            .iter()
+            .position(|fault| fault.operation == operation);
+        (
+            at.and_then(|at| state.queue.remove(at)),
+            state.upstream.clone(),
+        )
+    }
+}
+
+async fn forward(
+    State(proxy): State<FaultyDynamoDb>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    let target = headers
+        .get("x-amz-target")
+        .map(|value| value.to_str().unwrap().to_owned())
+        .unwrap_or_default();
+    let (fault, upstream) = proxy.take(target.rsplit('.').next().unwrap_or_default());
+    let answer = |status: u16, body: Vec<u8>| {
+        let builder = Response::builder()
+            .status(status)
+            .header("content-type", "application/x-amz-json-1.0");
+        builder.body(Body::from(body)).unwrap()
+    };
+    if let Some(fault) = fault.as_ref().filter(|fault| !fault.is_executed) {
+        return answer(fault.status, fault.body.clone().into_bytes());
+    }
+    let mut request = reqwest::Client::new().post(upstream).body(body.to_vec());
+    for name in [
+        "x-amz-target",
+        "x-amz-date",
+        "authorization",
+        "content-type",
+    ] {
+        if let Some(value) = headers.get(name) {
+            request = request.header(name, value.to_str().unwrap());
+        }
+    }
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    let bytes = response.bytes().await.unwrap().to_vec();
+    match fault {
+        Some(fault) => answer(fault.status, fault.body.into_bytes()),
+        None => answer(status, bytes),
+    }
+}

@@ -1,0 +1,237 @@
+//! A world: the whole system for one test, with its own tables, Redis and logs; or the deployment
+//! at `GATEHOUSE_URL`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use local::build::{self, Binaries};
+use local::log::Log;
+use local::{Local, Options};
+use serde_json::Value;
+
+use crate::client::Client;
+use crate::dynamodb::DynamoDb;
+
+/// The cheapest hash that is allowed outside production.
+const CHEAP_HASHES: [(&str, &str); 3] = [
+    ("ARGON2_MEMORY_KIB", "1024"),
+    ("ARGON2_ITERATIONS", "1"),
+    ("ARGON2_PARALLELISM", "1"),
+];
+
+/// The system under test.
+pub struct World {
+    target: Target,
+    next_address: AtomicU32,
+    secrets: Secrets,
+}
+
+enum Target {
+    Inside(Box<Local>),
+    Deployment(String),
+}
+
+/// What must not occur in any log.
+#[derive(Clone, Default)]
+pub struct Secrets(Arc<Mutex<BTreeSet<String>>>);
+
+impl Secrets {
+    pub fn add(&self, secret: &str) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(secret.to_owned());
+    }
+
+    fn found_in(&self, lines: &[String]) -> Vec<String> {
+        let secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Also as JSON writes it, and whatever is a part of something longer.
+        let occurs = |line: &String| secrets.iter().any(|secret| line.contains(secret.as_str()));
+        lines.iter().filter(|line| occurs(line)).cloned().collect()
+    }
+}
+
+/// How a world is to be; only what differs from the default is named.
+pub struct Builder {
+    variables: BTreeMap<String, String>,
+    data_dir: Option<PathBuf>,
+    template: Option<tempfile::TempDir>,
+}
+
+impl Builder {
+    /// A variable of every function that has it.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Hashes as expensive as in production.
+    pub fn production_hashes(mut self) -> Self {
+        for (name, _) in CHEAP_HASHES {
+            self.variables.remove(name);
+        }
+        self
+    }
+
+    /// Data that outlives the world.
+    pub fn data_dir(mut self, folder: &Path) -> Self {
+        self.data_dir = Some(folder.to_owned());
+        self
+    }
+
+    /// With the function `fixture` beside the workspace's own.
+    pub fn fixture(mut self) -> Self {
+        let read = |file: &str| std::fs::read_to_string(build::workspace().join(file)).expect(file);
+        let resource = read("tests/fixture/resource.yaml");
+        let template =
+            read("template.yaml").replace("\nOutputs:", &format!("\n{resource}\nOutputs:"));
+        assert!(
+            template.contains(&resource),
+            "template.yaml has its outputs last"
+        );
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("template.yaml"), template).expect("a file");
+        self.template = Some(folder);
+        self
+    }
+
+    /// Starts it; nothing against a deployment, which cannot be started in another way.
+    pub fn start(self) -> Option<World> {
+        if deployment().is_some() {
+            skip("needs a system of its own");
+            return None;
+        }
+        Some(
+            self.try_start()
+                .unwrap_or_else(|error| panic!("the stack does not start: {error}")),
+        )
+    }
+
+    /// Starts it, or says why it does not start.
+    pub fn try_start(self) -> Result<World, String> {
+        let mut options = Options::new(binaries().clone(), Log::kept());
+        options.variables = self.variables;
+        options.data_dir = self.data_dir;
+        if let Some(folder) = &self.template {
+            options.template = folder.path().join("template.yaml");
+        }
+        let local = Local::start(options).map_err(|error| error.to_string())?;
+        Ok(World::new(Target::Inside(Box::new(local))))
+    }
+}
+
+impl World {
+    /// The system as it is by default, or the deployment.
+    pub fn start() -> Self {
+        match deployment() {
+            Some(url) => Self::new(Target::Deployment(url)),
+            None => Self::build()
+                .try_start()
+                .unwrap_or_else(|error| panic!("the stack does not start: {error}")),
+        }
+    }
+
+    /// A system of the test's own making.
+    pub fn build() -> Builder {
+        let variables = CHEAP_HASHES.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Builder {
+            variables: BTreeMap::from(variables),
+            data_dir: None,
+            template: None,
+        }
+    }
+
+    /// The system by default, for tests that look into it.
+    pub fn inside() -> Option<Self> {
+        Self::build().start()
+    }
+
+    fn new(target: Target) -> Self {
+        Self {
+            target,
+            next_address: AtomicU32::new(1),
+            secrets: Secrets::default(),
+        }
+    }
+
+    pub fn url(&self) -> &str {
+        match &self.target {
+            Target::Inside(local) => &local.info().url,
+            Target::Deployment(url) => url,
+        }
+    }
+
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// The stack itself. Panics against a deployment.
+    pub fn local(&self) -> &Local {
+        match &self.target {
+            Target::Inside(local) => local,
+            Target::Deployment(_) => panic!("a deployment has no inside"),
+        }
+    }
+
+    /// A client with an address of its own (each of 127.0.0.0/8 is this machine).
+    pub fn client(&self) -> Client {
+        let number = self.next_address.fetch_add(1, Ordering::Relaxed);
+        let address = Ipv4Addr::from_bits(Ipv4Addr::new(127, 0, 1, 0).to_bits() + number);
+        Client::new(self.url(), address, self.secrets.clone())
+    }
+
+    pub fn dynamodb(&self) -> DynamoDb {
+        DynamoDb::new(self.local().info())
+    }
+
+    /// A connection to the world's Redis, to look at what is stored.
+    pub fn redis(&self) -> redis::Connection {
+        let client = redis::Client::open(self.local().info().redis_url.as_str()).unwrap();
+        client.get_connection().unwrap()
+    }
+
+    /// The functions' log lines that are JSON, without the function's name before them.
+    pub fn log(&self) -> Vec<Value> {
+        let lines = self.local().log_lines();
+        let json = |line: &String| serde_json::from_str(line.split_once(": ")?.1).ok();
+        lines.iter().filter_map(json).collect()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Target::Inside(local) = &mut self.target {
+            local.stop();
+            let leaks = self.secrets.found_in(&local.log_lines());
+            if !std::thread::panicking() {
+                assert!(leaks.is_empty(), "secrets in the log: {leaks:#?}");
+            }
+        }
+    }
+}
+
+fn deployment() -> Option<String> {
+    std::env::var("GATEHOUSE_URL")
+        .ok()
+        .map(|url| url.trim_end_matches('/').to_owned())
+}
+
+/// Says so where it is seen, past the capture of a test's output.
+fn skip(why: &str) {
+    let thread = std::thread::current();
+    let _ = writeln!(
+        std::io::stderr(),
+        "skipped against a deployment: {}: {why}",
+        thread.name().unwrap_or_default()
+    );
+}
+
+/// Built once for all tests of this process.
+pub fn binaries() -> &'static Binaries {
+    static BINARIES: OnceLock<Binaries> = OnceLock::new();
+    BINARIES.get_or_init(|| build::build(false).unwrap_or_else(|error| panic!("{error}")))
+}

@@ -1,0 +1,582 @@
+//! `cargo local`: the program itself, and what it promises.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use harness::world::binaries;
+use harness::{Client, World};
+use reqwest::{Method, StatusCode};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+/// `cargo local` as a process; killed when dropped.
+struct Program {
+    process: Child,
+    /// What came on standard output before the end of the first line.
+    ready: String,
+}
+
+impl Program {
+    fn start(arguments: &[&str]) -> Self {
+        let mut process = command(arguments).spawn().unwrap();
+        let mut ready = String::new();
+        BufReader::new(process.stdout.as_mut().unwrap())
+            .read_line(&mut ready)
+            .unwrap();
+        Self { process, ready }
+    }
+
+    fn url(&self) -> &str {
+        self.ready
+            .trim()
+            .strip_prefix("ready ")
+            .unwrap_or_else(|| panic!("not ready: {:?}", self.ready))
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.process)
+    }
+
+    /// Its children and theirs.
+    fn descendants(&self) -> Vec<i32> {
+        descendants(self.process.id().cast_signed())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(&binaries()["local"]);
+    command
+        .args(["--no-build", "--port", "0"])
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn descendants(pid: i32) -> Vec<i32> {
+    let mut found = Vec::new();
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    for task in tasks {
+        let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        for child in children
+            .split_whitespace()
+            .filter_map(|child| child.parse().ok())
+        {
+            found.push(child);
+            found.extend(descendants(child));
+        }
+    }
+    found
+}
+
+fn is_running(pid: i32) -> bool {
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !state.is_empty()
+        && !state
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .trim_start()
+            .starts_with('Z')
+}
+
+async fn wait_until_ended(pids: &[i32]) {
+    let started = Instant::now();
+    while pids.iter().any(|pid| is_running(*pid)) {
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "still running: {pids:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn is_linux_and_inside() -> bool {
+    cfg!(target_os = "linux") && World::inside().is_some()
+}
+
+#[tokio::test]
+async fn it_prints_one_line_and_a_signal_stops_every_child() {
+    if !is_linux_and_inside() {
+        return;
+    }
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut program = Program::start(&[]);
+        assert!(
+            reqwest::get(format!("{}/_local/info", program.url()))
+                .await
+                .unwrap()
+                .status()
+                .is_success()
+        );
+        let children = program.descendants();
+        assert!(children.len() >= 7, "six functions and Redis: {children:?}");
+
+        kill_process(program.pid(), signal).unwrap();
+        let status = program.process.wait().unwrap();
+
+        assert!(status.success(), "{status}");
+        wait_until_ended(&children).await;
+        let mut rest = String::new();
+        program
+            .process
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut rest)
+            .unwrap();
+        assert_eq!(rest, "", "nothing but the one line on standard output");
+    }
+}
+
+/// Not even SIGKILL leaves anything behind.
+#[tokio::test]
+async fn a_killed_stack_leaves_no_child_behind() {
+    if !is_linux_and_inside() {
+        return;
+    }
+    let mut program = Program::start(&[]);
+    let children = program.descendants();
+
+    program.process.kill().unwrap();
+    program.process.wait().unwrap();
+
+    wait_until_ended(&children).await;
+}
+
+#[tokio::test]
+async fn a_test_that_panics_leaves_no_child_behind() {
+    if !is_linux_and_inside() {
+        return;
+    }
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let world = World::inside().unwrap();
+        sender.send(world.local().process_ids()).unwrap();
+        panic!("on purpose");
+    });
+    let children: Vec<i32> = receiver
+        .recv()
+        .unwrap()
+        .into_iter()
+        .map(u32::cast_signed)
+        .collect();
+
+    assert!(thread.join().is_err());
+
+    assert_eq!(children.len(), 7);
+    wait_until_ended(&children).await;
+}
+
+#[tokio::test]
+async fn every_problem_of_every_function_is_shown_and_the_stack_does_not_hang() {
+    let world = World::build()
+        .variable("JWT_SECRET", "short")
+        .variable("JWT_EXPIRY", "soon")
+        .variable("REDIS_URL", "http://127.0.0.1")
+        .variable("ENVIRONMENT", "production")
+        .variable("PASSWORD_MIN_LENGTH", "");
+    if World::inside().is_none() {
+        return;
+    }
+    let started = Instant::now();
+
+    let error = world
+        .variable("EMAIL_TOKEN_SECRET", "")
+        .try_start()
+        .err()
+        .expect("an error");
+
+    assert!(started.elapsed() < Duration::from_secs(20));
+    for function in [
+        "register",
+        "login",
+        "refresh",
+        "logout",
+        "profile",
+        "delete-account",
+    ] {
+        let line = error
+            .lines()
+            .find(|line| line.starts_with(function))
+            .unwrap_or_else(|| panic!("{function}: {error}"));
+        for problem in [
+            "JWT_SECRET is shorter than 32 bytes",
+            "ENVIRONMENT must be dev, staging or prod",
+            "REDIS_URL must be",
+        ] {
+            assert!(line.contains(problem), "{problem}: {line}");
+        }
+    }
+    assert_eq!(
+        error.matches("EMAIL_TOKEN_SECRET is missing").count(),
+        1,
+        "register alone needs it: {error}"
+    );
+    assert_eq!(
+        error.matches("JWT_EXPIRY must be a duration").count(),
+        3,
+        "those that issue tokens: {error}"
+    );
+    assert!(
+        !error.contains("short\"") && !error.contains("soon"),
+        "no value: {error}"
+    );
+}
+
+#[tokio::test]
+async fn the_program_ends_with_an_error_when_something_is_wrong() {
+    if World::inside().is_none() {
+        return;
+    }
+    for (arguments, message) in [
+        (
+            ["--env", "JWT_SECRET=short"],
+            "JWT_SECRET is shorter than 32 bytes",
+        ),
+        (
+            ["--env", "NO_SUCH_VARIABLE=1"],
+            "no function has a variable",
+        ),
+        (["--env", "nonsense"], "must be KEY=VALUE"),
+    ] {
+        let output = command(&arguments).output().unwrap();
+
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains(message), "{arguments:?}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn help_explains_every_option() {
+    if World::inside().is_none() {
+        return;
+    }
+    let output = Command::new(&binaries()["local"])
+        .arg("--help")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+
+    for option in ["--port", "--env", "--data-dir", "--release", "--no-build"] {
+        let (_, after) = text
+            .split_once(option)
+            .unwrap_or_else(|| panic!("{option}: {text}"));
+        assert!(
+            after.lines().take(2).any(|line| line.trim().len() > 15),
+            "{option}: {text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_data_directory_survives_a_restart_and_belongs_to_one_stack() {
+    let folder = tempfile::tempdir().unwrap();
+    let build = || {
+        World::build()
+            .data_dir(folder.path())
+            .variable("JWT_ISSUER", "gatehouse")
+    };
+    let Some(world) = build().start() else { return };
+    let account = world.client().register().await;
+    assert!(
+        build()
+            .try_start()
+            .err()
+            .expect("an error")
+            .contains("in use by another stack")
+    );
+    drop(world);
+
+    let world = build().start().unwrap();
+
+    let client = world.client();
+    assert_eq!(
+        client.profile(&account.access).await.status,
+        200,
+        "user, session and secrets are there"
+    );
+    assert_eq!(client.refresh(&account.refresh).await.status, 200);
+    client.login(&account).await;
+    private(&folder.path().join("secrets.json"));
+}
+
+fn private(file: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(
+        file.metadata().unwrap().permissions().mode() & 0o077,
+        0,
+        "{} is readable by others",
+        file.display()
+    );
+}
+
+#[tokio::test]
+async fn an_occupied_port_is_named() {
+    if World::inside().is_none() {
+        return;
+    }
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let mut command = Command::new(&binaries()["local"]);
+
+    let output = command
+        .args(["--no-build", "--port", &port])
+        .output()
+        .unwrap();
+
+    assert!(!output.status.success());
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains(&format!("port {port}"))
+    );
+}
+
+#[tokio::test]
+async fn unknown_routes_and_methods_are_the_gateways_404() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    for (method, path) in [
+        (Method::GET, "/"),
+        (Method::GET, "/api/auth/register"),
+        (Method::POST, "/api/auth/registers"),
+        (Method::POST, "/api/auth/register/"),
+        (Method::HEAD, "/api/auth/profile"),
+        (Method::GET, "/_local/nothing"),
+    ] {
+        let response = client.request(method.clone(), path).send().await.unwrap();
+
+        assert_eq!(response.status(), StatusCode::NOT_FOUND, "{method} {path}");
+        let text = response.text().await.unwrap();
+        assert!(
+            method == Method::HEAD || text == r#"{"message":"Not Found"}"#,
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn info_tells_where_everything_is() {
+    let Some(world) = World::inside() else { return };
+
+    let info: Value = reqwest::get(format!("{}/_local/info", world.url()))
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+
+    assert_eq!(
+        (&info["usersTable"], &info["credentialsTable"]),
+        (&json!("UsersTable"), &json!("CredentialsTable"))
+    );
+    assert!(
+        info["redisUrl"]
+            .as_str()
+            .unwrap()
+            .starts_with("redis://127.0.0.1:")
+    );
+    assert!(
+        info["dynamodbUrl"]
+            .as_str()
+            .unwrap()
+            .starts_with("http://127.0.0.1:")
+    );
+    let functions: Vec<&String> = info["functions"].as_object().unwrap().keys().collect();
+    assert_eq!(
+        functions,
+        [
+            "delete-account",
+            "login",
+            "logout",
+            "profile",
+            "refresh",
+            "register"
+        ]
+    );
+}
+
+async fn preflight(client: &Client, origin: &str) -> reqwest::Response {
+    let request = client
+        .request(Method::OPTIONS, "/api/auth/login")
+        .header("origin", origin);
+    let request = request.header("access-control-request-method", "POST");
+    request
+        .header("access-control-request-headers", "content-type")
+        .send()
+        .await
+        .unwrap()
+}
+
+/// security.md 38.
+#[tokio::test]
+async fn only_listed_origins_get_cors_headers() {
+    let origins = "https://app.example, http://localhost:5173";
+    let Some(world) = World::build()
+        .variable("CORS_ALLOWED_ORIGINS", origins)
+        .start()
+    else {
+        return;
+    };
+    let client = world.client();
+    for origin in ["https://app.example", "http://localhost:5173"] {
+        let response = preflight(&client, origin).await;
+        let header = |name: &str| {
+            response
+                .headers()
+                .get(name)
+                .map(|value| value.to_str().unwrap())
+        };
+        assert_eq!(response.status(), StatusCode::NO_CONTENT);
+        assert_eq!(header("access-control-allow-origin"), Some(origin));
+        assert_eq!(header("access-control-allow-credentials"), Some("true"));
+        assert_eq!(
+            header("access-control-allow-methods"),
+            Some("GET,POST,PUT,DELETE")
+        );
+        assert!(
+            header("access-control-allow-headers")
+                .unwrap()
+                .contains("authorization")
+        );
+
+        let login = client
+            .request(Method::POST, "/api/auth/login")
+            .header("origin", origin)
+            .json(&json!({}));
+        let answer = client.send(login).await;
+        assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
+        assert!(
+            answer
+                .header("access-control-expose-headers")
+                .unwrap()
+                .contains("X-Request-Id")
+        );
+    }
+    for origin in [
+        "https://evil.example",
+        "https://app.example.evil.example",
+        "null",
+        "http://app.example",
+        "https://app.example:8443",
+    ] {
+        let login = client
+            .request(Method::POST, "/api/auth/login")
+            .header("origin", origin)
+            .json(&json!({}));
+        let answer = client.send(login).await;
+        for headers in [
+            preflight(&client, origin).await.headers().clone(),
+            answer.headers,
+        ] {
+            assert!(
+                !headers
+                    .keys()
+                    .any(|name| name.as_str().starts_with("access-control-")),
+                "{origin}: {headers:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_process_takes_one_request_at_a_time_and_is_used_again() {
+    let Some(world) = World::build().production_hashes().start() else {
+        return;
+    };
+    let local = world.local();
+    assert_eq!(local.idle_environments("login"), 1, "one at the start");
+    let account = world.client().register().await;
+    world.client().login(&account).await;
+    assert_eq!(local.idle_environments("login"), 1, "used again");
+
+    let (a, b, c) = (world.client(), world.client(), world.client());
+    tokio::join!(a.login(&account), b.login(&account), c.login(&account));
+
+    let after = local.idle_environments("login");
+    assert!((2..=3).contains(&after), "more when needed: {after}");
+}
+
+#[tokio::test]
+async fn redis_may_be_a_cluster() {
+    if World::inside().is_none() {
+        return;
+    }
+    let redis = local::redis::Redis::start(None, &["--cluster-enabled", "yes"]).unwrap();
+    let mut connection = redis::Client::open(redis.url.as_str())
+        .unwrap()
+        .get_connection()
+        .unwrap();
+    let _: () = redis::cmd("CLUSTER")
+        .arg("ADDSLOTSRANGE")
+        .arg(0)
+        .arg(16383)
+        .query(&mut connection)
+        .unwrap();
+    let started = Instant::now();
+    loop {
+        let info: String = redis::cmd("CLUSTER")
+            .arg("INFO")
+            .query(&mut connection)
+            .unwrap();
+        if info.contains("cluster_state:ok") {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "{info}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let world = World::build()
+        .variable("REDIS_URL", &redis.url)
+        .variable("REDIS_CLUSTER", "true")
+        .start()
+        .unwrap();
+    let client = world.client();
+
+    let account = client.register().await;
+    let (access, refresh) = client.login(&account).await;
+    let renewed = client.refresh(&refresh).await;
+    let left = client
+        .post_as(&access, "/api/auth/logout", json!({ "allDevices": true }))
+        .await;
+
+    assert_eq!((renewed.status.as_u16(), left.status.as_u16()), (200, 200));
+    assert_eq!(
+        client.profile(&account.access).await.code(),
+        "token_revoked"
+    );
+}
+
+/// X-Forwarded-For and its kin change nothing about who a client is.
+#[tokio::test]
+async fn the_source_address_is_the_peers() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    let body = json!({ "identifier": "nobody", "password": "Wrong-7-horse" });
+    let request = client.request(Method::POST, "/api/auth/login").json(&body);
+    let request = request
+        .header("x-forwarded-for", "203.0.113.9")
+        .header("forwarded", "for=203.0.113.9");
+
+    client
+        .send(request.header("x-real-ip", "203.0.113.9"))
+        .await;
+
+    let log = world.log();
+    let audit = log.iter().find(|line| line["message"] == "audit").unwrap();
+    assert!(audit["ip"].as_str().unwrap().starts_with("127."), "{audit}");
+}

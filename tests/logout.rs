@@ -1,0 +1,143 @@
+//! `POST /api/auth/logout`.
+
+use harness::World;
+use harness::client::with_content_type;
+use reqwest::Method;
+use serde_json::json;
+
+const PATH: &str = "/api/auth/logout";
+
+/// security.md 21.
+#[tokio::test]
+async fn a_logout_ends_the_session_and_its_access_tokens_at_once() {
+    let world = World::start();
+    let client = world.client();
+    let account = client.register().await;
+    let renewed = client.refresh(&account.refresh).await;
+    let (other, _) = client.login(&account).await;
+
+    let answer = client.logout(&account.access).await;
+
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        client.profile(&account.access).await.code(),
+        "token_revoked"
+    );
+    assert_eq!(
+        client.profile(&renewed.text("accessToken")).await.code(),
+        "token_revoked"
+    );
+    assert_eq!(
+        client.refresh(&renewed.text("refreshToken")).await.code(),
+        "refresh_token_invalid"
+    );
+    assert_eq!(
+        client.profile(&other).await.status,
+        200,
+        "another session stays"
+    );
+}
+
+/// security.md 21.
+#[tokio::test]
+async fn a_second_logout_is_harmless() {
+    let world = World::start();
+    let client = world.client();
+    let account = client.register().await;
+
+    for _ in 0..2 {
+        assert_eq!(client.logout(&account.access).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn all_devices_means_all() {
+    let world = World::start();
+    let client = world.client();
+    let account = client.register().await;
+    let others = [client.login(&account).await, client.login(&account).await];
+    let stranger = client.register().await;
+
+    let answer = client
+        .post_as(&others[0].0, PATH, json!({ "allDevices": true }))
+        .await;
+
+    assert_eq!(answer.status, 200);
+    for access in [&account.access, &others[0].0, &others[1].0] {
+        assert_eq!(client.profile(access).await.code(), "token_revoked");
+    }
+    assert_eq!(
+        client.refresh(&account.refresh).await.code(),
+        "refresh_token_invalid"
+    );
+    assert_eq!(client.profile(&stranger.access).await.status, 200);
+}
+
+/// Whoever stole a token that was revoked since must not be able to throw its owner out.
+#[tokio::test]
+async fn a_token_whose_session_is_over_ends_no_other_session() {
+    let world = World::start();
+    let client = world.client();
+    let account = client.register().await;
+    client.logout(&account.access).await;
+    let (access, _) = client.login(&account).await;
+
+    let answer = client
+        .post_as(&account.access, PATH, json!({ "allDevices": true }))
+        .await;
+
+    assert_eq!(answer.status, 200);
+    assert_eq!(client.profile(&access).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_logout_needs_a_valid_access_token_and_a_valid_body_if_any() {
+    let world = World::start();
+    let client = world.client();
+    let account = client.register().await;
+
+    let none = client.send(client.request(Method::POST, PATH)).await;
+    let wrong = client.logout("nonsense").await;
+    let flag = client
+        .post_as(&account.access, PATH, json!({ "allDevices": "yes" }))
+        .await;
+    let field = client
+        .post_as(&account.access, PATH, json!({ "everything": true }))
+        .await;
+    let text = with_content_type(client.request(Method::POST, PATH), "text/plain", "{}")
+        .bearer_auth(&account.access);
+
+    assert_eq!(
+        (none.code(), wrong.code()),
+        ("missing_token", "invalid_token")
+    );
+    assert_eq!(
+        flag.fields().into_iter().collect::<Vec<_>>(),
+        ["allDevices"]
+    );
+    assert_eq!(
+        field.fields().into_iter().collect::<Vec<_>>(),
+        ["everything"]
+    );
+    assert_eq!(client.send(text).await.code(), "unsupported_media_type");
+    assert_eq!(
+        client.profile(&account.access).await.status,
+        200,
+        "nothing has happened"
+    );
+}
+
+#[tokio::test]
+async fn a_logout_is_in_the_audit_trail() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    let account = client.register().await;
+
+    client.logout(&account.access).await;
+
+    let audit = world.dynamodb().audit(&account.id).await;
+    assert_eq!(
+        audit.last().unwrap(),
+        &("logout".to_owned(), "success".to_owned())
+    );
+}

@@ -1,0 +1,20 @@
+//! End-to-end tests, through HTTP against the real binaries: one file per endpoint, named like it,
+//! and one for each thing that concerns them all.
+//!
+//! `cargo test` runs them against a system of their own; `GATEHOUSE_URL=https://… cargo test` against
+//! a deployment, where tests that need to look inside are skipped and say so.
+
+mod authentication;
+#[path = "delete-account.rs"]
+mod delete_account;
+mod documentation;
+mod events;
+mod input;
+mod local_stack;
+mod login;
+mod logout;
+mod outages;
+mod profile;
+mod refresh;
+mod register;
+mod telemetry;

@@ -1,0 +1,392 @@
+//! Bad days: what clients see while something else fails, and that it heals by itself.
+
+use std::time::{Duration, Instant};
+
+use harness::client::{unique_email, unique_password};
+use harness::peers::{Fault, FaultyDynamoDb, Mode, TcpProxy};
+use harness::{Account, Answer, Client, World};
+use local::lambda::InvokeError;
+use local::redis::Redis;
+use reqwest::Method;
+use serde_json::json;
+
+/// After this a client is told.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// What a request to each endpoint answers, with the time that it took. An account for each that
+/// ends one.
+async fn ask_all(client: &Client, account: &Account) -> Vec<(&'static str, Answer, Duration)> {
+    let login = json!({ "email": account.email, "password": account.password });
+    let register = json!({ "email": unique_email(), "password": unique_password() });
+    let password = json!({ "password": account.password });
+    let refresh = json!({ "refreshToken": account.refresh });
+    let requests = [
+        (
+            "register",
+            client
+                .request(Method::POST, "/api/auth/register")
+                .json(&register),
+        ),
+        (
+            "login",
+            client.request(Method::POST, "/api/auth/login").json(&login),
+        ),
+        (
+            "refresh",
+            client
+                .request(Method::POST, "/api/auth/refresh")
+                .json(&refresh),
+        ),
+        (
+            "profile",
+            client
+                .request(Method::GET, "/api/auth/profile")
+                .bearer_auth(&account.access),
+        ),
+        (
+            "update",
+            client
+                .request(Method::PUT, "/api/auth/profile")
+                .bearer_auth(&account.access)
+                .json(&json!({ "name": "A" })),
+        ),
+        (
+            "logout",
+            client
+                .request(Method::POST, "/api/auth/logout")
+                .bearer_auth(&account.access),
+        ),
+        (
+            "delete",
+            client
+                .request(Method::DELETE, "/api/auth/profile")
+                .bearer_auth(&account.access)
+                .json(&password),
+        ),
+    ];
+    let mut answers = Vec::new();
+    for (name, request) in requests {
+        let started = Instant::now();
+        let answer = client.send(request).await;
+        answers.push((name, answer, started.elapsed()));
+    }
+    answers
+}
+
+fn all_are_unavailable(answers: &[(&'static str, Answer, Duration)]) {
+    for (name, answer, took) in answers {
+        assert_eq!(
+            (answer.status.as_u16(), answer.code()),
+            (503, "service_unavailable"),
+            "{name}"
+        );
+        assert!(*took < LIMIT, "{name} took {took:?}");
+    }
+}
+
+fn all_work(answers: &[(&'static str, Answer, Duration)]) {
+    for (name, answer, _) in answers {
+        assert!(answer.status.is_success(), "{name}: {answer:?}");
+    }
+}
+
+fn address(url: &str) -> String {
+    url.split("://")
+        .nth(1)
+        .unwrap()
+        .trim_end_matches('/')
+        .to_owned()
+}
+
+/// A world whose Redis is behind a proxy.
+async fn world_behind_redis_proxy() -> Option<(World, TcpProxy, Redis)> {
+    let redis = Redis::start(None, &[]).unwrap();
+    let proxy = TcpProxy::start(&address(&redis.url)).await;
+    let world = World::build()
+        .variable("REDIS_URL", &format!("redis://{}", proxy.address))
+        .start()?;
+    Some((world, proxy, redis))
+}
+
+#[tokio::test]
+async fn without_redis_clients_are_told_and_it_heals_without_a_restart() {
+    let Some((world, proxy, redis)) = world_behind_redis_proxy().await else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+    let items_before = world.dynamodb().items("EMAIL#").await.len();
+
+    for mode in [Mode::Gone, Mode::Silent] {
+        proxy.set(mode);
+        all_are_unavailable(&ask_all(&client, &account).await);
+        // Nothing half-made: the registration that was refused has left no account.
+        assert_eq!(world.dynamodb().items("EMAIL#").await.len(), items_before);
+        assert_eq!(
+            world.dynamodb().user(&account.id).await["status"]["S"],
+            "active"
+        );
+        proxy.set(Mode::Gone); // ends what was silent
+        proxy.set(Mode::Forward);
+        assert_eq!(client.profile(&account.access).await.status, 200);
+    }
+    all_work(&ask_all(&client, &account).await);
+
+    // A new, empty Redis: everybody is signed out, and can sign in again.
+    let survivor = client.register().await;
+    drop(redis);
+    let redis = Redis::start(None, &[]).unwrap();
+    proxy.set_upstream(&address(&redis.url));
+    assert_eq!(
+        client.profile(&survivor.access).await.code(),
+        "token_revoked"
+    );
+    assert_eq!(
+        client.refresh(&survivor.refresh).await.code(),
+        "refresh_token_invalid"
+    );
+    let (access, _) = client.login(&survivor).await;
+    assert_eq!(client.profile(&access).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_connection_that_died_silently_during_a_freeze_is_replaced_within_the_request() {
+    let Some((world, proxy, _redis)) = world_behind_redis_proxy().await else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+    all_work(&ask_all(&client, &client.register().await).await); // each function has its connection
+
+    proxy.freeze_connections();
+
+    for (name, answer, took) in ask_all(&client, &account).await {
+        assert!(answer.status.is_success(), "{name}: {answer:?}");
+        assert!(took < LIMIT, "{name} took {took:?}");
+    }
+}
+
+/// The answer to a rotation that got lost must not end the session: the second try gives the same.
+#[tokio::test]
+async fn a_refresh_whose_connection_dies_gives_the_one_successor() {
+    let Some((world, proxy, _redis)) = world_behind_redis_proxy().await else {
+        return;
+    };
+    let client = world.client();
+    let mut token = client.register().await.refresh;
+    for _ in 0..5 {
+        proxy.freeze_connections();
+        let answer = client.refresh(&token).await;
+
+        assert_eq!(answer.status, 200, "{answer:?}");
+        token = answer.text("refreshToken");
+    }
+}
+
+#[tokio::test]
+async fn without_dynamodb_clients_are_told_and_it_heals_without_a_restart() {
+    let proxy = TcpProxy::start("127.0.0.1:9").await;
+    let world = World::build().variable(
+        "AWS_ENDPOINT_URL_DYNAMODB",
+        &format!("http://{}", proxy.address),
+    );
+    let Some(world) = world.start() else { return };
+    proxy.set_upstream(&address(&world.local().info().dynamodb_url));
+    let client = world.client();
+    let account = client.register().await;
+
+    for mode in [Mode::Gone, Mode::Silent] {
+        proxy.set(mode);
+        all_are_unavailable(&ask_all(&client, &account).await);
+        proxy.set(Mode::Gone);
+        proxy.set(Mode::Forward);
+    }
+
+    // The logout that was refused for its audit entry has ended the session all the same.
+    let (access, refresh) = client.login(&account).await;
+    all_work(
+        &ask_all(
+            &client,
+            &Account {
+                access,
+                refresh,
+                ..account
+            },
+        )
+        .await,
+    );
+}
+
+/// A world whose DynamoDB answers some requests with faults.
+async fn world_behind_faulty_dynamodb() -> Option<(World, FaultyDynamoDb)> {
+    let faulty = FaultyDynamoDb::start().await;
+    let world = World::build()
+        .variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url)
+        .start()?;
+    faulty.set_upstream(&world.local().info().dynamodb_url);
+    Some((world, faulty))
+}
+
+#[tokio::test]
+async fn a_transaction_that_meets_another_is_tried_again_and_not_for_ever() {
+    let Some((world, faulty)) = world_behind_faulty_dynamodb().await else {
+        return;
+    };
+    let client = world.client();
+    let body = || json!({ "email": unique_email(), "password": unique_password() });
+
+    faulty.fail(vec![Fault::transaction_conflict(); 3]);
+    let patient = client.post("/api/auth/register", body()).await;
+    faulty.fail(vec![Fault::transaction_conflict(); 4]);
+    let hopeless = client.post("/api/auth/register", body()).await;
+
+    assert_eq!(
+        (patient.status.as_u16(), hopeless.code()),
+        (201, "service_unavailable")
+    );
+    assert_eq!(faulty.faults_left(), 0, "four tries");
+    assert_eq!(world.dynamodb().items("EMAIL#").await.len(), 1);
+    let sessions: Vec<String> = redis::cmd("KEYS")
+        .arg("refresh_token:*")
+        .query(&mut world.redis())
+        .unwrap();
+    assert_eq!(
+        sessions.len(),
+        1,
+        "the one without an account is ended: {sessions:?}"
+    );
+}
+
+/// The transaction went through, its answer did not: the SDK asks again under the same idempotency
+/// token, and one account comes of it.
+#[tokio::test]
+async fn a_registration_whose_answer_from_the_store_is_lost_makes_one_account() {
+    let Some((world, faulty)) = world_behind_faulty_dynamodb().await else {
+        return;
+    };
+    let client = world.client();
+
+    faulty.fail([Fault::lost_answer("TransactWriteItems")]);
+    let account = client.register().await;
+
+    assert_eq!(faulty.faults_left(), 0);
+    assert_eq!(world.dynamodb().items("OUTBOX#").await.len(), 1);
+    assert_eq!(client.profile(&account.access).await.status, 200);
+}
+
+#[tokio::test]
+async fn throttling_that_does_not_end_is_unavailability() {
+    let Some((world, faulty)) = world_behind_faulty_dynamodb().await else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+
+    faulty.fail(vec![Fault::throttled("GetItem"); 20]);
+    let answer = client.profile(&account.access).await;
+
+    assert_eq!(answer.code(), "service_unavailable");
+}
+
+#[tokio::test]
+async fn a_panic_is_one_500_and_the_same_process_serves_the_next_request() {
+    let Some(world) = World::build().fixture().start() else {
+        return;
+    };
+    let client = world.client();
+
+    for _ in 0..3 {
+        let answer = client
+            .send(client.request(Method::GET, "/fixture/panic"))
+            .await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.code()),
+            (500, "internal_error")
+        );
+    }
+
+    assert_eq!(
+        client
+            .send(client.request(Method::GET, "/fixture/optional"))
+            .await
+            .status,
+        200
+    );
+    let cold_starts = world
+        .log()
+        .iter()
+        .filter(|line| line.get("ColdStarts").is_some())
+        .count();
+    assert_eq!(cold_starts, 1, "no new process");
+    let log = world.log();
+    assert!(
+        log.iter().any(|line| line["message"] == "panic"
+            && line["location"].as_str().unwrap().contains("main.rs"))
+    );
+    let text = world.local().log_lines().join("\n");
+    assert!(
+        !text.contains("with a secret"),
+        "a panic's message may be anything: {text}"
+    );
+}
+
+#[tokio::test]
+async fn a_process_that_crashes_or_hangs_is_replaced() {
+    let Some(world) = World::build().fixture().start() else {
+        return;
+    };
+    let client = world.client();
+    let get = async |what: &str| {
+        let response = client
+            .request(Method::GET, &format!("/fixture/{what}"))
+            .send()
+            .await
+            .unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    };
+
+    let crashed = get("crash").await;
+    let hung = get("hang").await;
+
+    assert_eq!(
+        crashed,
+        (500, r#"{"message":"Internal Server Error"}"#.to_owned())
+    );
+    assert_eq!(
+        hung,
+        (503, r#"{"message":"Service Unavailable"}"#.to_owned())
+    );
+    assert_eq!(get("optional").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_malformed_event_crashes_nothing() {
+    let Some(world) = World::inside() else { return };
+    let local = world.local();
+    for function in local.info().functions.keys() {
+        for event in [
+            "{}",
+            "null",
+            "[]",
+            "\"text\"",
+            r#"{"version":"2.0"}"#,
+            r#"{"Records":[]}"#,
+            "not JSON",
+        ] {
+            let answer = local.invoke(function, event.as_bytes().to_vec()).await;
+
+            // An event that is no request is the runtime's failure; an incomplete request is answered.
+            let is_answered = answer.as_ref().is_ok_and(|answer| answer.starts_with(b"{"));
+            assert!(
+                is_answered || answer == Err(InvokeError::Failed),
+                "{function} {event}: {answer:?}"
+            );
+        }
+        assert_eq!(
+            local.idle_environments(function),
+            1,
+            "{function}: still the first process"
+        );
+    }
+    world.client().register().await;
+}

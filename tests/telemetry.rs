@@ -1,0 +1,210 @@
+//! What the functions say of themselves.
+
+use harness::World;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+fn requests(world: &World) -> Vec<Value> {
+    world
+        .log()
+        .into_iter()
+        .filter(|line| line["message"] == "request")
+        .collect()
+}
+
+#[tokio::test]
+async fn every_request_is_one_line_with_who_what_and_how_long() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    let account = client.register().await;
+
+    let answer = client.profile(&account.access).await;
+    client.profile("nonsense").await;
+
+    let lines = requests(&world);
+    assert_eq!(lines.len(), 3);
+    let (register, profile, refused) = (&lines[0], &lines[1], &lines[2]);
+    assert_eq!(
+        (&register["function"], &register["route"]),
+        (&json!("register"), &json!("POST /api/auth/register"))
+    );
+    assert_eq!(
+        (&register["outcome"], &register["status"]),
+        (&json!("ok"), &json!(201))
+    );
+    assert_eq!(
+        profile["request_id"].as_str(),
+        answer.header("x-request-id")
+    );
+    assert_eq!(
+        (&refused["outcome"], &refused["status"]),
+        (&json!("invalid_token"), &json!(401))
+    );
+    assert_eq!(
+        (&profile["cold_start"], &refused["cold_start"]),
+        (&json!(true), &json!(false))
+    );
+    for line in &lines {
+        assert!(
+            line["duration_ms"]
+                .as_f64()
+                .is_some_and(|duration| duration > 0.0),
+            "{line}"
+        );
+        assert_eq!(line["level"], "INFO");
+    }
+}
+
+#[tokio::test]
+async fn what_is_counted_and_timed_comes_as_embedded_metrics() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    let account = client.register().await;
+    client.login(&account).await;
+    client
+        .post(
+            "/api/auth/login",
+            json!({ "email": account.email, "password": "Wrong-7-horse" }),
+        )
+        .await;
+    let second = client.refresh(&account.refresh).await;
+    client.refresh(&second.text("refreshToken")).await;
+    client.refresh(&account.refresh).await;
+
+    let log = world.log();
+
+    let total = |metric: &str, outcome: Option<&str>| -> f64 {
+        let lines = log
+            .iter()
+            .filter(|line| outcome.is_none_or(|outcome| line["Outcome"] == outcome));
+        lines.filter_map(|line| line[metric].as_f64()).sum()
+    };
+    assert_eq!(total("Registrations", None), 1.0);
+    assert_eq!(total("Logins", Some("success")), 1.0);
+    assert_eq!(total("Logins", Some("invalid_credentials")), 1.0);
+    assert_eq!(total("TokensIssued", None), 4.0);
+    assert_eq!(total("Refreshes", Some("success")), 2.0);
+    assert_eq!(total("Refreshes", Some("refresh_token_reused")), 1.0);
+    assert_eq!(total("RefreshTokenReuse", None), 1.0);
+    assert_eq!(total("ColdStarts", None), 3.0);
+    assert!(total("HashTime", None) > 0.0);
+    for line in log.iter().filter(|line| line.get("_aws").is_some()) {
+        let metric = &line["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(
+            (&metric["Namespace"], &line["Environment"]),
+            (&json!("Gatehouse"), &json!("dev"))
+        );
+        assert!(
+            line[metric["Metrics"][0]["Name"].as_str().unwrap()].is_number(),
+            "{line}"
+        );
+        for dimension in metric["Dimensions"][0].as_array().unwrap() {
+            assert!(line[dimension.as_str().unwrap()].is_string(), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn security_events_are_log_events_too_and_an_unknown_account_leaves_no_item() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    let account = client.register().await;
+    let items = world.dynamodb().scan(&world.dynamodb().users).await.len();
+
+    client
+        .post(
+            "/api/auth/login",
+            json!({ "email": "nobody@example.com", "password": "Wrong-7-horse" }),
+        )
+        .await;
+
+    let log = world.log();
+    let audit: Vec<&Value> = log
+        .iter()
+        .filter(|line| line["message"] == "audit")
+        .collect();
+    assert_eq!(
+        (&audit[0]["audit"], &audit[0]["user_id"]),
+        (&json!("register"), &json!(account.id))
+    );
+    assert_eq!(
+        (&audit[1]["audit"], &audit[1]["outcome"]),
+        (&json!("login"), &json!("failure"))
+    );
+    assert!(audit[1].get("user_id").is_none(), "{}", audit[1]);
+    assert!(
+        audit
+            .iter()
+            .all(|line| line["ip"].as_str().unwrap().starts_with("127.")
+                && line["request_id"].is_string())
+    );
+    assert_eq!(
+        world.dynamodb().scan(&world.dynamodb().users).await.len(),
+        items
+    );
+}
+
+/// security.md 5 and 39. What was typed is checked against the log when the world ends.
+#[tokio::test]
+async fn no_field_and_no_header_forges_a_log_line() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    let account = client.register().await;
+    let forged = r#"x"} {"level":"INFO","message":"request","outcome":"forged"}"#;
+    let login =
+        json!({ "identifier": format!("a\r\n{forged}"), "password": format!("b\r\n{forged}") });
+
+    client
+        .send(
+            client
+                .request(Method::POST, "/api/auth/login")
+                .header("user-agent", forged)
+                .json(&login),
+        )
+        .await;
+    client
+        .put_as(
+            &account.access,
+            "/api/auth/profile",
+            json!({ "name": forged, forged: 1 }),
+        )
+        .await;
+    let control = reqwest::header::HeaderValue::from_bytes(b"tab\there\xff").unwrap();
+    client
+        .send(
+            client
+                .request(Method::POST, "/api/auth/login")
+                .header("user-agent", control)
+                .json(&login),
+        )
+        .await;
+
+    let lines = world.local().log_lines();
+    assert!(
+        !lines
+            .iter()
+            .any(|line| line.starts_with('{') || line.contains("\r")),
+        "{lines:#?}"
+    );
+    let parsed = world.log();
+    assert_eq!(parsed.len(), lines.len(), "every line is one JSON object");
+    assert!(!parsed.iter().any(|line| line["outcome"] == "forged"));
+}
+
+/// Even at the most talkative level only our own lines talk.
+#[tokio::test]
+async fn the_lowest_log_level_logs_no_body() {
+    let Some(world) = World::build()
+        .variable("AWS_LAMBDA_LOG_LEVEL", "TRACE")
+        .start()
+    else {
+        return;
+    };
+    let client = world.client();
+
+    let account = client.register().await;
+    client.login(&account).await;
+    client.refresh(&account.refresh).await;
+
+    assert!(requests(&world).len() == 3);
+}
