@@ -51,17 +51,17 @@ async fn ask_all(client: &Client, account: &Account) -> Vec<(&'static str, Answe
                 .json(&json!({ "name": "A" })),
         ),
         (
-            "logout",
-            client
-                .request(Method::POST, "/api/auth/logout")
-                .bearer_auth(&account.access),
-        ),
-        (
             "delete",
             client
                 .request(Method::DELETE, "/api/auth/profile")
                 .bearer_auth(&account.access)
                 .json(&password),
+        ),
+        (
+            "logout",
+            client
+                .request(Method::POST, "/api/auth/logout")
+                .bearer_auth(&account.access),
         ),
     ];
     let mut answers = Vec::new();
@@ -323,7 +323,7 @@ async fn a_panic_is_one_500_and_the_same_process_serves_the_next_request() {
         log.iter().any(|line| line["message"] == "panic"
             && line["location"].as_str().unwrap().contains("main.rs"))
     );
-    let text = world.local().log_lines().join("\n");
+    let text = world.log_lines().join("\n");
     assert!(
         !text.contains("with a secret"),
         "a panic's message may be anything: {text}"

@@ -179,7 +179,7 @@ async fn no_field_and_no_header_forges_a_log_line() {
         )
         .await;
 
-    let lines = world.local().log_lines();
+    let lines = world.log_lines();
     assert!(
         !lines
             .iter()

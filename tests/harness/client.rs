@@ -8,7 +8,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use crate::world::Secrets;
+use crate::world::Observed;
 
 const HEADERS: [(&str, &str); 8] = [
     ("content-type", "application/json; charset=utf-8"),
@@ -98,7 +98,7 @@ const CODES: [(u16, &[&str]); 10] = [
 pub struct Client {
     http: reqwest::Client,
     url: String,
-    secrets: Secrets,
+    observed: Observed,
 }
 
 /// A registered user with the tokens of a session.
@@ -121,7 +121,7 @@ pub struct Answer {
 }
 
 impl Client {
-    pub(crate) fn new(url: &str, address: Ipv4Addr, secrets: Secrets) -> Self {
+    pub(crate) fn new(url: &str, address: Ipv4Addr, observed: Observed) -> Self {
         let mut builder = reqwest::Client::builder();
         if url.starts_with("http://127.") && cfg!(target_os = "linux") {
             builder = builder.local_address(std::net::IpAddr::from(address));
@@ -129,7 +129,7 @@ impl Client {
         Self {
             http: builder.build().unwrap(),
             url: url.to_owned(),
-            secrets,
+            observed,
         }
     }
 
@@ -151,10 +151,13 @@ impl Client {
             body,
         };
         answer.check();
+        answer
+            .header("x-request-id")
+            .inspect(|id| self.observed.answered(id));
         for token in ["accessToken", "refreshToken", "csrfToken", "deviceToken"] {
             answer.body[token]
                 .as_str()
-                .inspect(|token| self.secrets.add(token));
+                .inspect(|token| self.observed.secret(token));
         }
         answer
     }
@@ -202,7 +205,7 @@ impl Client {
             body[field]
                 .as_str()
                 .filter(|secret| secret.len() > 5)
-                .inspect(|secret| self.secrets.add(secret));
+                .inspect(|secret| self.observed.secret(secret));
         }
         self.request(method, path).json(body)
     }

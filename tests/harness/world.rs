@@ -6,7 +6,8 @@ use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use local::build::{self, Binaries};
 use local::log::Log;
@@ -27,7 +28,7 @@ const CHEAP_HASHES: [(&str, &str); 3] = [
 pub struct World {
     target: Target,
     next_address: AtomicU32,
-    secrets: Secrets,
+    observed: Observed,
 }
 
 enum Target {
@@ -35,21 +36,26 @@ enum Target {
     Deployment(String),
 }
 
-/// What must not occur in any log.
+/// What the clients of a world have sent and seen.
 #[derive(Clone, Default)]
-pub struct Secrets(Arc<Mutex<BTreeSet<String>>>);
+pub struct Observed {
+    /// What must not occur in any log.
+    secrets: Arc<Mutex<BTreeSet<String>>>,
+    /// The requests that were answered: each must come to have its line in the log.
+    requests: Arc<Mutex<BTreeSet<String>>>,
+}
 
-impl Secrets {
-    pub fn add(&self, secret: &str) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(secret.to_owned());
+impl Observed {
+    pub fn secret(&self, secret: &str) {
+        lock(&self.secrets).insert(secret.to_owned());
+    }
+
+    pub fn answered(&self, request_id: &str) {
+        lock(&self.requests).insert(request_id.to_owned());
     }
 
     fn found_in(&self, lines: &[String]) -> Vec<String> {
-        let secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Also as JSON writes it, and whatever is a part of something longer.
+        let secrets = lock(&self.secrets);
         let occurs = |line: &String| secrets.iter().any(|secret| line.contains(secret.as_str()));
         lines.iter().filter(|line| occurs(line)).cloned().collect()
     }
@@ -154,7 +160,7 @@ impl World {
         Self {
             target,
             next_address: AtomicU32::new(1),
-            secrets: Secrets::default(),
+            observed: Observed::default(),
         }
     }
 
@@ -163,10 +169,6 @@ impl World {
             Target::Inside(local) => &local.info().url,
             Target::Deployment(url) => url,
         }
-    }
-
-    pub fn secrets(&self) -> &Secrets {
-        &self.secrets
     }
 
     /// The stack itself. Panics against a deployment.
@@ -181,7 +183,7 @@ impl World {
     pub fn client(&self) -> Client {
         let number = self.next_address.fetch_add(1, Ordering::Relaxed);
         let address = Ipv4Addr::from_bits(Ipv4Addr::new(127, 0, 1, 0).to_bits() + number);
-        Client::new(self.url(), address, self.secrets.clone())
+        Client::new(self.url(), address, self.observed.clone())
     }
 
     pub fn dynamodb(&self) -> DynamoDb {
@@ -194,9 +196,31 @@ impl World {
         client.get_connection().unwrap()
     }
 
-    /// The functions' log lines that are JSON, without the function's name before them.
+    /// The functions' log lines, each after its function's name. Lines arrive a little after the
+    /// answers: this waits until every answered request has its own.
+    pub fn log_lines(&self) -> Vec<String> {
+        let started = Instant::now();
+        loop {
+            let lines = self.local().log_lines();
+            let has_line = |id: &String| {
+                lines
+                    .iter()
+                    .any(|line| is_request_line(line) && line.contains(id.as_str()))
+            };
+            if lock(&self.observed.requests).iter().all(has_line) {
+                return lines;
+            }
+            assert!(
+                started.elapsed() < Duration::from_secs(10),
+                "a request without a line in the log"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The log lines that are JSON, without the function's name.
     pub fn log(&self) -> Vec<Value> {
-        let lines = self.local().log_lines();
+        let lines = self.log_lines();
         let json = |line: &String| serde_json::from_str(line.split_once(": ")?.1).ok();
         lines.iter().filter_map(json).collect()
     }
@@ -204,14 +228,21 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        if let Target::Inside(local) = &mut self.target {
-            local.stop();
-            let leaks = self.secrets.found_in(&local.log_lines());
-            if !std::thread::panicking() {
-                assert!(leaks.is_empty(), "secrets in the log: {leaks:#?}");
-            }
+        // A test that has failed already says why itself.
+        if std::thread::panicking() || matches!(self.target, Target::Deployment(_)) {
+            return;
         }
+        let leaks = self.observed.found_in(&self.log_lines());
+        assert!(leaks.is_empty(), "secrets in the log: {leaks:#?}");
     }
+}
+
+fn is_request_line(line: &str) -> bool {
+    line.contains(r#""message":"request""#)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn deployment() -> Option<String> {
