@@ -46,10 +46,12 @@ impl From<store::Error> for StartError {
     }
 }
 
+type Lookup = Box<dyn Fn(&str) -> Option<String>>;
+
 /// Reads variables and collects what is wrong with them. No value occurs in a problem: it may be
 /// a secret in the wrong place.
 pub struct Environment {
-    lookup: Box<dyn Fn(&str) -> Option<String>>,
+    lookup: Lookup,
     problems: Vec<String>,
     /// Production refuses what is fine for trying out.
     is_production: bool,

@@ -272,10 +272,10 @@ impl Scope<'_> {
                 ))
             }
             Value::Object(object) => {
-                if let Some((name, argument)) = object.iter().next().filter(|_| object.len() == 1) {
-                    if name == "Ref" || name.starts_with("Fn::") {
-                        return self.call(name, argument);
-                    }
+                if let Some((name, argument)) = object.iter().next().filter(|_| object.len() == 1)
+                    && (name == "Ref" || name.starts_with("Fn::"))
+                {
+                    return self.call(name, argument);
                 }
                 let mut evaluated = Map::new();
                 for (key, value) in object {

@@ -50,8 +50,8 @@ pub struct Redis {
 }
 
 enum Server {
-    Standalone(Client),
-    Cluster(ClusterClient),
+    Standalone(Box<Client>),
+    Cluster(Box<ClusterClient>),
 }
 
 enum Call<'a> {
@@ -135,7 +135,8 @@ impl Server {
         let info = config.url.expose().into_connection_info()?;
         let tcp = TcpSettings::default().set_nodelay(true);
         if !config.is_cluster {
-            return Ok(Self::Standalone(Client::open(info.set_tcp_settings(tcp))?));
+            let client = Client::open(info.set_tcp_settings(tcp))?;
+            return Ok(Self::Standalone(Box::new(client)));
         }
         let cluster = ClusterClient::builder([info])
             .tcp_settings(tcp)
@@ -144,7 +145,7 @@ impl Server {
             .overall_response_timeout(Some(RESPONSE_TIMEOUT))
             .retries(1)
             .build()?;
-        Ok(Self::Cluster(cluster))
+        Ok(Self::Cluster(Box::new(cluster)))
     }
 
     async fn connect(&self) -> RedisResult<Connection> {
