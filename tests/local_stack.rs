@@ -129,6 +129,11 @@ async fn it_prints_one_line_and_a_signal_stops_every_child() {
 
         assert!(status.success(), "{status}");
         wait_until_ended(&children).await;
+        let mut log = String::new();
+        let mut stderr = program.process.stderr.take().unwrap();
+        stderr.read_to_string(&mut log).unwrap();
+        let stopped = log.matches("stopped by SIGTERM").count();
+        assert_eq!(stopped, 6, "each function ends by itself: {log}");
         let mut rest = String::new();
         program
             .process
@@ -500,15 +505,15 @@ async fn one_process_takes_one_request_at_a_time_and_is_used_again() {
         return;
     };
     let local = world.local();
-    assert_eq!(local.idle_environments("login"), 1, "one at the start");
+    assert_eq!(local.idle_processes("login").len(), 1, "one at the start");
     let account = world.client().register().await;
     world.client().login(&account).await;
-    assert_eq!(local.idle_environments("login"), 1, "used again");
+    assert_eq!(local.idle_processes("login").len(), 1, "used again");
 
     let (a, b, c) = (world.client(), world.client(), world.client());
     tokio::join!(a.login(&account), b.login(&account), c.login(&account));
 
-    let after = local.idle_environments("login");
+    let after = local.idle_processes("login").len();
     assert!((2..=3).contains(&after), "more when needed: {after}");
 }
 

@@ -8,6 +8,7 @@ use harness::{Account, Answer, Client, World};
 use local::lambda::InvokeError;
 use local::redis::Redis;
 use reqwest::Method;
+use rustix::process::{Pid, Signal};
 use serde_json::json;
 
 /// After this a client is told.
@@ -360,6 +361,50 @@ async fn a_process_that_crashes_or_hangs_is_replaced() {
 }
 
 #[tokio::test]
+async fn sigterm_lets_the_request_in_hand_finish_and_then_ends_the_process() {
+    let Some(world) = World::build().fixture().start() else {
+        return;
+    };
+    let client = world.client();
+    let process = world.local().idle_processes("fixture")[0];
+    let slow = client.request(Method::GET, "/fixture/slow");
+    let slow = tokio::spawn(async move { client.send(slow).await });
+    let started = Instant::now();
+    while !world.local().idle_processes("fixture").is_empty() {
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "the request does not arrive"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+
+    rustix::process::kill_process(Pid::from_raw(process.cast_signed()).unwrap(), Signal::TERM)
+        .unwrap();
+
+    assert_eq!(slow.await.unwrap().status, 200);
+    let stopped = || {
+        world
+            .log()
+            .iter()
+            .any(|line| line["message"] == "stopped by SIGTERM")
+    };
+    while !stopped() {
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "the process goes on"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let next = world.client();
+    assert_eq!(
+        next.send(next.request(Method::GET, "/fixture/optional"))
+            .await
+            .status,
+        200
+    );
+}
+
+#[tokio::test]
 async fn a_malformed_event_crashes_nothing() {
     let Some(world) = World::inside() else { return };
     let local = world.local();
@@ -383,7 +428,7 @@ async fn a_malformed_event_crashes_nothing() {
             );
         }
         assert_eq!(
-            local.idle_environments(function),
+            local.idle_processes(function).len(),
             1,
             "{function}: still the first process"
         );

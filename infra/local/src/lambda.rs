@@ -105,13 +105,8 @@ impl Lambda {
         result
     }
 
-    /// How many processes are waiting for work.
-    pub fn idle_environments(&self) -> usize {
-        lock(&self.idle).len()
-    }
-
     /// The processes that are waiting for work.
-    pub fn process_ids(&self) -> Vec<u32> {
+    pub fn idle_processes(&self) -> Vec<u32> {
         let idle = lock(&self.idle);
         idle.iter()
             .filter_map(|environment| environment.process.id())
@@ -163,7 +158,7 @@ impl Lambda {
             .kill_on_drop(true);
         let mut process = command.spawn().map_err(failed)?;
         let printed = Arc::new(Mutex::new(Vec::new()));
-        let outputs = [
+        let outputs: Vec<_> = [
             process
                 .stdout
                 .take()
@@ -172,7 +167,10 @@ impl Lambda {
                 .stderr
                 .take()
                 .map(|output| self.follow(output, &printed)),
-        ];
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
 
         let is_ready = tokio::select! {
             ready = tokio::time::timeout(INIT_TIMEOUT, ready.wait_for(|ready| *ready)) => ready.is_ok(),
@@ -182,14 +180,12 @@ impl Lambda {
             process,
             sender,
             server,
+            outputs,
         };
         if is_ready {
             return Ok(environment);
         }
-        drop(environment);
-        for output in outputs.into_iter().flatten() {
-            let _ = output.await; // what it still had to say
-        }
+        environment.stop().await;
         let printed = lock(&printed).join("\n");
         Err(InvokeError::Init(if printed.is_empty() {
             "it ended without a word".to_owned()
@@ -245,6 +241,8 @@ struct Environment {
     process: Child,
     sender: mpsc::Sender<Invocation>,
     server: JoinHandle<()>,
+    /// What follows the process's words.
+    outputs: Vec<JoinHandle<()>>,
 }
 
 impl Environment {
@@ -279,6 +277,10 @@ impl Environment {
         if let Some(pid) = pid.filter(|_| self.is_alive()) {
             let _ = kill_process(pid, Signal::TERM);
             let _ = tokio::time::timeout(STOP_TIMEOUT, self.process.wait()).await;
+        }
+        let _ = self.process.start_kill(); // no effect on one that has ended
+        for output in std::mem::take(&mut self.outputs) {
+            let _ = tokio::time::timeout(STOP_TIMEOUT, output).await; // what it still had to say
         }
     }
 }

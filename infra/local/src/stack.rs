@@ -130,10 +130,7 @@ impl Local {
     /// Where the function gives no answer.
     pub async fn invoke(&self, function: &str, event: Vec<u8>) -> Result<Vec<u8>, InvokeError> {
         let lambda = self
-            .lambdas
-            .iter()
-            .find(|lambda| lambda.function.name == function);
-        let lambda = lambda
+            .lambda(function)
             .ok_or_else(|| InvokeError::Init(format!("there is no function {function}")))?
             .clone();
         let invocation = self
@@ -145,18 +142,25 @@ impl Local {
             .map(|answer| answer.to_vec())
     }
 
-    /// How many processes of a function are waiting for work.
-    pub fn idle_environments(&self, function: &str) -> usize {
-        let lambda = self
-            .lambdas
-            .iter()
-            .find(|lambda| lambda.function.name == function);
-        lambda.map_or(0, |lambda| lambda.idle_environments())
+    /// The processes of a function that are waiting for work.
+    pub fn idle_processes(&self, function: &str) -> Vec<u32> {
+        let lambda = self.lambda(function);
+        lambda
+            .map(|lambda| lambda.idle_processes())
+            .unwrap_or_default()
+    }
+
+    fn lambda(&self, function: &str) -> Option<&Arc<Lambda>> {
+        let mut lambdas = self.lambdas.iter();
+        lambdas.find(|lambda| lambda.function.name == function)
     }
 
     /// The children: Redis' guard and the functions that wait for work.
     pub fn process_ids(&self) -> Vec<u32> {
-        let functions = self.lambdas.iter().flat_map(|lambda| lambda.process_ids());
+        let functions = self
+            .lambdas
+            .iter()
+            .flat_map(|lambda| lambda.idle_processes());
         self.redis_process_id.into_iter().chain(functions).collect()
     }
 
