@@ -1,6 +1,6 @@
 //! `POST /api/auth/login`.
 
-use harness::client::{unique_email, unique_password};
+use harness::client::unique_email;
 use harness::{Account, World, token};
 use serde_json::{Value, json};
 
@@ -44,11 +44,7 @@ async fn exactly_one_identifier_is_taken() {
         let answer = client.post(PATH, body.clone()).await;
 
         assert_eq!(answer.code(), "validation_failed", "{body}");
-        assert_eq!(
-            answer.fields().into_iter().collect::<Vec<_>>(),
-            ["identifier"],
-            "{body}"
-        );
+        assert!(answer.names(&["identifier"]), "{answer:?}");
     }
     let no_address = client
         .post(
@@ -56,15 +52,9 @@ async fn exactly_one_identifier_is_taken() {
             json!({ "email": "abc", "username": "abc", "password": "x" }),
         )
         .await;
-    assert_eq!(
-        no_address.fields().into_iter().collect::<Vec<_>>(),
-        ["email"]
-    );
+    assert!(no_address.names(&["email"]), "{no_address:?}");
     let no_password = client.post(PATH, json!({ "identifier": "abc" })).await;
-    assert_eq!(
-        no_password.fields().into_iter().collect::<Vec<_>>(),
-        ["password"]
-    );
+    assert!(no_password.names(&["password"]), "{no_password:?}");
 }
 
 async fn refusal(
@@ -378,15 +368,7 @@ async fn remember_me_makes_the_session_longer_also_after_a_refresh() {
     );
     let no_flag =
         json!({ "email": account.email, "password": account.password, "rememberMe": "yes" });
-    assert_eq!(
-        client
-            .post(PATH, no_flag)
-            .await
-            .fields()
-            .into_iter()
-            .collect::<Vec<_>>(),
-        ["rememberMe"]
-    );
+    assert!(client.post(PATH, no_flag).await.names(&["rememberMe"]));
 }
 
 #[tokio::test]
@@ -421,17 +403,54 @@ async fn a_login_needs_no_password_rules_but_the_maximum() {
     let world = World::start();
     let client = world.client();
     let account = client.register().await;
+    let login = |password: &str| json!({ "email": account.email, "password": password });
 
-    let short = client
-        .post(PATH, json!({ "email": account.email, "password": "x" }))
-        .await;
-    let empty = client
-        .post(PATH, json!({ "email": account.email, "password": "" }))
-        .await;
+    let short = client.post(PATH, login("x")).await;
+    let empty = client.post(PATH, login("")).await;
+    let longest = client.post(PATH, login(&"x".repeat(128))).await;
+    let too_long = client.post(PATH, login(&"x".repeat(129))).await;
 
-    assert_eq!(short.code(), "invalid_credentials");
+    assert_eq!(
+        (short.code(), longest.code()),
+        ("invalid_credentials", "invalid_credentials")
+    );
     assert_eq!(empty.messages("password"), ["must not be empty"]);
-    let _ = unique_password();
+    assert_eq!(
+        too_long.messages("password"),
+        ["must be at most 128 characters long"]
+    );
+}
+
+/// What cannot be recorded does not succeed, and leaves no session that would push out others.
+#[tokio::test]
+async fn a_login_that_cannot_be_recorded_leaves_no_session() {
+    let faulty = harness::peers::FaultyDynamoDb::start().await;
+    let world = World::build().variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url);
+    let Some(world) = world.start() else {
+        return;
+    };
+    faulty.set_upstream(&world.local().info().dynamodb_url);
+    let client = world.client();
+    let account = client.register().await;
+    let throttled = harness::peers::Fault::throttled("TransactWriteItems");
+    for _ in 0..10 {
+        faulty.fail(vec![throttled.clone(); 3]);
+        let login = json!({ "email": account.email, "password": account.password });
+
+        assert_eq!(client.post(PATH, login).await.code(), "service_unavailable");
+    }
+
+    assert_eq!(client.profile(&account.access).await.status, 200);
+    let sessions: Vec<String> = redis::cmd("KEYS")
+        .arg("refresh_token:*")
+        .query(&mut world.redis())
+        .unwrap();
+    assert_eq!(sessions.len(), 1, "{sessions:?}");
+    let audit = world.dynamodb().audit(&account.id).await;
+    assert!(
+        !audit.contains(&("login".to_owned(), "success".to_owned())),
+        "{audit:?}"
+    );
 }
 
 /// Between reading the user and starting the session, the account can be deleted.

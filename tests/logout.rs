@@ -86,8 +86,51 @@ async fn a_token_whose_session_is_over_ends_no_other_session() {
         .post_as(&account.access, PATH, json!({ "allDevices": true }))
         .await;
 
-    assert_eq!(answer.status, 200);
+    assert_eq!(
+        (answer.status.as_u16(), answer.code()),
+        (401, "token_revoked")
+    );
     assert_eq!(client.profile(&access).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_second_logout_of_all_devices_is_harmless() {
+    let world = World::start();
+    let client = world.client();
+    let account = client.register().await;
+    client.login(&account).await;
+
+    for _ in 0..2 {
+        let answer = client
+            .post_as(&account.access, PATH, json!({ "allDevices": true }))
+            .await;
+        assert_eq!(answer.status, 200);
+    }
+}
+
+/// What ends all sessions goes by the set: a session that the set has lost must not go on.
+#[tokio::test]
+async fn a_session_that_could_not_be_revoked_any_more_is_over() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+    let set = format!("sessions:{{{}}}", account.id);
+
+    let _: () = redis::cmd("DEL")
+        .arg(set)
+        .query(&mut world.redis())
+        .unwrap();
+
+    assert_eq!(
+        client.profile(&account.access).await.code(),
+        "token_revoked"
+    );
+    assert_eq!(
+        client.refresh(&account.refresh).await.code(),
+        "refresh_token_invalid"
+    );
 }
 
 #[tokio::test]
@@ -111,14 +154,8 @@ async fn a_logout_needs_a_valid_access_token_and_a_valid_body_if_any() {
         (none.code(), wrong.code()),
         ("missing_token", "invalid_token")
     );
-    assert_eq!(
-        flag.fields().into_iter().collect::<Vec<_>>(),
-        ["allDevices"]
-    );
-    assert_eq!(
-        field.fields().into_iter().collect::<Vec<_>>(),
-        ["everything"]
-    );
+    assert!(flag.names(&["allDevices"]), "{flag:?}");
+    assert!(field.names(&["everything"]), "{field:?}");
     assert_eq!(client.send(text).await.code(), "unsupported_media_type");
     assert_eq!(
         client.profile(&account.access).await.status,

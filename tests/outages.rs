@@ -204,17 +204,68 @@ async fn without_dynamodb_clients_are_told_and_it_heals_without_a_restart() {
     }
 
     // The logout that was refused for its audit entry has ended the session all the same.
+    assert_eq!(
+        client.profile(&account.access).await.code(),
+        "token_revoked"
+    );
     let (access, refresh) = client.login(&account).await;
-    all_work(
-        &ask_all(
-            &client,
-            &Account {
-                access,
-                refresh,
-                ..account
-            },
-        )
-        .await,
+    let account = Account {
+        access,
+        refresh,
+        ..account
+    };
+    all_work(&ask_all(&client, &account).await);
+}
+
+#[tokio::test]
+async fn connections_to_dynamodb_that_died_silently_are_replaced_within_the_request() {
+    let proxy = TcpProxy::start("127.0.0.1:9").await;
+    let url = format!("http://{}", proxy.address);
+    let world = World::build().variable("AWS_ENDPOINT_URL_DYNAMODB", &url);
+    let Some(world) = world.start() else {
+        return;
+    };
+    proxy.set_upstream(&address(&world.local().info().dynamodb_url));
+    let client = world.client();
+    let account = client.register().await;
+    all_work(&ask_all(&client, &client.register().await).await); // each function has its connections
+
+    proxy.freeze_connections();
+
+    for (name, answer, took) in ask_all(&client, &account).await {
+        assert!(answer.status.is_success(), "{name}: {answer:?}");
+        assert!(took < LIMIT, "{name} took {took:?}");
+    }
+}
+
+/// A rotation whose answer could not be given is taken back: however long the outage, the client's
+/// token is still the current one, and not one that was used before.
+#[tokio::test]
+async fn an_outage_longer_than_the_grace_signs_nobody_out() {
+    let proxy = TcpProxy::start("127.0.0.1:9").await;
+    let url = format!("http://{}", proxy.address);
+    let world = World::build().variable("AWS_ENDPOINT_URL_DYNAMODB", &url);
+    let Some(world) = world.variable("REFRESH_GRACE", "0s").start() else {
+        return;
+    };
+    proxy.set_upstream(&address(&world.local().info().dynamodb_url));
+    let client = world.client();
+    let account = client.register().await;
+
+    proxy.set(Mode::Gone);
+    for _ in 0..3 {
+        assert_eq!(
+            client.refresh(&account.refresh).await.code(),
+            "service_unavailable"
+        );
+    }
+    proxy.set(Mode::Forward);
+    let answer = client.refresh(&account.refresh).await;
+
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(
+        client.refresh(&answer.text("refreshToken")).await.status,
+        200
     );
 }
 
@@ -273,6 +324,43 @@ async fn a_registration_whose_answer_from_the_store_is_lost_makes_one_account() 
     assert_eq!(faulty.faults_left(), 0);
     assert_eq!(world.dynamodb().items("OUTBOX#").await.len(), 1);
     assert_eq!(client.profile(&account.access).await.status, 200);
+}
+
+/// A single write that meets a transaction on the same item.
+#[tokio::test]
+async fn a_write_that_meets_a_transaction_is_tried_again() {
+    let Some((world, faulty)) = world_behind_faulty_dynamodb().await else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+
+    faulty.fail(vec![Fault::write_conflict("PutItem"); 3]);
+    let answer = client.logout(&account.access).await;
+
+    assert_eq!((answer.status.as_u16(), faulty.faults_left()), (200, 0));
+}
+
+#[tokio::test]
+async fn redis_that_is_out_of_memory_is_unavailability() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+    let set = |limit: &str| -> () {
+        let mut command = redis::cmd("CONFIG");
+        let command = command.arg("SET").arg("maxmemory").arg(limit);
+        command.query(&mut world.redis()).unwrap()
+    };
+
+    set("1");
+    let login = json!({ "email": account.email, "password": account.password });
+    let answer = client.post("/api/auth/login", login).await;
+    set("0");
+
+    assert_eq!(answer.code(), "service_unavailable");
+    client.login(&account).await;
 }
 
 #[tokio::test]
@@ -346,9 +434,20 @@ async fn a_process_that_crashes_or_hangs_is_replaced() {
         (response.status().as_u16(), response.text().await.unwrap())
     };
 
+    let started = Instant::now();
+    let waited = client
+        .send(client.request(Method::GET, "/fixture/wait"))
+        .await;
+    let took = started.elapsed();
     let crashed = get("crash").await;
     let hung = get("hang").await;
 
+    assert_eq!(
+        waited.code(),
+        "service_unavailable",
+        "the function's own deadline"
+    );
+    assert!(took < LIMIT, "{took:?}");
     assert_eq!(
         crashed,
         (500, r#"{"message":"Internal Server Error"}"#.to_owned())
@@ -370,7 +469,8 @@ async fn sigterm_lets_the_request_in_hand_finish_and_then_ends_the_process() {
     let slow = client.request(Method::GET, "/fixture/slow");
     let slow = tokio::spawn(async move { client.send(slow).await });
     let started = Instant::now();
-    while !world.local().idle_processes("fixture").is_empty() {
+    let lines = || world.local().log_lines().join("\n");
+    while !lines().contains("slow begins") {
         assert!(
             started.elapsed() < Duration::from_secs(10),
             "the request does not arrive"

@@ -128,9 +128,9 @@ async fn all_broken_fields_are_reported_at_once() {
         (answer.status.as_u16(), answer.code()),
         (400, "validation_failed")
     );
-    assert_eq!(
-        answer.fields().into_iter().collect::<Vec<_>>(),
-        ["email", "name", "password", "username"]
+    assert!(
+        answer.names(&["email", "name", "password", "username"]),
+        "{answer:?}"
     );
     assert_eq!(
         answer.messages("password"),
@@ -154,7 +154,7 @@ async fn nobody_sets_a_role_or_another_field_from_outside() {
         let answer = client.post(PATH, body).await;
 
         assert_eq!(answer.code(), "validation_failed");
-        assert_eq!(answer.fields().into_iter().collect::<Vec<_>>(), [field]);
+        assert!(answer.names(&[field]), "{answer:?}");
     }
 }
 

@@ -180,12 +180,6 @@ async fn no_field_and_no_header_forges_a_log_line() {
         .await;
 
     let lines = world.log_lines();
-    assert!(
-        !lines
-            .iter()
-            .any(|line| line.starts_with('{') || line.contains("\r")),
-        "{lines:#?}"
-    );
     let parsed = world.log();
     assert_eq!(parsed.len(), lines.len(), "every line is one JSON object");
     assert!(!parsed.iter().any(|line| line["outcome"] == "forged"));

@@ -3,14 +3,22 @@
 //! [`Environment::finish`] refuses the result.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::domain::password::Policy;
-use crate::domain::password_hash::Cost;
+use crate::domain::password_hash::{Cost, PasswordHasher};
 use crate::domain::secret::Secret;
-use crate::domain::session::Lifetimes;
-use crate::domain::token::{TokenConfig, TokenPairConfig};
-use crate::store::{self, dynamodb, redis};
+use crate::domain::token::{
+    AccessTokenIssuer, AccessTokenVerifier, RefreshTokenIssuer, RefreshTokenVerifier,
+    SigningConfig, VerifyingConfig,
+};
+use crate::http::authentication::Authenticator;
+use crate::http::token_issuer::TokenIssuer;
+use crate::store::dynamodb::{self, DynamoDb};
+use crate::store::redis::{self, Redis};
+use crate::store::sessions::Sessions;
+use crate::store::users::Users;
 
 /// Shorter than this, an HMAC-SHA256 key is weaker than its hash (RFC 7518, 3.2).
 const MINIMUM_SECRET_BYTES: usize = 32;
@@ -39,12 +47,6 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
-
-impl From<store::Error> for StartError {
-    fn from(error: store::Error) -> Self {
-        Self::new(error)
-    }
-}
 
 type Lookup = Box<dyn Fn(&str) -> Option<String>>;
 
@@ -157,17 +159,28 @@ impl Environment {
         )
     }
 
-    /// A whole number of at least `minimum`.
-    pub fn number(&mut self, name: &str, default: u32, minimum: u32) -> u32 {
-        let form = format!("a whole number of at least {minimum}");
+    /// A duration of at least a second: less would hand out what has expired already.
+    pub fn lifetime(&mut self, name: &str, default: Duration) -> Duration {
+        let parse = |text: &str| parse_duration(text).filter(|duration| !duration.is_zero());
+        self.parsed(
+            name,
+            default,
+            "a duration such as 30s, 15m, 1h or 7d",
+            parse,
+        )
+    }
+
+    /// A whole number within a range.
+    pub fn number(&mut self, name: &str, default: u32, range: RangeInclusive<u32>) -> u32 {
+        let form = format!("a whole number from {} to {}", range.start(), range.end());
         self.parsed(name, default, &form, |text| {
-            text.parse().ok().filter(|number| *number >= minimum)
+            text.parse().ok().filter(|number| range.contains(number))
         })
     }
 
-    /// Where DynamoDB is, and who asks. Lambda puts both into the environment.
-    pub fn dynamodb(&mut self) -> dynamodb::Config {
-        dynamodb::Config {
+    /// DynamoDB, as Lambda's own variables say.
+    pub fn dynamodb(&mut self) -> DynamoDb {
+        DynamoDb::new(dynamodb::Config {
             region: self.text("AWS_REGION"),
             access_key_id: self.text("AWS_ACCESS_KEY_ID"),
             secret_access_key: Secret::new(self.text("AWS_SECRET_ACCESS_KEY")),
@@ -175,77 +188,110 @@ impl Environment {
             endpoint_url: self
                 .optional_text("AWS_ENDPOINT_URL_DYNAMODB")
                 .or_else(|| self.optional_text("AWS_ENDPOINT_URL")),
-        }
+        })
     }
 
-    /// Where Redis is.
-    pub fn redis(&mut self) -> redis::Config {
+    /// The sessions in Redis.
+    pub fn sessions(&mut self) -> Sessions {
         let config = redis::Config {
             url: Secret::new(self.text("REDIS_URL")),
             is_cluster: self.boolean("REDIS_CLUSTER", false),
         };
-        if !config.url.expose().is_empty() && !config.is_valid() {
-            self.problems
-                .push("REDIS_URL must be a redis:// or rediss:// URL".to_owned());
-        }
-        config
+        let redis = Redis::new(&config).unwrap_or_else(|redis::InvalidUrl| {
+            if !config.url.expose().is_empty() {
+                let problem = "REDIS_URL must be a redis:// or rediss:// URL".to_owned();
+                self.problems.push(problem);
+            }
+            Redis::nowhere()
+        });
+        Sessions::new(redis)
     }
 
-    /// The keys of access tokens.
-    pub fn access_tokens(&mut self) -> TokenConfig {
-        self.token_config("JWT_SECRET")
-    }
-
-    /// The keys of both kinds of token, and how long an access token lives.
-    pub fn token_pair(&mut self) -> TokenPairConfig {
-        TokenPairConfig {
-            access: self.access_tokens(),
-            access_expiry: self.duration("JWT_EXPIRY", minutes(15)),
-            refresh: self.token_config("JWT_REFRESH_SECRET"),
+    /// What issues both kinds of token.
+    pub fn token_issuer(&mut self) -> TokenIssuer {
+        let expiry = self.lifetime("JWT_EXPIRY", minutes(15));
+        TokenIssuer {
+            access: AccessTokenIssuer::new(self.signing("JWT_SECRET"), expiry),
+            refresh: RefreshTokenIssuer::new(self.signing("JWT_REFRESH_SECRET")),
         }
     }
 
-    fn token_config(&mut self, secret: &str) -> TokenConfig {
-        TokenConfig {
+    /// What verifies access tokens.
+    pub fn access_token_verifier(&mut self) -> AccessTokenVerifier {
+        AccessTokenVerifier::new(self.verifying("JWT_SECRET"))
+    }
+
+    /// What verifies refresh tokens.
+    pub fn refresh_token_verifier(&mut self) -> RefreshTokenVerifier {
+        RefreshTokenVerifier::new(self.verifying("JWT_REFRESH_SECRET"))
+    }
+
+    fn signing(&mut self, secret: &str) -> SigningConfig {
+        SigningConfig {
             secret: self.secret(secret),
-            previous_secret: self.optional_secret(&format!("{secret}_PREVIOUS")),
             issuer: self.text("JWT_ISSUER"),
             audience: self.text("JWT_AUDIENCE"),
         }
     }
 
-    /// How long sessions live.
-    pub fn session_lifetimes(&mut self) -> Lifetimes {
-        Lifetimes {
-            refresh: self.duration("JWT_REFRESH_EXPIRY", days(7)),
-            remember_me: self.duration("REMEMBER_ME_EXPIRY", days(30)),
-            maximum: self.duration("SESSION_MAX_AGE", days(30)),
-            grace: self.duration("REFRESH_GRACE", Duration::from_secs(10)),
+    fn verifying(&mut self, secret: &str) -> VerifyingConfig {
+        VerifyingConfig {
+            current: self.signing(secret),
+            previous_secret: self.optional_secret(&format!("{secret}_PREVIOUS")),
         }
+    }
+
+    /// What authenticates requests, with its own connections.
+    pub fn authenticator(&mut self, users: Users) -> Authenticator {
+        Authenticator {
+            access_tokens: self.access_token_verifier(),
+            sessions: self.sessions(),
+            users,
+        }
+    }
+
+    /// From one refresh to the last moment for the next.
+    pub fn refresh_expiry(&mut self) -> Duration {
+        self.lifetime("JWT_REFRESH_EXPIRY", days(7))
+    }
+
+    /// The same, for those who asked to be remembered.
+    pub fn remember_me_expiry(&mut self) -> Duration {
+        self.lifetime("REMEMBER_ME_EXPIRY", days(30))
+    }
+
+    /// From sign-in to the end of a session.
+    pub fn session_max_age(&mut self) -> Duration {
+        self.lifetime("SESSION_MAX_AGE", days(30))
+    }
+
+    /// How long a refresh token that was just replaced still returns its successor.
+    pub fn refresh_grace(&mut self) -> Duration {
+        self.duration("REFRESH_GRACE", Duration::from_secs(10))
     }
 
     /// What a new password must satisfy.
     pub fn password_policy(&mut self) -> Policy {
         Policy {
-            minimum_length: self.number("PASSWORD_MIN_LENGTH", 8, 8) as usize,
+            minimum_length: self.number("PASSWORD_MIN_LENGTH", 8, 8..=64) as usize,
             symbol_is_required: self.boolean("PASSWORD_REQUIRE_SYMBOL", false),
             application_name: self.text("APP_NAME"),
         }
     }
 
-    /// What hashing costs. Production refuses less than OWASP's floor (Password Storage Cheat
+    /// What hashes passwords. Production refuses less than OWASP's floor (Password Storage Cheat
     /// Sheet: 19 MiB, 2 iterations, 1 lane); elsewhere 1 MiB, 1, 1 is allowed.
-    pub fn hash_cost(&mut self) -> Cost {
-        let (memory_floor, iterations_floor) = if self.is_production {
-            (19 * 1024, 2)
-        } else {
-            (1024, 1)
+    pub fn password_hasher(&mut self) -> PasswordHasher {
+        let (memory_floor, iterations_floor) = match self.is_production {
+            true => (19 * 1024, 2),
+            false => (1024, 1),
         };
-        Cost {
-            memory_kib: self.number("ARGON2_MEMORY_KIB", 65_536, memory_floor),
-            iterations: self.number("ARGON2_ITERATIONS", 3, iterations_floor),
-            parallelism: self.number("ARGON2_PARALLELISM", 4, 1),
-        }
+        // The ceilings are far above what anybody would wait for, and keep all within Argon2's own.
+        PasswordHasher::new(Cost {
+            memory_kib: self.number("ARGON2_MEMORY_KIB", 65_536, memory_floor..=4 * 1024 * 1024),
+            iterations: self.number("ARGON2_ITERATIONS", 3, iterations_floor..=1000),
+            parallelism: self.number("ARGON2_PARALLELISM", 4, 1..=64),
+        })
     }
 }
 
@@ -298,11 +344,14 @@ mod tests {
             ("JWT_EXPIRY", "15 minutes"),
             ("REDIS_URL", "http://example.com"),
             ("PASSWORD_MIN_LENGTH", "7"),
+            ("JWT_REFRESH_EXPIRY", "0s"),
             ("ENVIRONMENT", "production"),
         ]);
-        environment.token_pair();
-        environment.redis();
+        environment.token_issuer();
+        environment.access_token_verifier();
+        environment.sessions();
         environment.password_policy();
+        environment.refresh_expiry();
 
         let error = environment.finish(()).unwrap_err().to_string();
 
@@ -312,7 +361,8 @@ mod tests {
             "JWT_ISSUER is missing",
             "JWT_EXPIRY must be a duration",
             "REDIS_URL must be a redis:// or rediss:// URL",
-            "PASSWORD_MIN_LENGTH must be a whole number of at least 8",
+            "PASSWORD_MIN_LENGTH must be a whole number from 8 to 64",
+            "JWT_REFRESH_EXPIRY must be a duration",
             "APP_NAME is missing",
             "ENVIRONMENT must be dev, staging or prod",
         ] {
@@ -332,21 +382,16 @@ mod tests {
     fn absent_and_empty_variables_have_their_defaults() {
         let mut environment = environment(&[("JWT_REFRESH_EXPIRY", ""), ("ENVIRONMENT", "prod")]);
 
-        let lifetimes = environment.session_lifetimes();
-        let cost = environment.hash_cost();
+        let refresh_expiry = environment.refresh_expiry();
+        let hasher = environment.password_hasher();
 
-        assert_eq!(
-            (lifetimes.refresh, lifetimes.grace),
-            (days(7), Duration::from_secs(10))
-        );
-        assert_eq!(
-            cost,
-            Cost {
-                memory_kib: 65_536,
-                iterations: 3,
-                parallelism: 4
-            }
-        );
+        assert_eq!(refresh_expiry, days(7));
+        let cost = Cost {
+            memory_kib: 65_536,
+            iterations: 3,
+            parallelism: 4,
+        };
+        assert_eq!(hasher.cost(), cost);
         assert!(environment.finish(()).is_ok());
     }
 
@@ -363,17 +408,17 @@ mod tests {
             ("ARGON2_ITERATIONS", "1"),
         ]);
 
-        dev.hash_cost();
-        production.hash_cost();
+        dev.password_hasher();
+        production.password_hasher();
 
         assert!(dev.finish(()).is_ok());
         let error = production.finish(()).unwrap_err().to_string();
         assert!(
-            error.contains("ARGON2_MEMORY_KIB must be a whole number of at least 19456"),
+            error.contains("ARGON2_MEMORY_KIB must be a whole number from 19456"),
             "{error}"
         );
         assert!(
-            error.contains("ARGON2_ITERATIONS must be a whole number of at least 2"),
+            error.contains("ARGON2_ITERATIONS must be a whole number from 2"),
             "{error}"
         );
     }

@@ -1,8 +1,9 @@
-//! What a client can be told went wrong: the closed list of `api.md`, each code with its one
+//! What a client can be told went wrong: the closed list of codes, each with its one
 //! status and its one message. The cause of a 5xx is for the log and is never sent.
 
 use http::StatusCode;
 
+use crate::domain::password_hash::UnknownHash;
 use crate::store::{self, dynamodb::TransactionError};
 
 /// The result of a request that failed.
@@ -61,14 +62,6 @@ pub struct Detail {
 }
 
 impl ApiError {
-    /// One field that breaks one rule.
-    pub fn invalid_field(field: &str, message: &str) -> Self {
-        Self::ValidationFailed(vec![Detail {
-            field: field.to_owned(),
-            message: message.to_owned(),
-        }])
-    }
-
     /// Status, code and message.
     fn parts(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
@@ -199,6 +192,12 @@ impl ApiError {
             }
             _ => None,
         }
+    }
+}
+
+impl From<UnknownHash> for ApiError {
+    fn from(_: UnknownHash) -> Self {
+        Self::Internal("a stored password hash is of no known kind".into())
     }
 }
 

@@ -9,6 +9,7 @@
 //!
 //! Direction: `main → http → handler → domain → store`. Nothing here knows a particular endpoint.
 
+pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod error;

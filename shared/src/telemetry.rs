@@ -3,7 +3,8 @@
 
 use std::io::Write;
 use std::panic::PanicHookInfo;
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 use tracing::Level;
@@ -12,13 +13,22 @@ use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::clock;
 use crate::domain::timestamp::Timestamp;
+
+/// What every line says, read once.
+static FUNCTION_NAME: LazyLock<String> = LazyLock::new(|| variable("AWS_LAMBDA_FUNCTION_NAME"));
+static ENVIRONMENT: LazyLock<String> = LazyLock::new(|| variable("ENVIRONMENT"));
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_default()
+}
 
 /// The namespace of all metrics.
 const NAMESPACE: &str = "Gatehouse";
 
-/// Starts logging. `AWS_LAMBDA_LOG_LEVEL` sets the level of our own lines; libraries are held at
-/// warnings, because below that they log requests with all that is in them.
+/// Starts logging. `AWS_LAMBDA_LOG_LEVEL` sets the level of this crate's lines; everything else is
+/// held at warnings, because below that libraries log requests with all that is in them.
 pub fn init() {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL")
         .ok()
@@ -55,31 +65,32 @@ pub fn count(metric: &str, dimensions: &[(&str, &str)]) {
     emit(metric, "Count", 1.0, dimensions);
 }
 
-/// Records how long something took.
-pub fn time(metric: &str, duration: Duration) {
-    emit(metric, "Milliseconds", duration.as_secs_f64() * 1000.0, &[]);
-}
-
 /// Hands over what is buffered.
 pub fn flush() {
     // There is no one left to tell when standard output is closed.
     let _ = std::io::stdout().flush();
 }
 
+/// Runs something that hashes a password, and records how long that took.
+pub fn hashing<T>(hash: impl FnOnce() -> T) -> T {
+    let started = Instant::now();
+    let result = hash();
+    let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
+    emit("HashTime", "Milliseconds", milliseconds, &[]);
+    result
+}
+
+/// The function's name.
+pub fn function_name() -> &'static str {
+    &FUNCTION_NAME
+}
+
 /// One line in the embedded metric format (CloudWatch Logs, "Specification: Embedded metric
 /// format"). Dimensions must be few: each combination is a metric that is paid for.
 fn emit(metric: &str, unit: &str, value: f64, dimensions: &[(&str, &str)]) {
-    let environment = std::env::var("ENVIRONMENT").unwrap_or_default();
     println!(
         "{}",
-        embedded_metric(
-            metric,
-            unit,
-            value,
-            &environment,
-            dimensions,
-            Timestamp::now()
-        )
+        embedded_metric(metric, unit, value, &ENVIRONMENT, dimensions, clock::now())
     );
 }
 

@@ -150,6 +150,17 @@ impl Fault {
         }
     }
 
+    /// A single write that met a transaction.
+    pub fn write_conflict(operation: &'static str) -> Self {
+        let body = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionConflictException","message":"Transaction is ongoing for the item"}"#;
+        Self {
+            operation,
+            status: 400,
+            body: body.to_owned(),
+            is_executed: false,
+        }
+    }
+
     /// Done, but the answer gets lost.
     pub fn lost_answer(operation: &'static str) -> Self {
         Self {

@@ -1,20 +1,17 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use shared::StartError;
 use shared::config::Environment;
 use shared::domain::password::Password;
-use shared::domain::password_hash::{Cost, PasswordHasher, Verification};
-use shared::domain::token::{AccessTokens, TokenConfig};
+use shared::domain::password_hash::{PasswordHasher, Verification};
 use shared::domain::user::User;
 use shared::error::ApiError;
 use shared::http::authentication::Authenticator;
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Audit, Event, Outcome};
 use shared::store::credentials::Credentials;
-use shared::store::dynamodb::{self, DynamoDb, TransactionError, Write};
+use shared::store::dynamodb::{DynamoDb, TransactionError, Write};
 use shared::store::outbox::{Kind, Outbox};
-use shared::store::redis::{self, Redis};
-use shared::store::sessions::Sessions;
 use shared::store::users::Users;
 use shared::telemetry;
 
@@ -33,24 +30,7 @@ pub async fn delete_account(app: &App, request: Request) -> Result<Response, Api
     let password = request.parse(|fields| fields.required("password", Password::parse))?;
     verify(app, &caller.user, &password, &request).await?;
 
-    let mut user = caller.user;
-    let mut tries = 1..=TRIES;
-    loop {
-        match delete(app, &user, &request).await {
-            Ok(()) => break,
-            Err(TransactionError::Store(error)) => return Err(error.into()),
-            // The record changed meanwhile, perhaps the username: once more, with what it is now.
-            Err(TransactionError::Refused(Stale)) => {
-                tries.next().ok_or_else(|| {
-                    ApiError::ServiceUnavailable("the record kept changing".into())
-                })?;
-                let current = app.users.find(user.id, request.received_at()).await?;
-                user = current
-                    .filter(User::is_active)
-                    .ok_or(ApiError::TokenRevoked)?;
-            }
-        }
-    }
+    let user = delete_current(app, caller.user, &request).await?;
     audit::log(
         Some(user.id),
         Event::AccountDelete,
@@ -59,10 +39,29 @@ pub async fn delete_account(app: &App, request: Request) -> Result<Response, Api
     );
     // From here on no session of the account is accepted anywhere, because the record says so;
     // a failure leaves keys behind that are worth nothing and expire.
-    if let Err(error) = app.authenticator.sessions.end_all(user.id).await {
+    if let Err(error) = app.authenticator.sessions.revoke_all(user.id).await {
         tracing::error!(cause = %error, "the sessions of a deleted account were left to expire");
     }
     Ok(Response::done("The account was deleted."))
+}
+
+/// Deletes the account as its record is now: it may change meanwhile, and with it the username.
+async fn delete_current(app: &App, mut user: User, request: &Request) -> Result<User, ApiError> {
+    for _ in 0..TRIES {
+        match delete(app, &user, request).await {
+            Ok(()) => return Ok(user),
+            Err(TransactionError::Store(error)) => return Err(error.into()),
+            Err(TransactionError::Refused(Stale)) => {
+                let current = app.users.find(user.id, request.received_at()).await?;
+                user = current
+                    .filter(User::is_active)
+                    .ok_or(ApiError::TokenRevoked)?;
+            }
+        }
+    }
+    Err(ApiError::ServiceUnavailable(
+        "the record kept changing".into(),
+    ))
 }
 
 async fn verify(
@@ -77,12 +76,7 @@ async fn verify(
         .await?;
     let stored =
         stored.ok_or_else(|| ApiError::Internal("an account without a password".into()))?;
-    let started = Instant::now();
-    let verification = app
-        .hasher
-        .verify(password, &stored)
-        .map_err(|_| ApiError::Internal("a stored password hash is of no known kind".into()))?;
-    telemetry::time("HashTime", started.elapsed());
+    let verification = telemetry::hashing(|| app.hasher.verify(password, &stored))?;
     if verification == Verification::Mismatch {
         app.audit
             .record(
@@ -106,8 +100,8 @@ async fn delete(app: &App, user: &User, request: &Request) -> Result<(), Transac
         app.users.delete(user, now, purge_at),
         app.users.expire_email(&user.email, user.id, purge_at),
         app.credentials.expire_password(user.id, purge_at),
-        app.outbox.insert(Kind::AccountDeleted, user, None, now),
-        app.audit.insert(
+        app.outbox.create(Kind::AccountDeleted, user, None, now),
+        app.audit.create(
             user.id,
             Event::AccountDelete,
             Outcome::Success,
@@ -127,31 +121,6 @@ async fn delete(app: &App, user: &User, request: &Request) -> Result<(), Transac
         .await
 }
 
-/// What this endpoint needs to know.
-pub struct Config {
-    users_table: String,
-    credentials_table: String,
-    dynamodb: dynamodb::Config,
-    redis: redis::Config,
-    access_tokens: TokenConfig,
-    hash_cost: Cost,
-}
-
-impl Config {
-    pub fn from_env() -> Result<Self, StartError> {
-        let mut environment = Environment::of_process();
-        let config = Self {
-            users_table: environment.text("USERS_TABLE"),
-            credentials_table: environment.text("CREDENTIALS_TABLE"),
-            dynamodb: environment.dynamodb(),
-            redis: environment.redis(),
-            access_tokens: environment.access_tokens(),
-            hash_cost: environment.hash_cost(),
-        };
-        environment.finish(config)
-    }
-}
-
 /// What this endpoint may touch.
 pub struct App {
     authenticator: Authenticator,
@@ -164,21 +133,22 @@ pub struct App {
 }
 
 impl App {
-    pub fn new(config: Config) -> Result<Self, StartError> {
-        let dynamodb = DynamoDb::new(config.dynamodb);
-        let users = Users::new(dynamodb.clone(), config.users_table.clone());
-        Ok(Self {
-            authenticator: Authenticator {
-                access_tokens: AccessTokens::new(config.access_tokens),
-                sessions: Sessions::new(Redis::new(&config.redis)?),
-                users: users.clone(),
-            },
+    /// From the environment variables.
+    pub fn from_env() -> Result<Self, StartError> {
+        let mut environment = Environment::of_process();
+        let dynamodb = environment.dynamodb();
+        let users_table = environment.text("USERS_TABLE");
+        let credentials_table = environment.text("CREDENTIALS_TABLE");
+        let users = Users::new(dynamodb.clone(), users_table.clone());
+        let app = Self {
+            authenticator: environment.authenticator(users.clone()),
             users,
-            credentials: Credentials::new(dynamodb.clone(), config.credentials_table),
-            outbox: Outbox::new(config.users_table.clone()),
-            audit: Audit::new(dynamodb.clone(), config.users_table),
+            credentials: Credentials::new(dynamodb.clone(), credentials_table),
+            outbox: Outbox::new(users_table.clone()),
+            audit: Audit::new(dynamodb.clone(), users_table),
             dynamodb,
-            hasher: PasswordHasher::new(config.hash_cost).map_err(StartError::new)?,
-        })
+            hasher: environment.password_hasher(),
+        };
+        environment.finish(app)
     }
 }

@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::time::Duration;
 
 use serde::Serialize;
 use shared::StartError;
@@ -6,20 +6,19 @@ use shared::config::Environment;
 use shared::domain::email_address::EmailAddress;
 use shared::domain::id::Id;
 use shared::domain::password::Password;
-use shared::domain::password_hash::{Cost, PasswordHash, PasswordHasher, Verification};
-use shared::domain::session::{Lifetimes, Session};
+use shared::domain::password_hash::{PasswordHash, PasswordHasher, Verification};
+use shared::domain::session::{Lifetime, SessionId};
 use shared::domain::timestamp::Timestamp;
-use shared::domain::token::TokenPairConfig;
 use shared::domain::user::{Status, User, UserId};
 use shared::domain::username::Username;
 use shared::error::ApiError;
 use shared::http::body::Fields;
-use shared::http::representation::{TokenIssuer, TokensBody, UserBody};
+use shared::http::representation::{TokensBody, UserBody};
+use shared::http::token_issuer::TokenIssuer;
 use shared::http::{Request, Response};
-use shared::store::audit::{Audit, Event, Outcome};
+use shared::store::audit::{self, Audit, Event, Outcome};
 use shared::store::credentials::Credentials;
-use shared::store::dynamodb::{self, DynamoDb};
-use shared::store::redis::{self, Redis};
+use shared::store::dynamodb::{DynamoDb, Write};
 use shared::store::sessions::Sessions;
 use shared::store::users::Users;
 use shared::{random, telemetry};
@@ -88,30 +87,31 @@ struct LoggedIn {
 }
 
 pub async fn login(app: &App, request: Request) -> Result<Response, ApiError> {
-    let login = Login::parse(&request)?;
-    let account = Account::find(app, &login.identifier, request.received_at()).await?;
-
-    let started = Instant::now();
-    let verification = app
-        .hasher
-        .verify(&login.password, &account.hash)
-        .map_err(|_| ApiError::Internal("a stored password hash is of no known kind".into()))?;
-    telemetry::time("HashTime", started.elapsed());
-
-    let is_match = verification != Verification::Mismatch;
-    let result = match &account.user {
-        Some(user) if is_match && user.is_active() => {
-            sign_in(app, &login, user, &account, verification, &request).await
-        }
-        // Said only after the right password: whoever knows it may know this too.
-        Some(user) if is_match && user.status == Status::Disabled => {
-            refuse(app, &account, ApiError::AccountDisabled, &request).await
-        }
-        _ => refuse(app, &account, ApiError::InvalidCredentials, &request).await,
-    };
+    let result = exchange(app, &request).await;
     let outcome = result.as_ref().map_or_else(ApiError::code, |_| "success");
     telemetry::count("Logins", &[("Outcome", outcome)]);
     result
+}
+
+async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
+    let login = Login::parse(request)?;
+    let account = Account::find(app, &login.identifier, request.received_at()).await?;
+    let verification = telemetry::hashing(|| app.hasher.verify(&login.password, &account.hash))?;
+
+    let is_match = verification != Verification::Mismatch;
+    match &account.user {
+        Some(user) if is_match && user.is_active() => {
+            if verification == Verification::MatchOutdated {
+                rehash(app, user.id, &login.password, &account.hash).await;
+            }
+            sign_in(app, user, login.remember_me, request).await
+        }
+        // Said only after the right password: whoever knows it may know this too.
+        Some(user) if is_match && user.status == Status::Disabled => {
+            refuse(app, &account, ApiError::AccountDisabled, request).await
+        }
+        _ => refuse(app, &account, ApiError::InvalidCredentials, request).await,
+    }
 }
 
 /// What is compared with: a user and a hash, or stand-ins for what there is not.
@@ -122,11 +122,12 @@ struct Account {
 }
 
 impl Account {
-    /// The same reads whether the account exists or not, so that time tells nobody (security.md 6).
+    /// The same reads whether the account exists or not, so that time tells nobody (ASVS
+    /// 5.0, 6.3.8).
     async fn find(app: &App, identifier: &Identifier, now: Timestamp) -> Result<Self, ApiError> {
         let claimed = match identifier {
-            Identifier::Email(email) => app.users.find_by_email(email, now).await?,
-            Identifier::Username(username) => app.users.find_by_username(username, now).await?,
+            Identifier::Email(email) => app.users.find_id_by_email(email, now).await?,
+            Identifier::Username(username) => app.users.find_id_by_username(username, now).await?,
             Identifier::Impossible => {
                 app.users.find(Id::new(now, random::bytes()), now).await?;
                 None
@@ -166,118 +167,128 @@ async fn refuse(
     Err(error)
 }
 
+/// The session and the record of the sign-in, at once. Neither stands without the other: where one
+/// fails, the other is taken back, and the client has no tokens.
 async fn sign_in(
     app: &App,
-    login: &Login,
     user: &User,
-    account: &Account,
-    verification: Verification,
+    is_remembered: bool,
     request: &Request,
 ) -> Result<Response, ApiError> {
     let (now, origin) = (request.received_at(), request.origin());
-    let session_id = Id::new(now, random::bytes());
-    let started = tokio::try_join!(
-        app.sessions.start(
-            session_id,
-            user.id,
-            user.role,
-            login.remember_me,
-            &app.lifetimes,
-            origin
-        ),
-        app.users.record_login(user.id, now),
-        app.audit
-            .record(user.id, Event::Login, Outcome::Success, origin),
-        rehash(app, user.id, &login.password, verification, &account.hash),
-    );
-    let session: Session = match started {
-        Ok((session, true, (), ())) => session,
-        // Deleted or disabled since it was read: nobody may stay signed in.
-        Ok((session, false, (), ())) => {
-            app.sessions.end(session.id, user.id).await?;
-            return Err(ApiError::InvalidCredentials);
-        }
-        // One of the stores failed; the session, if it was started, has no tokens and expires.
-        Err(error) => return Err(error.into()),
+    let lifetime = Lifetime {
+        is_remembered,
+        idle: match is_remembered {
+            true => app.remember_me_expiry,
+            false => app.refresh_expiry,
+        },
+        maximum: app.session_max_age,
     };
+    let (event, success) = (Event::Login, Outcome::Success);
+    let record = vec![
+        Write::new(app.users.record_login(user.id, now), Refused::NotActive),
+        Write::new(
+            app.audit.create(user.id, event, success, origin),
+            Refused::Collision,
+        ),
+    ];
+    let id = Id::new(now, random::bytes());
+
+    let (session, recorded) = tokio::join!(
+        app.sessions
+            .start(id, user.id, user.role, &lifetime, origin),
+        app.dynamodb.transact(record),
+    );
+    let session = match (session, recorded) {
+        (Ok(session), Ok(())) => session,
+        (session, recorded) => {
+            discard(app, id, user.id).await;
+            if recorded.is_ok() {
+                let failure = Outcome::Failure;
+                app.audit.record(user.id, event, failure, origin).await?;
+            }
+            recorded?;
+            session?
+        }
+    };
+    audit::log(Some(user.id), event, success, origin);
     let tokens = app.tokens.issue(&session, user.role, now);
     let user = User {
         last_login_at: Some(now),
         ..user.clone()
     };
-    Ok(Response::ok(
-        "Signed in.",
-        LoggedIn {
-            user: UserBody::from(&user),
-            tokens,
-        },
-    ))
+    let user = UserBody::from(&user);
+    Ok(Response::ok("Signed in.", LoggedIn { user, tokens }))
 }
 
-/// Replaces a hash of an older kind or cost, now that the password is at hand.
-async fn rehash(
-    app: &App,
-    id: UserId,
-    password: &Password,
-    verification: Verification,
-    old: &PasswordHash,
-) -> Result<(), shared::store::Error> {
-    if verification != Verification::MatchOutdated {
-        return Ok(());
+/// Why a sign-in was not recorded.
+#[derive(Clone, Copy)]
+enum Refused {
+    /// Deleted or disabled since the record was read: nobody may stay signed in.
+    NotActive,
+    /// An identifier that is random was there before.
+    Collision,
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::NotActive => Self::InvalidCredentials,
+            Refused::Collision => Self::Internal("a random identifier occurred twice".into()),
+        }
     }
-    let new = app.hasher.hash(password, random::bytes());
-    app.credentials.rehash(id, old, &new).await
 }
 
-/// What this endpoint needs to know.
-pub struct Config {
-    users_table: String,
-    credentials_table: String,
-    dynamodb: dynamodb::Config,
-    redis: redis::Config,
-    tokens: TokenPairConfig,
-    lifetimes: Lifetimes,
-    hash_cost: Cost,
+/// Ends a session that was perhaps started, so that retries during an outage do not push a user's
+/// real sessions out. Best effort: what is left behind has no tokens and expires.
+async fn discard(app: &App, id: SessionId, user_id: UserId) {
+    if let Err(error) = app.sessions.revoke(id, user_id).await {
+        tracing::warn!(cause = %error, "a session without tokens is left to expire");
+    }
 }
 
-impl Config {
-    pub fn from_env() -> Result<Self, StartError> {
-        let mut environment = Environment::of_process();
-        let config = Self {
-            users_table: environment.text("USERS_TABLE"),
-            credentials_table: environment.text("CREDENTIALS_TABLE"),
-            dynamodb: environment.dynamodb(),
-            redis: environment.redis(),
-            tokens: environment.token_pair(),
-            lifetimes: environment.session_lifetimes(),
-            hash_cost: environment.hash_cost(),
-        };
-        environment.finish(config)
+/// Replaces a hash of an older kind or cost, now that the password is at hand. A failure keeps
+/// nobody out: the next login tries again.
+async fn rehash(app: &App, id: UserId, password: &Password, old: &PasswordHash) {
+    let new = telemetry::hashing(|| app.hasher.hash(password, random::bytes()));
+    if let Err(error) = app.credentials.rehash(id, old, &new).await {
+        tracing::error!(cause = %error, "an outdated password hash was kept");
     }
 }
 
 /// What this endpoint may touch.
 pub struct App {
+    dynamodb: DynamoDb,
     users: Users,
     credentials: Credentials,
     audit: Audit,
     sessions: Sessions,
-    lifetimes: Lifetimes,
+    refresh_expiry: Duration,
+    remember_me_expiry: Duration,
+    session_max_age: Duration,
     tokens: TokenIssuer,
     hasher: PasswordHasher,
 }
 
 impl App {
-    pub fn new(config: Config) -> Result<Self, StartError> {
-        let dynamodb = DynamoDb::new(config.dynamodb);
-        Ok(Self {
-            users: Users::new(dynamodb.clone(), config.users_table.clone()),
-            credentials: Credentials::new(dynamodb.clone(), config.credentials_table),
-            audit: Audit::new(dynamodb, config.users_table),
-            sessions: Sessions::new(Redis::new(&config.redis)?),
-            lifetimes: config.lifetimes,
-            tokens: TokenIssuer::new(config.tokens),
-            hasher: PasswordHasher::new(config.hash_cost).map_err(StartError::new)?,
-        })
+    /// From the environment variables.
+    pub fn from_env() -> Result<Self, StartError> {
+        let mut environment = Environment::of_process();
+        let dynamodb = environment.dynamodb();
+        let users_table = environment.text("USERS_TABLE");
+        let credentials_table = environment.text("CREDENTIALS_TABLE");
+        let app = Self {
+            users: Users::new(dynamodb.clone(), users_table.clone()),
+            credentials: Credentials::new(dynamodb.clone(), credentials_table),
+            audit: Audit::new(dynamodb.clone(), users_table),
+            dynamodb,
+            sessions: environment.sessions(),
+            refresh_expiry: environment.refresh_expiry(),
+            remember_me_expiry: environment.remember_me_expiry(),
+            session_max_age: environment.session_max_age(),
+            tokens: environment.token_issuer(),
+            hasher: environment.password_hasher(),
+        };
+        environment.finish(app)
     }
 }

@@ -3,7 +3,6 @@ use shared::StartError;
 use shared::config::Environment;
 use shared::domain::avatar_url::AvatarUrl;
 use shared::domain::person_name::PersonName;
-use shared::domain::token::{AccessTokens, TokenConfig};
 use shared::domain::user::User;
 use shared::domain::username::Username;
 use shared::error::ApiError;
@@ -12,9 +11,7 @@ use shared::http::body::Change;
 use shared::http::representation::{TwoFactorBody, UserBody};
 use shared::http::{Method, Request, Response};
 use shared::store::audit::{self, Audit, Event, Outcome};
-use shared::store::dynamodb::{self, DynamoDb, TransactionError, Write};
-use shared::store::redis::{self, Redis};
-use shared::store::sessions::Sessions;
+use shared::store::dynamodb::{DynamoDb, TransactionError, Write};
 use shared::store::users::Users;
 
 /// Tries at a change that meets another change of the same record.
@@ -145,7 +142,7 @@ async fn write(
     let mut writes = vec![
         Write::new(app.users.update_profile(changed, now), Refused::Stale),
         Write::new(
-            app.audit.insert(
+            app.audit.create(
                 read.id,
                 Event::ProfileUpdate,
                 Outcome::Success,
@@ -172,27 +169,6 @@ async fn write(
     app.dynamodb.transact(writes).await
 }
 
-/// What this endpoint needs to know.
-pub struct Config {
-    users_table: String,
-    dynamodb: dynamodb::Config,
-    redis: redis::Config,
-    access_tokens: TokenConfig,
-}
-
-impl Config {
-    pub fn from_env() -> Result<Self, StartError> {
-        let mut environment = Environment::of_process();
-        let config = Self {
-            users_table: environment.text("USERS_TABLE"),
-            dynamodb: environment.dynamodb(),
-            redis: environment.redis(),
-            access_tokens: environment.access_tokens(),
-        };
-        environment.finish(config)
-    }
-}
-
 /// What this endpoint may touch.
 pub struct App {
     authenticator: Authenticator,
@@ -202,18 +178,18 @@ pub struct App {
 }
 
 impl App {
-    pub fn new(config: Config) -> Result<Self, StartError> {
-        let dynamodb = DynamoDb::new(config.dynamodb);
-        let users = Users::new(dynamodb.clone(), config.users_table.clone());
-        Ok(Self {
-            authenticator: Authenticator {
-                access_tokens: AccessTokens::new(config.access_tokens),
-                sessions: Sessions::new(Redis::new(&config.redis)?),
-                users: users.clone(),
-            },
+    /// From the environment variables.
+    pub fn from_env() -> Result<Self, StartError> {
+        let mut environment = Environment::of_process();
+        let dynamodb = environment.dynamodb();
+        let users_table = environment.text("USERS_TABLE");
+        let users = Users::new(dynamodb.clone(), users_table.clone());
+        let app = Self {
+            authenticator: environment.authenticator(users.clone()),
             users,
-            audit: Audit::new(dynamodb.clone(), config.users_table),
+            audit: Audit::new(dynamodb.clone(), users_table),
             dynamodb,
-        })
+        };
+        environment.finish(app)
     }
 }

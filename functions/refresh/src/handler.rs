@@ -1,94 +1,81 @@
 use shared::StartError;
 use shared::config::Environment;
 use shared::domain::secret::Secret;
-use shared::domain::session::Lifetimes;
-use shared::domain::token::{TokenError, TokenPairConfig};
+use shared::domain::session::{RotationPolicy, Session};
+use shared::domain::token::{RefreshTokenVerifier, TokenError};
 use shared::domain::user::User;
 use shared::error::ApiError;
-use shared::http::representation::TokenIssuer;
+use shared::http::token_issuer::TokenIssuer;
 use shared::http::{Request, Response};
 use shared::store::audit::{Audit, Event, Outcome};
-use shared::store::dynamodb::{self, DynamoDb};
-use shared::store::redis::{self, Redis};
-use shared::store::sessions::{Rotation, Sessions};
+use shared::store::sessions::{Rotated, Rotation, Sessions};
 use shared::store::users::Users;
 use shared::telemetry;
 
 pub async fn refresh(app: &App, request: Request) -> Result<Response, ApiError> {
-    let result = rotate(app, &request).await;
+    let result = exchange(app, &request).await;
     let outcome = result.as_ref().map_or_else(ApiError::code, |_| "success");
     telemetry::count("Refreshes", &[("Outcome", outcome)]);
     result
 }
 
-async fn rotate(app: &App, request: &Request) -> Result<Response, ApiError> {
-    let token: Secret = request.parse(|fields| {
-        fields.required("refreshToken", |text| {
-            Ok::<_, &str>(Secret::new(text.to_owned()))
-        })
+async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
+    let token = |text: &str| Ok::<_, &str>(Secret::new(text.to_owned()));
+    let token = request.parse(|fields| fields.required("refreshToken", token))?;
+    let now = request.received_at();
+    let verified = app.verifier.verify(token.expose(), now);
+    let claims = verified.map_err(|error| match error {
+        TokenError::Invalid => ApiError::RefreshTokenInvalid,
+        TokenError::Expired => ApiError::RefreshTokenExpired,
     })?;
-    let (now, origin) = (request.received_at(), request.origin());
-    let claims = app
-        .tokens
-        .refresh
-        .verify(token.expose(), now)
-        .map_err(|error| match error {
-            TokenError::Invalid => ApiError::RefreshTokenInvalid,
-            TokenError::Expired => ApiError::RefreshTokenExpired,
-        })?;
 
-    // Together: the answer of one does not change what is asked of the other.
-    let (rotation, user) = tokio::try_join!(
-        app.sessions.rotate(
-            claims.sid,
-            claims.sub,
-            claims.counter,
-            &app.lifetimes,
-            origin
-        ),
+    // Together: the answer of one does not change what is asked of the other. Both to the end: a
+    // rotation whose user cannot be read is taken back.
+    let (id, counter, origin) = (claims.sid, claims.counter, request.origin());
+    let (rotation, user) = tokio::join!(
+        app.sessions
+            .rotate(id, claims.sub, counter, &app.policy, origin),
         app.users.find(claims.sub, now),
-    )?;
+    );
+    let (rotation, user) = match (rotation, user) {
+        (Ok(rotation), Ok(user)) => (rotation, user),
+        (rotation, user) => {
+            if let Ok(Rotation::Rotated(rotated)) = rotation {
+                undo(app, &rotated).await;
+            }
+            rotation?;
+            user?;
+            unreachable!("one of the two has failed")
+        }
+    };
     let Some(user) = user.filter(User::is_active) else {
-        app.sessions.end_all(claims.sub).await?;
+        app.sessions.revoke_all(claims.sub).await?;
         return Err(ApiError::RefreshTokenInvalid);
     };
     match rotation {
-        // For both the same tokens: whoever lost the answer, or asked twice, gets the one successor.
-        Rotation::Rotated(session) | Rotation::Repeated(session) => Ok(Response::ok(
-            "The tokens were renewed.",
-            app.tokens.issue(&session, user.role, now),
-        )),
+        // For both the same token: whoever lost the answer, or asked twice, gets the one successor.
+        Rotation::Rotated(Rotated { session, .. }) => Ok(renewed(app, &session, &user, request)),
+        Rotation::Repeated(session) => Ok(renewed(app, &session, &user, request)),
         Rotation::Gone => Err(ApiError::RefreshTokenInvalid),
         Rotation::Reused => {
             telemetry::count("RefreshTokenReuse", &[]);
-            app.audit
-                .record(user.id, Event::RefreshTokenReuse, Outcome::Failure, origin)
-                .await?;
+            let (event, outcome) = (Event::RefreshTokenReuse, Outcome::Failure);
+            app.audit.record(user.id, event, outcome, origin).await?;
             Err(ApiError::RefreshTokenReused)
         }
     }
 }
 
-/// What this endpoint needs to know.
-pub struct Config {
-    users_table: String,
-    dynamodb: dynamodb::Config,
-    redis: redis::Config,
-    tokens: TokenPairConfig,
-    lifetimes: Lifetimes,
+fn renewed(app: &App, session: &Session, user: &User, request: &Request) -> Response {
+    let tokens = app.tokens.issue(session, user.role, request.received_at());
+    Response::ok("The tokens were renewed.", tokens)
 }
 
-impl Config {
-    pub fn from_env() -> Result<Self, StartError> {
-        let mut environment = Environment::of_process();
-        let config = Self {
-            users_table: environment.text("USERS_TABLE"),
-            dynamodb: environment.dynamodb(),
-            redis: environment.redis(),
-            tokens: environment.token_pair(),
-            lifetimes: environment.session_lifetimes(),
-        };
-        environment.finish(config)
+/// Without this, an outage longer than the grace would make the client's next try look like the use
+/// of a stolen token. Best effort: within the grace the client is served all the same.
+async fn undo(app: &App, rotated: &Rotated) {
+    if let Err(error) = app.sessions.undo(rotated).await {
+        tracing::error!(cause = %error, "a rotation was not taken back");
     }
 }
 
@@ -97,19 +84,29 @@ pub struct App {
     users: Users,
     audit: Audit,
     sessions: Sessions,
-    lifetimes: Lifetimes,
+    policy: RotationPolicy,
+    verifier: RefreshTokenVerifier,
     tokens: TokenIssuer,
 }
 
 impl App {
-    pub fn new(config: Config) -> Result<Self, StartError> {
-        let dynamodb = DynamoDb::new(config.dynamodb);
-        Ok(Self {
-            users: Users::new(dynamodb.clone(), config.users_table.clone()),
-            audit: Audit::new(dynamodb, config.users_table),
-            sessions: Sessions::new(Redis::new(&config.redis)?),
-            lifetimes: config.lifetimes,
-            tokens: TokenIssuer::new(config.tokens),
-        })
+    /// From the environment variables.
+    pub fn from_env() -> Result<Self, StartError> {
+        let mut environment = Environment::of_process();
+        let dynamodb = environment.dynamodb();
+        let users_table = environment.text("USERS_TABLE");
+        let app = Self {
+            users: Users::new(dynamodb.clone(), users_table.clone()),
+            audit: Audit::new(dynamodb, users_table),
+            sessions: environment.sessions(),
+            policy: RotationPolicy {
+                idle: environment.refresh_expiry(),
+                idle_remembered: environment.remember_me_expiry(),
+                grace: environment.refresh_grace(),
+            },
+            verifier: environment.refresh_token_verifier(),
+            tokens: environment.token_issuer(),
+        };
+        environment.finish(app)
     }
 }

@@ -4,7 +4,6 @@ mod handler;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), shared::StartError> {
     shared::telemetry::init();
-    let config = handler::Config::from_env()?;
-    let app = handler::App::new(config)?;
+    let app = handler::App::from_env()?; // names every missing variable at once
     shared::http::serve(|request| handler::refresh(&app, request)).await
 }

@@ -1,5 +1,3 @@
-use std::time::Instant;
-
 use serde::Serialize;
 use shared::StartError;
 use shared::config::Environment;
@@ -7,21 +5,20 @@ use shared::domain::email_address::EmailAddress;
 use shared::domain::email_token::{self, Purpose, TokenId};
 use shared::domain::id::Id;
 use shared::domain::password::{Owner, Password, Policy};
-use shared::domain::password_hash::{Cost, PasswordHash, PasswordHasher};
+use shared::domain::password_hash::{PasswordHash, PasswordHasher};
 use shared::domain::person_name::PersonName;
 use shared::domain::secret::Secret;
-use shared::domain::session::{Lifetimes, Session};
-use shared::domain::token::TokenPairConfig;
+use shared::domain::session::{Lifetime, Session};
 use shared::domain::user::User;
 use shared::domain::username::Username;
 use shared::error::ApiError;
-use shared::http::representation::{TokenIssuer, TokensBody, UserBody};
+use shared::http::representation::{TokensBody, UserBody};
+use shared::http::token_issuer::TokenIssuer;
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Audit, Event, Outcome};
 use shared::store::credentials::Credentials;
-use shared::store::dynamodb::{self, DynamoDb, Write};
+use shared::store::dynamodb::{DynamoDb, Write};
 use shared::store::outbox::{Kind, Outbox};
-use shared::store::redis::{self, Redis};
 use shared::store::sessions::Sessions;
 use shared::store::users::Users;
 use shared::store::verification_tokens::VerificationTokens;
@@ -86,10 +83,7 @@ pub async fn register(app: &App, request: Request) -> Result<Response, ApiError>
     let now = request.received_at();
     let origin = request.origin();
 
-    let started = Instant::now();
-    let hash = app.hasher.hash(&registration.password, random::bytes());
-    telemetry::time("HashTime", started.elapsed());
-
+    let hash = telemetry::hashing(|| app.hasher.hash(&registration.password, random::bytes()));
     let Registration {
         email,
         username,
@@ -103,14 +97,7 @@ pub async fn register(app: &App, request: Request) -> Result<Response, ApiError>
     let session_id = Id::new(now, random::bytes());
     let session = app
         .sessions
-        .start(
-            session_id,
-            user.id,
-            user.role,
-            false,
-            &app.lifetimes,
-            origin,
-        )
+        .start(session_id, user.id, user.role, &app.lifetime, origin)
         .await?;
     if let Err(error) = create(app, &user, &hash, &request).await {
         discard(app, &session).await;
@@ -153,13 +140,13 @@ async fn create(
     }
     writes.extend(
         [
-            app.users.insert(user),
-            app.credentials.insert_password(user.id, hash, now),
-            app.verification_tokens.insert(&token_hash, user.id, now),
+            app.users.create(user),
+            app.credentials.create_password(user.id, hash, now),
+            app.verification_tokens.create(&token_hash, user.id, now),
             app.outbox
-                .insert(Kind::VerifyEmail, user, Some(&token_id), now),
+                .create(Kind::VerifyEmail, user, Some(&token_id), now),
             app.audit
-                .insert(user.id, Event::Register, Outcome::Success, origin),
+                .create(user.id, Event::Register, Outcome::Success, origin),
         ]
         .map(|item| Write::new(item, Refused::Collision)),
     );
@@ -170,39 +157,8 @@ async fn create(
 
 /// Best effort: what is left behind expires by itself.
 async fn discard(app: &App, session: &Session) {
-    if let Err(error) = app.sessions.end(session.id, session.user_id).await {
+    if let Err(error) = app.sessions.revoke(session.id, session.user_id).await {
         tracing::warn!(cause = %error, "a session without an account is left to expire");
-    }
-}
-
-/// What this endpoint needs to know.
-pub struct Config {
-    users_table: String,
-    credentials_table: String,
-    dynamodb: dynamodb::Config,
-    redis: redis::Config,
-    tokens: TokenPairConfig,
-    lifetimes: Lifetimes,
-    email_token_secret: Secret,
-    policy: Policy,
-    hash_cost: Cost,
-}
-
-impl Config {
-    pub fn from_env() -> Result<Self, StartError> {
-        let mut environment = Environment::of_process();
-        let config = Self {
-            users_table: environment.text("USERS_TABLE"),
-            credentials_table: environment.text("CREDENTIALS_TABLE"),
-            dynamodb: environment.dynamodb(),
-            redis: environment.redis(),
-            tokens: environment.token_pair(),
-            lifetimes: environment.session_lifetimes(),
-            email_token_secret: environment.secret("EMAIL_TOKEN_SECRET"),
-            policy: environment.password_policy(),
-            hash_cost: environment.hash_cost(),
-        };
-        environment.finish(config)
     }
 }
 
@@ -215,7 +171,7 @@ pub struct App {
     outbox: Outbox,
     audit: Audit,
     sessions: Sessions,
-    lifetimes: Lifetimes,
+    lifetime: Lifetime,
     tokens: TokenIssuer,
     email_token_secret: Secret,
     policy: Policy,
@@ -223,21 +179,30 @@ pub struct App {
 }
 
 impl App {
-    pub fn new(config: Config) -> Result<Self, StartError> {
-        let dynamodb = DynamoDb::new(config.dynamodb);
-        Ok(Self {
-            users: Users::new(dynamodb.clone(), config.users_table.clone()),
-            credentials: Credentials::new(dynamodb.clone(), config.credentials_table),
-            verification_tokens: VerificationTokens::new(config.users_table.clone()),
-            outbox: Outbox::new(config.users_table.clone()),
-            audit: Audit::new(dynamodb.clone(), config.users_table),
+    /// From the environment variables.
+    pub fn from_env() -> Result<Self, StartError> {
+        let mut environment = Environment::of_process();
+        let dynamodb = environment.dynamodb();
+        let users_table = environment.text("USERS_TABLE");
+        let credentials_table = environment.text("CREDENTIALS_TABLE");
+        let app = Self {
+            users: Users::new(dynamodb.clone(), users_table.clone()),
+            credentials: Credentials::new(dynamodb.clone(), credentials_table),
+            verification_tokens: VerificationTokens::new(users_table.clone()),
+            outbox: Outbox::new(users_table.clone()),
+            audit: Audit::new(dynamodb.clone(), users_table),
             dynamodb,
-            sessions: Sessions::new(Redis::new(&config.redis)?),
-            lifetimes: config.lifetimes,
-            tokens: TokenIssuer::new(config.tokens),
-            email_token_secret: config.email_token_secret,
-            policy: config.policy,
-            hasher: PasswordHasher::new(config.hash_cost).map_err(StartError::new)?,
-        })
+            sessions: environment.sessions(),
+            lifetime: Lifetime {
+                is_remembered: false,
+                idle: environment.refresh_expiry(),
+                maximum: environment.session_max_age(),
+            },
+            tokens: environment.token_issuer(),
+            email_token_secret: environment.secret("EMAIL_TOKEN_SECRET"),
+            policy: environment.password_policy(),
+            hasher: environment.password_hasher(),
+        };
+        environment.finish(app)
     }
 }

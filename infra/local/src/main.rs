@@ -64,7 +64,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         variables: arguments.variables.into_iter().collect::<BTreeMap<_, _>>(),
         ..Options::new(binaries, Log::shown())
     };
-    // Before the start: a signal during it must stop what was started, too.
+    // Before the start: a signal during it stops the stack as soon as it is up.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -66,7 +66,7 @@ impl Redis {
                 .stdout(Stdio::null())
                 .stderr(Stdio::inherit());
             let mut guard = command.spawn()?;
-            if answers(port, &mut guard)? {
+            if answers(port, &mut guard, directory)? {
                 return Ok(Self {
                     url: format!("redis://127.0.0.1:{port}"),
                     guard,
@@ -97,29 +97,32 @@ fn free_port() -> Result<u16, Error> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
-/// Whether the server comes to answer; false if it ends instead.
-fn answers(port: u16, guard: &mut Child) -> Result<bool, Error> {
+/// Whether the server comes to answer; false if it ends instead, or if it is another one that took
+/// the port first.
+fn answers(port: u16, guard: &mut Child, directory: &Path) -> Result<bool, Error> {
+    let directory = directory.canonicalize()?;
     let started = Instant::now();
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     while started.elapsed() < START_TIMEOUT {
         if guard.try_wait()?.is_some() {
             return Ok(false);
         }
-        if ping(address).is_ok_and(|answer| answer.starts_with(b"+PONG")) {
-            return Ok(true);
+        if ask(address, "PING").is_ok_and(|answer| answer.starts_with("+PONG")) {
+            let answer = ask(address, "CONFIG GET dir")?;
+            return Ok(answer.lines().any(|line| Path::new(line) == directory));
         }
         std::thread::sleep(Duration::from_millis(5));
     }
     Err("Redis does not answer".into())
 }
 
-fn ping(address: SocketAddr) -> std::io::Result<Vec<u8>> {
+fn ask(address: SocketAddr, command: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(500))?;
     stream.set_read_timeout(Some(Duration::from_millis(500)))?;
-    stream.write_all(b"PING\r\n")?;
-    let mut answer = [0; 64];
+    stream.write_all(format!("{command}\r\n").as_bytes())?;
+    let mut answer = [0; 1024];
     let length = stream.read(&mut answer)?;
-    Ok(answer[..length].to_vec())
+    Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
 }
 
 fn find_or_install() -> Result<PathBuf, Error> {

@@ -22,7 +22,9 @@ impl EmailAddress {
         if address.chars().count() > MAXIMUM_LENGTH {
             return Err("must be at most 254 characters long");
         }
-        if !address.validate_email() {
+        // Literal domains (`[192.0.2.1]`) are nobody's, and the crate takes anything before one.
+        let is_clean = !address.contains(|c: char| c.is_control() || c.is_whitespace() || c == '[');
+        if !is_clean || !address.validate_email() {
             return Err("must be a valid email address");
         }
         Ok(Self(address.to_owned()))
@@ -81,6 +83,10 @@ mod tests {
             "a@exa mple.com",
             "a@-x.de",
             "a\n@x.de",
+            "a@[192.0.2.1]",
+            "a@x\r\nBcc: y[127.0.0.1]",
+            "ada@example.com\0[::1]",
+            "a@<script>alert(1)</script>[127.0.0.1]",
         ] {
             assert_eq!(
                 EmailAddress::parse(typed),

@@ -10,6 +10,8 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use super::password::Password;
 
 const HASH_LENGTH: usize = 32;
+/// The bytes of a password that bcrypt looks at.
+const BCRYPT_LENGTH: usize = 72;
 
 /// The only form in which a password is stored: a PHC string, or bcrypt's `$2b$…` from elsewhere.
 #[derive(Clone, PartialEq, Eq)]
@@ -68,22 +70,36 @@ pub struct PasswordHasher {
 }
 
 impl PasswordHasher {
-    /// For hashes of this cost.
+    /// For hashes of this cost. Its memory is allocated and touched now: while a Lambda environment
+    /// starts, it has a whole CPU.
     ///
-    /// # Errors
-    /// What Argon2 says of a cost that it cannot have (RFC 9106, 3.1).
-    pub fn new(cost: Cost) -> Result<Self, argon2::Error> {
-        Ok(Self {
+    /// # Panics
+    /// For a cost that Argon2 cannot have (RFC 9106, 3.1); the configuration admits none.
+    #[expect(clippy::expect_used, reason = "said in `Panics`")]
+    pub fn new(cost: Cost) -> Self {
+        let argon2 = argon2id(cost).expect("a cost that Argon2 can have");
+        let memory = vec![Block::default(); argon2.params().block_count()];
+        Self {
             cost,
-            argon2: argon2id(cost)?,
-            memory: Mutex::new(Vec::new()),
-        })
+            argon2,
+            memory: Mutex::new(memory),
+        }
+    }
+
+    /// What its hashes cost.
+    pub fn cost(&self) -> Cost {
+        self.cost
     }
 
     /// A hash with the configured cost and a salt of its own.
+    #[expect(
+        clippy::expect_used,
+        reason = "all inputs are of this function's making"
+    )]
     pub fn hash(&self, password: &Password, salt: [u8; 16]) -> PasswordHash {
         let mut output = [0; HASH_LENGTH];
-        self.fill(&self.argon2, password, &salt, &mut output);
+        self.fill(&self.argon2, password, &salt, &mut output)
+            .expect("the cost and the lengths are valid");
         self.phc_string(&salt, &output)
     }
 
@@ -106,10 +122,13 @@ impl PasswordHasher {
         if stored.0.starts_with("$2") {
             let matches =
                 bcrypt::verify(password.as_bytes(), &stored.0).map_err(|_| UnknownHash)?;
-            return Ok(if matches {
-                Verification::MatchOutdated
-            } else {
-                Verification::Mismatch
+            // bcrypt compared 72 bytes: what was typed after them may be a mistake, and must not
+            // become the password.
+            let is_whole = password.as_bytes().len() <= BCRYPT_LENGTH;
+            return Ok(match (matches, is_whole) {
+                (false, _) => Verification::Mismatch,
+                (true, true) => Verification::MatchOutdated,
+                (true, false) => Verification::Match,
             });
         }
         let parsed = phc::PasswordHash::new(&stored.0).map_err(|_| UnknownHash)?;
@@ -125,7 +144,8 @@ impl PasswordHasher {
 
         let argon2 = Argon2::new(algorithm, version, params);
         let mut output = vec![0; expected.len()];
-        self.fill(&argon2, password, salt.as_ref(), &mut output);
+        self.fill(&argon2, password, salt.as_ref(), &mut output)
+            .map_err(|_| UnknownHash)?;
         if verify_slices_are_equal(&output, expected.as_bytes()).is_err() {
             return Ok(Verification::Mismatch);
         }
@@ -141,25 +161,25 @@ impl PasswordHasher {
     }
 
     /// The hash itself, in the memory that is kept.
-    #[expect(
-        clippy::expect_used,
-        reason = "all inputs were checked where they were parsed"
-    )]
-    fn fill(&self, argon2: &Argon2<'_>, password: &Password, salt: &[u8], output: &mut [u8]) {
+    fn fill(
+        &self,
+        argon2: &Argon2<'_>,
+        password: &Password,
+        salt: &[u8],
+        output: &mut [u8],
+    ) -> Result<(), argon2::Error> {
         // A panic while hashing leaves nothing in the memory that the next hash would read.
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let needed = argon2.params().block_count();
         if memory.len() < needed {
             memory.resize(needed, Block::default());
         }
-        argon2
-            .hash_password_into_with_memory(
-                password.as_bytes(),
-                salt,
-                output,
-                &mut memory[..needed],
-            )
-            .expect("cost, salt and lengths are valid");
+        argon2.hash_password_into_with_memory(
+            password.as_bytes(),
+            salt,
+            output,
+            &mut memory[..needed],
+        )
     }
 
     #[expect(
@@ -213,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_hash_is_what_the_crate_itself_verifies() {
-        let hasher = PasswordHasher::new(CHEAP).unwrap();
+        let hasher = PasswordHasher::new(CHEAP);
         let hash = hasher.hash(&password("Abcdef1x"), [7; 16]);
 
         assert!(hash.as_str().starts_with("$argon2id$v=19$m=64,t=1,p=2$"));
@@ -232,7 +252,7 @@ mod tests {
 
     #[test]
     fn only_the_same_password_matches_also_in_used_memory() {
-        let hasher = PasswordHasher::new(CHEAP).unwrap();
+        let hasher = PasswordHasher::new(CHEAP);
         let hash = hasher.hash(&password("Abcdef1x"), [7; 16]);
 
         for other in ["abcdef1x", "Abcdef1", "Abcdef1x ", "Abcdef1xx"] {
@@ -249,14 +269,12 @@ mod tests {
 
     #[test]
     fn hashes_of_another_cost_or_kind_match_and_are_outdated() {
-        let hasher = PasswordHasher::new(CHEAP).unwrap();
+        let hasher = PasswordHasher::new(CHEAP);
         let larger = PasswordHasher::new(Cost {
             memory_kib: 128,
             ..CHEAP
-        })
-        .unwrap();
+        });
         let bcrypt = PasswordHash::from_stored(bcrypt::hash("Abcdef1x", 4).unwrap());
-        // python3: argon2.PasswordHasher(time_cost=2, memory_cost=64, parallelism=1, type=Type.I)
         let argon2i = Argon2::new(
             Algorithm::Argon2i,
             Version::V0x13,
@@ -287,14 +305,26 @@ mod tests {
     }
 
     #[test]
+    fn what_bcrypt_did_not_compare_does_not_become_the_password() {
+        let hasher = PasswordHasher::new(CHEAP);
+        let long = "Abcdef1x".repeat(10);
+        let stored = PasswordHash::from_stored(bcrypt::hash(&long[..72], 4).unwrap());
+
+        let verification = hasher.verify(&password(&long), &stored);
+
+        assert_eq!(verification, Ok(Verification::Match));
+    }
+
+    #[test]
     fn what_is_no_hash_is_an_error_not_a_mismatch() {
-        let hasher = PasswordHasher::new(CHEAP).unwrap();
+        let hasher = PasswordHasher::new(CHEAP);
         for stored in [
             "",
             "plain",
             "$2b$",
             "$argon2id$v=19$m=64,t=1,p=2",
             "$md5$x$y",
+            "$argon2id$v=19$m=64,t=1,p=1$c2Fs$AAAAAAAAAAAAAAAAAAAAAA",
             "$argon2id$v=99$m=64,t=1,p=2$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA",
         ] {
             let stored = PasswordHash::from_stored(stored.to_owned());
@@ -309,7 +339,7 @@ mod tests {
 
     #[test]
     fn the_stand_in_has_the_configured_cost_and_matches_nothing() {
-        let hasher = PasswordHasher::new(CHEAP).unwrap();
+        let hasher = PasswordHasher::new(CHEAP);
         let stand_in = hasher.stand_in([9; 32]);
 
         assert!(

@@ -9,28 +9,26 @@ use super::user::UserId;
 /// The identifier of a session. It authenticates nothing.
 pub type SessionId = Id<Session>;
 
-/// How long sessions live.
+/// How long a session that starts may live.
 #[derive(Clone, Copy, Debug)]
-pub struct Lifetimes {
+pub struct Lifetime {
+    /// Whether its owner asked to be remembered.
+    pub is_remembered: bool,
     /// From one refresh to the last moment for the next.
-    pub refresh: Duration,
-    /// The same, with `rememberMe`.
-    pub remember_me: Duration,
+    pub idle: Duration,
     /// From sign-in to the end, however often refreshed (ASVS 5.0, 7.3.2).
     pub maximum: Duration,
-    /// How long a refresh token that was just replaced still returns its successor.
-    pub grace: Duration,
 }
 
-impl Lifetimes {
-    /// How long the next refresh may take.
-    pub fn idle(&self, remember_me: bool) -> Duration {
-        if remember_me {
-            self.remember_me
-        } else {
-            self.refresh
-        }
-    }
+/// What a refresh goes by.
+#[derive(Clone, Copy, Debug)]
+pub struct RotationPolicy {
+    /// From one refresh to the last moment for the next.
+    pub idle: Duration,
+    /// The same, for a session whose owner asked to be remembered.
+    pub idle_remembered: Duration,
+    /// How long a refresh token that was just replaced still returns its successor.
+    pub grace: Duration,
 }
 
 /// A session after it was started or refreshed: all that its tokens are derived from.

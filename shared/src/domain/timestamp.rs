@@ -1,7 +1,7 @@
 //! Points in time, in milliseconds, written as RFC 3339 in UTC (`2026-11-21T10:00:00.000Z`).
 
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use time::OffsetDateTime;
@@ -19,14 +19,6 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// The clock of this machine.
-    pub fn now() -> Self {
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Self::from_milliseconds(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
-    }
-
     /// From milliseconds since the Unix epoch.
     pub fn from_milliseconds(milliseconds: i64) -> Self {
         Self { milliseconds }

@@ -15,28 +15,24 @@ use super::session::{Session, SessionId};
 use super::timestamp::Timestamp;
 use super::user::{Role, UserId};
 
-/// What both kinds of token need.
+/// What signs a kind of token.
 #[derive(Clone, Debug)]
-pub struct TokenConfig {
-    /// Signs and verifies.
+pub struct SigningConfig {
+    /// The current secret.
     pub secret: Secret,
-    /// Verifies only: until the last token it signed has expired.
-    pub previous_secret: Option<Secret>,
     /// The claim `iss`.
     pub issuer: String,
     /// The claim `aud`.
     pub audience: String,
 }
 
-/// What issuing both kinds needs.
+/// What verifies a kind of token.
 #[derive(Clone, Debug)]
-pub struct TokenPairConfig {
-    /// The access tokens' keys.
-    pub access: TokenConfig,
-    /// The access tokens' time from issue to expiry.
-    pub access_expiry: Duration,
-    /// The refresh tokens' keys.
-    pub refresh: TokenConfig,
+pub struct VerifyingConfig {
+    /// What signs it now.
+    pub current: SigningConfig,
+    /// What signed it before: until the last of those tokens has expired.
+    pub previous_secret: Option<Secret>,
 }
 
 /// Why a token is not accepted.
@@ -98,29 +94,33 @@ enum Kind {
     Refresh,
 }
 
-/// Issues and verifies access tokens.
-pub struct AccessTokens {
+/// The type in an access token's header (RFC 9068, 2.1).
+const ACCESS_TYPE: &str = "at+jwt";
+/// The type in a refresh token's header.
+const REFRESH_TYPE: &str = "JWT";
+
+/// Issues access tokens.
+pub struct AccessTokenIssuer {
     signer: Signer,
+    expiry: Duration,
 }
 
-impl AccessTokens {
-    /// With these keys.
-    pub fn new(config: TokenConfig) -> Self {
-        Self {
-            signer: Signer::new(config, "at+jwt"),
-        }
+impl AccessTokenIssuer {
+    /// With this key, for this long.
+    pub fn new(config: SigningConfig, expiry: Duration) -> Self {
+        let signer = Signer::new(config, ACCESS_TYPE);
+        Self { signer, expiry }
     }
 
-    /// A token for this session, for this long. It does not outlive the session's refresh token.
+    /// A token for this session, and how long it lives: not longer than the session's refresh token.
     pub fn issue(
         &self,
         session: &Session,
         role: Role,
         now: Timestamp,
-        expiry: Duration,
         jti: [u8; 16],
     ) -> (Secret, Duration) {
-        let exp = now.plus(expiry).min(session.expires_at).seconds();
+        let exp = now.plus(self.expiry).min(session.expires_at).seconds();
         let claims = AccessClaims {
             iss: self.signer.config.issuer.clone(),
             aud: self.signer.config.audience.clone(),
@@ -135,41 +135,44 @@ impl AccessTokens {
         };
         (self.signer.sign(&claims), seconds_between(now, exp))
     }
+}
+
+/// Verifies access tokens.
+pub struct AccessTokenVerifier(Verifier);
+
+impl AccessTokenVerifier {
+    /// With these keys.
+    pub fn new(config: VerifyingConfig) -> Self {
+        Self(Verifier::new(config, ACCESS_TYPE))
+    }
 
     /// The claims of a token that is valid now.
     ///
     /// # Errors
     /// [`TokenError::Expired`] only for a token that was valid once.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<AccessClaims, TokenError> {
-        let claims: AccessClaims = self.signer.verify(token)?;
-        check(
-            claims.kind == Kind::Access && claims.sub == claims.user_id,
-            claims.exp,
-            now,
-        )?;
+        let claims: AccessClaims = self.0.verify(token)?;
+        let is_for_this = claims.kind == Kind::Access && claims.sub == claims.user_id;
+        check(is_for_this, claims.exp, now)?;
         Ok(claims)
     }
 }
 
-/// Issues and verifies refresh tokens.
-pub struct RefreshTokens {
-    signer: Signer,
-}
+/// Issues refresh tokens.
+pub struct RefreshTokenIssuer(Signer);
 
-impl RefreshTokens {
-    /// With these keys; how long a token lives is its session's.
-    pub fn new(config: TokenConfig) -> Self {
-        Self {
-            signer: Signer::new(config, "JWT"),
-        }
+impl RefreshTokenIssuer {
+    /// With this key; how long a token lives is its session's.
+    pub fn new(config: SigningConfig) -> Self {
+        Self(Signer::new(config, REFRESH_TYPE))
     }
 
     /// The session's current token, and how long it still lives.
     pub fn issue(&self, session: &Session, now: Timestamp) -> (Secret, Duration) {
         let exp = session.expires_at.seconds();
         let claims = RefreshClaims {
-            iss: self.signer.config.issuer.clone(),
-            aud: self.signer.config.audience.clone(),
+            iss: self.0.config.issuer.clone(),
+            aud: self.0.config.audience.clone(),
             sub: session.user_id,
             user_id: session.user_id,
             sid: session.id,
@@ -178,7 +181,17 @@ impl RefreshTokens {
             iat: session.rotated_at.seconds(),
             exp,
         };
-        (self.signer.sign(&claims), seconds_between(now, exp))
+        (self.0.sign(&claims), seconds_between(now, exp))
+    }
+}
+
+/// Verifies refresh tokens.
+pub struct RefreshTokenVerifier(Verifier);
+
+impl RefreshTokenVerifier {
+    /// With these keys.
+    pub fn new(config: VerifyingConfig) -> Self {
+        Self(Verifier::new(config, REFRESH_TYPE))
     }
 
     /// The claims of a token that is valid now. Whether it is the session's current one, only the
@@ -187,12 +200,9 @@ impl RefreshTokens {
     /// # Errors
     /// [`TokenError::Expired`] only for a token that was valid once.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<RefreshClaims, TokenError> {
-        let claims: RefreshClaims = self.signer.verify(token)?;
-        check(
-            claims.kind == Kind::Refresh && claims.sub == claims.user_id,
-            claims.exp,
-            now,
-        )?;
+        let claims: RefreshClaims = self.0.verify(token)?;
+        let is_for_this = claims.kind == Kind::Refresh && claims.sub == claims.user_id;
+        check(is_for_this, claims.exp, now)?;
         Ok(claims)
     }
 }
@@ -213,43 +223,23 @@ fn seconds_between(now: Timestamp, later_seconds: i64) -> Duration {
     Duration::from_secs(u64::try_from(later_seconds - now.seconds()).unwrap_or(0))
 }
 
-/// One kind of token with its keys, newest first. Only the first signs.
+/// Signs one kind of token.
 struct Signer {
-    config: TokenConfig,
-    typ: &'static str,
+    config: SigningConfig,
     header: Header,
-    encoding_key: EncodingKey,
-    keys: Vec<(String, DecodingKey)>,
-    validation: Validation,
+    key: EncodingKey,
 }
 
 impl Signer {
-    fn new(config: TokenConfig, typ: &'static str) -> Self {
+    fn new(config: SigningConfig, typ: &str) -> Self {
         let mut header = Header::new(Algorithm::HS256);
         header.typ = Some(typ.to_owned());
         header.kid = Some(key_id(&config.secret));
-
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.set_issuer(&[&config.issuer]);
-        validation.set_audience(&[&config.audience]);
-        validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
-        validation.validate_exp = false; // compared by `check`, against the time that is given
-
+        let key = EncodingKey::from_secret(config.secret.expose().as_bytes());
         Self {
-            encoding_key: EncodingKey::from_secret(config.secret.expose().as_bytes()),
-            keys: std::iter::once(&config.secret)
-                .chain(&config.previous_secret)
-                .map(|secret| {
-                    (
-                        key_id(secret),
-                        DecodingKey::from_secret(secret.expose().as_bytes()),
-                    )
-                })
-                .collect(),
             config,
-            typ,
             header,
-            validation,
+            key,
         }
     }
 
@@ -258,29 +248,52 @@ impl Signer {
         reason = "HMAC takes any key and the claims are plain data"
     )]
     fn sign(&self, claims: &impl Serialize) -> Secret {
-        let token = jsonwebtoken::encode(&self.header, claims, &self.encoding_key)
-            .expect("claims can be signed");
-        Secret::new(token)
+        let token = jsonwebtoken::encode(&self.header, claims, &self.key);
+        Secret::new(token.expect("claims can be signed"))
+    }
+}
+
+/// Verifies one kind of token.
+struct Verifier {
+    typ: &'static str,
+    /// By their ids, the current one first.
+    keys: Vec<(String, DecodingKey)>,
+    validation: Validation,
+}
+
+impl Verifier {
+    fn new(config: VerifyingConfig, typ: &'static str) -> Self {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_issuer(&[&config.current.issuer]);
+        validation.set_audience(&[&config.current.audience]);
+        validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
+        validation.validate_exp = false; // compared by `check`, against the time that is given
+        let secrets = std::iter::once(&config.current.secret).chain(&config.previous_secret);
+        let key = |secret: &Secret| DecodingKey::from_secret(secret.expose().as_bytes());
+        Self {
+            typ,
+            keys: secrets
+                .map(|secret| (key_id(secret), key(secret)))
+                .collect(),
+            validation,
+        }
     }
 
     fn verify<C: DeserializeOwned + Clone>(&self, token: &str) -> Result<C, TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
         // RFC 8725, 3.11: explicit typing, so that no kind of token passes for another.
-        if !header
-            .typ
-            .as_deref()
-            .is_some_and(|typ| typ.eq_ignore_ascii_case(self.typ))
-        {
+        let typ = header.typ.unwrap_or_default();
+        if !typ.eq_ignore_ascii_case(self.typ) {
             return Err(TokenError::Invalid);
         }
-        let (_, key) = self
-            .keys
-            .iter()
+        let mut keys = self.keys.iter();
+        let (_, key) = keys
             .find(|(id, _)| Some(id) == header.kid.as_ref())
             .ok_or(TokenError::Invalid)?;
-        let token =
-            jsonwebtoken::decode(token, key, &self.validation).map_err(|_| TokenError::Invalid)?;
-        Ok(token.claims)
+        let token = jsonwebtoken::decode(token, key, &self.validation);
+        token
+            .map(|token| token.claims)
+            .map_err(|_| TokenError::Invalid)
     }
 }
 
@@ -298,19 +311,42 @@ mod tests {
     use serde_json::{Value, json};
     use std::collections::BTreeSet;
 
-    const EXPIRY: Duration = Duration::from_secs(900);
-
-    fn config(secret: &str, previous: Option<&str>) -> TokenConfig {
-        TokenConfig {
+    fn signing(secret: &str) -> SigningConfig {
+        SigningConfig {
             secret: Secret::new(secret.into()),
-            previous_secret: previous.map(|secret| Secret::new(secret.into())),
             issuer: "https://issuer.example".into(),
             audience: "audience".into(),
         }
     }
 
-    fn access(secret: &str, previous: Option<&str>) -> AccessTokens {
-        AccessTokens::new(config(secret, previous))
+    fn verifying(secret: &str, previous: Option<&str>) -> VerifyingConfig {
+        VerifyingConfig {
+            current: signing(secret),
+            previous_secret: previous.map(|secret| Secret::new(secret.into())),
+        }
+    }
+
+    /// Both sides of one kind of token.
+    struct Access {
+        issuer: AccessTokenIssuer,
+        verifier: AccessTokenVerifier,
+    }
+
+    impl Access {
+        fn issue(&self, session: &Session, now: Timestamp) -> (Secret, Duration) {
+            self.issuer.issue(session, Role::User, now, [0; 16])
+        }
+
+        fn verify(&self, token: &str, now: Timestamp) -> Result<AccessClaims, TokenError> {
+            self.verifier.verify(token, now)
+        }
+    }
+
+    fn access(secret: &str, previous: Option<&str>) -> Access {
+        Access {
+            issuer: AccessTokenIssuer::new(signing(secret), Duration::from_secs(900)),
+            verifier: AccessTokenVerifier::new(verifying(secret, previous)),
+        }
     }
 
     fn at(seconds: i64) -> Timestamp {
@@ -347,8 +383,7 @@ mod tests {
 
     #[test]
     fn an_access_token_carries_the_claims_of_the_contract() {
-        let (token, lives) =
-            access("current", None).issue(&session(), Role::User, at(1_000_000), EXPIRY, [0; 16]);
+        let (token, lives) = access("current", None).issue(&session(), at(1_000_000));
         let (header, claims) = parts(&token);
 
         assert_eq!(lives.as_secs(), 900);
@@ -382,7 +417,7 @@ mod tests {
     #[test]
     fn a_token_is_valid_until_the_second_it_expires() {
         let tokens = access("current", None);
-        let (token, _) = tokens.issue(&session(), Role::User, at(1_000_000), EXPIRY, [0; 16]);
+        let (token, _) = tokens.issue(&session(), at(1_000_000));
 
         assert!(tokens.verify(token.expose(), at(1_000_899)).is_ok());
         assert_eq!(
@@ -394,8 +429,7 @@ mod tests {
     #[test]
     fn an_access_token_does_not_outlive_its_session() {
         let late = at(1_000_000 + 604_800 - 10);
-        let (_, lives) =
-            access("current", None).issue(&session(), Role::User, late, EXPIRY, [0; 16]);
+        let (_, lives) = access("current", None).issue(&session(), late);
 
         assert_eq!(lives.as_secs(), 10);
     }
@@ -403,9 +437,9 @@ mod tests {
     #[test]
     fn the_previous_secret_verifies_and_does_not_sign() {
         let now = at(1_000_000);
-        let (old, _) = access("first", None).issue(&session(), Role::User, now, EXPIRY, [0; 16]);
+        let (old, _) = access("first", None).issue(&session(), now);
         let rotated = access("second", Some("first"));
-        let (new, _) = rotated.issue(&session(), Role::User, now, EXPIRY, [0; 16]);
+        let (new, _) = rotated.issue(&session(), now);
 
         assert!(rotated.verify(old.expose(), now).is_ok());
         assert!(rotated.verify(new.expose(), now).is_ok());
@@ -421,14 +455,15 @@ mod tests {
 
     #[test]
     fn the_same_state_of_a_session_gives_the_same_refresh_token_to_the_byte() {
-        let tokens = RefreshTokens::new(config("current", None));
+        let tokens = RefreshTokenIssuer::new(signing("current"));
+        let verifier = RefreshTokenVerifier::new(verifying("current", None));
         let (first, lives) = tokens.issue(&session(), at(1_000_000));
         let (again, later) = tokens.issue(&session(), at(1_000_007));
 
         assert_eq!(first.expose(), again.expose());
         assert_eq!((lives.as_secs(), later.as_secs()), (604_800, 604_793));
         assert_eq!(
-            tokens
+            verifier
                 .verify(first.expose(), at(1_000_000))
                 .unwrap()
                 .counter,
@@ -436,12 +471,12 @@ mod tests {
         );
     }
 
-    /// security.md 16 and 17.
+    /// RFC 8725: the algorithm, the key and every claim.
     #[test]
     fn whatever_is_changed_the_token_is_invalid() {
         let now = at(1_000_000);
         let tokens = access("current", None);
-        let (token, _) = tokens.issue(&session(), Role::User, now, EXPIRY, [0; 16]);
+        let (token, _) = tokens.issue(&session(), now);
         let (header, claims) = parts(&token);
         let with = |value: &Value, name: &str, new: Value| {
             let mut value = value.clone();
@@ -496,16 +531,14 @@ mod tests {
         assert_eq!(tokens.verify(unsigned, now), Err(TokenError::Invalid));
     }
 
-    /// security.md 17.
     #[test]
     fn one_kind_of_token_is_not_accepted_as_the_other_even_under_one_secret() {
         let now = at(1_000_000);
-        let (access_tokens, refresh_tokens) = (
-            access("same", None),
-            RefreshTokens::new(config("same", None)),
-        );
-        let (access_token, _) = access_tokens.issue(&session(), Role::User, now, EXPIRY, [0; 16]);
-        let (refresh_token, _) = refresh_tokens.issue(&session(), now);
+        let access_tokens = access("same", None);
+        let refresh_issuer = RefreshTokenIssuer::new(signing("same"));
+        let refresh_tokens = RefreshTokenVerifier::new(verifying("same", None));
+        let (access_token, _) = access_tokens.issue(&session(), now);
+        let (refresh_token, _) = refresh_issuer.issue(&session(), now);
 
         assert_eq!(
             access_tokens.verify(refresh_token.expose(), now),
@@ -526,7 +559,7 @@ mod tests {
         #[test]
         fn a_changed_character_makes_a_token_invalid(position in any::<prop::sample::Index>(), new in "[A-Za-z0-9_-]") {
             let tokens = access("current", None);
-            let (token, _) = tokens.issue(&session(), Role::User, at(1_000_000), EXPIRY, [0; 16]);
+            let (token, _) = tokens.issue(&session(), at(1_000_000));
             let mut text = token.expose().to_owned();
             let at_index = position.index(text.len());
             let last = text.len() - 1; // its lowest bits belong to no byte

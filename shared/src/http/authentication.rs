@@ -6,7 +6,7 @@ use http::header::AUTHORIZATION;
 
 use super::Request;
 use crate::domain::session::SessionId;
-use crate::domain::token::{AccessClaims, AccessTokens, TokenError};
+use crate::domain::token::{AccessClaims, AccessTokenVerifier, TokenError};
 use crate::domain::user::{Role, User};
 use crate::error::ApiError;
 use crate::store::sessions::Sessions;
@@ -24,7 +24,7 @@ pub struct Caller {
 /// Authenticates requests by their access token, the session behind it and the user's record.
 pub struct Authenticator {
     /// Verifies the token.
-    pub access_tokens: AccessTokens,
+    pub access_tokens: AccessTokenVerifier,
     /// Knows whether the session is over.
     pub sessions: Sessions,
     /// Knows whether the account is active.
@@ -83,14 +83,14 @@ impl Authenticator {
 ///
 /// # Errors
 /// `invalid_token` and `token_expired`.
-pub fn claims(tokens: &AccessTokens, request: &Request) -> Result<Option<AccessClaims>, ApiError> {
-    if !request.has_header(AUTHORIZATION) {
+pub fn claims(
+    tokens: &AccessTokenVerifier,
+    request: &Request,
+) -> Result<Option<AccessClaims>, ApiError> {
+    let Some(header) = request.header(&AUTHORIZATION) else {
         return Ok(None);
-    }
-    let token = request
-        .header(AUTHORIZATION)
-        .and_then(bearer_token)
-        .ok_or(ApiError::InvalidToken)?;
+    };
+    let token = bearer_token(header).ok_or(ApiError::InvalidToken)?;
     tokens
         .verify(token, request.received_at())
         .map(Some)

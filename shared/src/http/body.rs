@@ -29,7 +29,7 @@ impl Fields {
             return Err(ApiError::PayloadTooLarge);
         }
         if !request
-            .header(http::header::CONTENT_TYPE)
+            .header(&http::header::CONTENT_TYPE)
             .is_some_and(is_json)
         {
             return Err(ApiError::UnsupportedMediaType);

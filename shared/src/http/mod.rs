@@ -2,10 +2,12 @@
 
 pub mod authentication;
 pub mod body;
+mod event;
 pub mod representation;
 mod request;
 mod response;
 mod serve;
+pub mod token_issuer;
 
 pub use http::Method;
 pub use request::Request;

@@ -1,18 +1,12 @@
 //! What a client sees of a user and of tokens.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
 use crate::domain::avatar_url::AvatarUrl;
 use crate::domain::secret::Secret;
-use crate::domain::session::Session;
 use crate::domain::timestamp::Timestamp;
-use crate::domain::token::{AccessTokens, RefreshTokens, TokenPairConfig};
 use crate::domain::user::{Role, TwoFactorDevice, User, UserId};
 use crate::domain::username::Username;
-use crate::random;
-use crate::telemetry;
 
 /// A user, without hash, secret or internal key.
 #[derive(Serialize)]
@@ -92,51 +86,14 @@ impl From<&User> for TwoFactorBody {
 #[serde(rename_all = "camelCase")]
 pub struct TokensBody {
     #[serde(serialize_with = "exposed")]
-    access_token: Secret,
+    pub(super) access_token: Secret,
     #[serde(serialize_with = "exposed")]
-    refresh_token: Secret,
-    token_type: &'static str,
-    expires_in: u64,
-    refresh_expires_in: u64,
+    pub(super) refresh_token: Secret,
+    pub(super) token_type: &'static str,
+    pub(super) expires_in: u64,
+    pub(super) refresh_expires_in: u64,
 }
 
 fn exposed<S: serde::Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(secret.expose())
-}
-
-/// Issues both tokens of a session.
-pub struct TokenIssuer {
-    /// The short-lived ones.
-    pub access: AccessTokens,
-    /// Their time from issue to expiry.
-    pub access_expiry: Duration,
-    /// The ones that are exchanged.
-    pub refresh: RefreshTokens,
-}
-
-impl TokenIssuer {
-    /// With these keys.
-    pub fn new(config: TokenPairConfig) -> Self {
-        Self {
-            access: AccessTokens::new(config.access),
-            access_expiry: config.access_expiry,
-            refresh: RefreshTokens::new(config.refresh),
-        }
-    }
-
-    /// The tokens for the session as it is now; the role is the user's at this moment.
-    pub fn issue(&self, session: &Session, role: Role, now: Timestamp) -> TokensBody {
-        let (access_token, expires_in) =
-            self.access
-                .issue(session, role, now, self.access_expiry, random::bytes());
-        let (refresh_token, refresh_expires_in) = self.refresh.issue(session, now);
-        telemetry::count("TokensIssued", &[]);
-        TokensBody {
-            access_token,
-            refresh_token,
-            token_type: "Bearer",
-            expires_in: expires_in.as_secs(),
-            refresh_expires_in: refresh_expires_in.as_secs(),
-        }
-    }
 }

@@ -1,10 +1,12 @@
 //! A request as a handler sees it.
 
-use http::{HeaderMap, Method};
-use lambda_http::RequestExt;
-use lambda_http::request::RequestContext;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderName, Method};
 
 use super::body::Fields;
+use super::event::Event;
+use crate::clock;
 use crate::domain::timestamp::Timestamp;
 use crate::error::ApiError;
 use crate::store::audit::Origin;
@@ -14,46 +16,42 @@ const LONGEST_USER_AGENT: usize = 256;
 
 /// A request, and where it came from.
 pub struct Request {
+    event: Event,
     method: Method,
-    path: String,
-    pub(super) route: String,
-    headers: HeaderMap,
     body: Vec<u8>,
     origin: Origin,
 }
 
 impl Request {
-    pub(super) fn new(event: lambda_http::Request) -> Self {
-        let (ip, request_id, route) = match event.request_context_ref() {
-            Some(RequestContext::ApiGatewayV2(context)) => (
-                // The gateway's own word; headers such as X-Forwarded-For are the client's.
-                context.http.source_ip.clone().unwrap_or_default(),
-                context.request_id.clone().unwrap_or_default(),
-                context.route_key.clone().unwrap_or_default(),
-            ),
-            _ => Default::default(),
+    pub(super) fn new(mut event: Event) -> Self {
+        // The gateway has done so; whoever writes an event by hand may not have.
+        let headers = std::mem::take(&mut event.headers).into_iter();
+        event.headers = headers
+            .map(|(name, value)| (name.to_ascii_lowercase(), value))
+            .collect();
+        let context = &event.request_context;
+        let text = event.body.as_deref().unwrap_or_default();
+        let body = match event.is_base64_encoded {
+            // What is no base64 is no JSON either, and is refused as such.
+            true => STANDARD.decode(text).unwrap_or_else(|_| text.into()),
+            false => text.into(),
         };
-        let (parts, body) = event.into_parts();
-        let user_agent = parts.headers.get(http::header::USER_AGENT);
-        let user_agent = user_agent
-            .map(|value| String::from_utf8_lossy(value.as_bytes()))
-            .unwrap_or_default();
+        let user_agent = event.headers.get("user-agent");
+        let user_agent = user_agent.map(String::as_str).unwrap_or_default().chars();
         let origin = Origin {
-            ip,
+            // The gateway's own word; headers such as X-Forwarded-For are the client's.
+            ip: context.http.source_ip.clone(),
             user_agent: user_agent
-                .chars()
                 .filter(|c| !c.is_control())
                 .take(LONGEST_USER_AGENT)
                 .collect(),
-            request_id,
-            at: Timestamp::now(),
+            request_id: context.request_id.clone(),
+            at: clock::now(),
         };
         Self {
-            method: parts.method,
-            path: parts.uri.path().to_owned(),
-            route,
-            headers: parts.headers,
-            body: body.to_vec(),
+            method: context.http.method.parse().unwrap_or_default(),
+            event,
+            body,
             origin,
         }
     }
@@ -65,17 +63,17 @@ impl Request {
 
     /// The path, without the query.
     pub fn path(&self) -> &str {
-        &self.path
+        &self.event.raw_path
     }
 
-    /// A header's value, where it is text.
-    pub fn header(&self, name: http::HeaderName) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+    /// The route as the gateway names it.
+    pub(super) fn route(&self) -> &str {
+        &self.event.request_context.route_key
     }
 
-    /// Whether the header was sent, readable or not.
-    pub(super) fn has_header(&self, name: http::HeaderName) -> bool {
-        self.headers.contains_key(name)
+    /// A header's value; several of one name are joined by commas.
+    pub fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.event.headers.get(name.as_str()).map(String::as_str)
     }
 
     /// Where the request came from, and when.

@@ -1,33 +1,30 @@
 //! Answers: one shape for success, one for failure, one set of headers for both.
 
-use http::header::{self, HeaderName};
-use http::{HeaderValue, StatusCode};
-use lambda_http::Body;
+use std::collections::BTreeMap;
+
+use http::StatusCode;
 use serde::Serialize;
 
+use super::event::Answer;
 use crate::error::{ApiError, Detail};
 
 /// On every answer of every function.
-const HEADERS: [(HeaderName, &str); 8] = [
-    (header::CONTENT_TYPE, "application/json; charset=utf-8"),
-    (header::CACHE_CONTROL, "no-store"),
+const HEADERS: [(&str, &str); 8] = [
+    ("cache-control", "no-store"),
     (
-        header::STRICT_TRANSPORT_SECURITY,
-        "max-age=63072000; includeSubDomains",
-    ),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::X_FRAME_OPTIONS, "DENY"),
-    (
-        header::CONTENT_SECURITY_POLICY,
+        "content-security-policy",
         "default-src 'none'; frame-ancestors 'none'",
     ),
-    (header::REFERRER_POLICY, "no-referrer"),
+    ("content-type", "application/json; charset=utf-8"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("referrer-policy", "no-referrer"),
     (
-        HeaderName::from_static("cross-origin-resource-policy"),
-        "same-origin",
+        "strict-transport-security",
+        "max-age=63072000; includeSubDomains",
     ),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
 ];
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What a handler answers.
 #[derive(Debug)]
@@ -88,12 +85,12 @@ impl Response {
         }
     }
 
-    pub(super) fn into_http(self, request_id: &str) -> http::Response<Body> {
+    pub(super) fn into_answer(self, request_id: &str) -> Answer {
         render(self.status, self.body, request_id)
     }
 }
 
-pub(super) fn failure(error: &ApiError, request_id: &str) -> http::Response<Body> {
+pub(super) fn failure(error: &ApiError, request_id: &str) -> Answer {
     let details = match error {
         ApiError::ValidationFailed(details) => Some(details.as_slice()),
         _ => None,
@@ -107,34 +104,26 @@ pub(super) fn failure(error: &ApiError, request_id: &str) -> http::Response<Body
         details,
         retry_after,
     };
-    let mut response = render(error.status(), json(&body), request_id);
-    if let Some(challenge) = error.challenge() {
-        response.headers_mut().insert(
-            header::WWW_AUTHENTICATE,
-            HeaderValue::from_static(challenge),
-        );
+    let mut answer = render(error.status(), json(&body), request_id);
+    let challenge = error.challenge().map(str::to_owned);
+    let retry_after = retry_after.map(|seconds| seconds.to_string());
+    for (name, value) in [
+        ("www-authenticate", challenge),
+        ("retry-after", retry_after),
+    ] {
+        answer.headers.extend(value.map(|value| (name, value)));
     }
-    if let Some(seconds) = retry_after {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    response
+    answer
 }
 
-fn render(status: StatusCode, body: String, request_id: &str) -> http::Response<Body> {
-    let mut response = http::Response::new(Body::Text(body));
-    *response.status_mut() = status;
-    for (name, value) in HEADERS {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
+fn render(status: StatusCode, body: String, request_id: &str) -> Answer {
+    let mut headers = BTreeMap::from(HEADERS.map(|(name, value)| (name, value.to_owned())));
+    headers.insert("x-request-id", request_id.to_owned());
+    Answer {
+        status_code: status.as_u16(),
+        headers,
+        body,
     }
-    // Only a malformed event has an id that is no header value; it does without.
-    if let Ok(value) = HeaderValue::from_str(request_id) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
-    response
 }
 
 #[expect(

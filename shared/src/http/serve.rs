@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use lambda_http::{Body, service_fn};
+use lambda_runtime::{LambdaEvent, service_fn};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 
+use super::event::{Answer, Event};
 use super::response::failure;
 use super::{Request, Response};
 use crate::config::StartError;
@@ -20,6 +21,9 @@ use crate::telemetry;
 /// says when it begins to hand over, not when it is done.
 const DRAIN: Duration = Duration::from_millis(100);
 
+/// A client is told within two seconds; stores that are slow one after the other must not add up.
+const DEADLINE: Duration = Duration::from_millis(1800);
+
 /// Serves requests until the runtime ends or SIGTERM arrives, one at a time, as Lambda sends them.
 /// A handler that fails or panics costs its own request a 5xx and no other.
 ///
@@ -27,19 +31,19 @@ const DRAIN: Duration = Duration::from_millis(100);
 /// Where the runtime cannot be reached.
 pub async fn serve<H, F>(handler: H) -> Result<(), StartError>
 where
-    H: Fn(Request) -> F + Sync,
-    F: Future<Output = Result<Response, ApiError>> + Send,
+    H: Fn(Request) -> F,
+    F: Future<Output = Result<Response, ApiError>>,
 {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::new)?;
     register_for_sigterm().await;
     let is_cold = AtomicBool::new(true);
     let busy = Semaphore::new(1);
     let (handler, is_cold, busy_ref) = (&handler, &is_cold, &busy);
-    let answer = |event: lambda_http::Request| async move {
+    let answer = |event: LambdaEvent<Event>| async move {
         let _permit = busy_ref.acquire().await;
-        Ok::<_, std::convert::Infallible>(respond(event, handler, is_cold).await)
+        Ok::<_, std::convert::Infallible>(respond(event.payload, handler, is_cold).await)
     };
-    let run = lambda_http::run(service_fn(answer));
+    let run = lambda_runtime::run(service_fn(answer));
     tokio::pin!(run);
 
     tokio::select! {
@@ -76,32 +80,31 @@ async fn register_for_sigterm() {
     }
 }
 
-async fn respond<H, F>(
-    event: lambda_http::Request,
-    handler: &H,
-    is_cold: &AtomicBool,
-) -> http::Response<Body>
+async fn respond<H, F>(event: Event, handler: &H, is_cold: &AtomicBool) -> Answer
 where
-    H: Fn(Request) -> F + Sync,
-    F: Future<Output = Result<Response, ApiError>> + Send,
+    H: Fn(Request) -> F,
+    F: Future<Output = Result<Response, ApiError>>,
 {
     let started = Instant::now();
     let request = Request::new(event);
     let request_id = request.origin().request_id.clone();
-    let route = request.route.clone();
-    let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
+    let route = request.route().to_owned();
+    let function = telemetry::function_name();
     let cold_start = is_cold.swap(false, Ordering::Relaxed);
     if cold_start {
         telemetry::count("ColdStarts", &[]);
     }
 
-    let result = AssertUnwindSafe(handler(request))
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|panic| Err(panicked(&panic)));
+    // Boxed, or the compiler gives up on the size of what a handler's future holds.
+    let handled = AssertUnwindSafe(Box::pin(handler(request))).catch_unwind();
+    let result = match tokio::time::timeout(DEADLINE, handled).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panic)) => Err(panicked(&panic)),
+        Err(_) => Err(ApiError::ServiceUnavailable("no answer in time".into())),
+    };
 
-    let (outcome, response) = match result {
-        Ok(response) => ("ok", response.into_http(&request_id)),
+    let (outcome, answer) = match result {
+        Ok(response) => ("ok", response.into_answer(&request_id)),
         Err(error) => {
             if let Some(cause) = error.cause() {
                 tracing::error!(request_id, function, route, cause = %cause, "failed");
@@ -114,12 +117,12 @@ where
         function,
         route,
         outcome,
-        status = response.status().as_u16(),
+        status = answer.status_code,
         duration_ms = started.elapsed().as_secs_f64() * 1000.0,
         cold_start,
         "request"
     );
-    response
+    answer
 }
 
 /// The panic hook has logged where; the message may quote a value, so it is dropped.

@@ -105,7 +105,7 @@ impl Audit {
     }
 
     /// An entry as part of the transaction that it is about.
-    pub fn insert(
+    pub fn create(
         &self,
         user_id: UserId,
         event: Event,
@@ -143,7 +143,7 @@ impl Audit {
     }
 
     /// The log event alone, where there is no user to write it under; and a write that never
-    /// succeeds, so that an unknown account takes the time of a known one (security.md 6).
+    /// succeeds, so that an unknown account takes the time of a known one (ASVS 5.0, 6.3.8).
     ///
     /// # Errors
     /// Those of the store.

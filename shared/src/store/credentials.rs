@@ -54,7 +54,7 @@ impl Credentials {
     }
 
     /// The first password of a user.
-    pub fn insert_password(
+    pub fn create_password(
         &self,
         id: UserId,
         hash: &PasswordHash,

@@ -22,8 +22,8 @@ use crate::domain::secret::Secret;
 use crate::domain::timestamp::Timestamp;
 use crate::random;
 
-/// Tries at a transaction that met another one on the same item.
-const TRANSACTION_TRIES: u32 = 4;
+/// Tries at a write that met a transaction on the same item.
+const CONFLICT_TRIES: u32 = 4;
 
 /// Where DynamoDB is, and who asks.
 #[derive(Clone, Debug)]
@@ -73,23 +73,21 @@ impl DynamoDb {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn put(
-        &self,
-        table: &str,
-        item: Item,
-        expression: Expression,
-    ) -> Result<bool, Error> {
-        let result = self
+    pub async fn put(&self, table: &str, item: Item, condition: Expression) -> Result<bool, Error> {
+        let request = self
             .0
             .put_item()
             .table_name(table)
             .set_item(Some(item))
-            .condition_expression(&expression.condition)
-            .set_expression_attribute_names(expression.names())
-            .set_expression_attribute_values(expression.values())
-            .send()
-            .await;
-        held(result)
+            .condition_expression(&condition.condition)
+            .set_expression_attribute_names(condition.names())
+            .set_expression_attribute_values(condition.values());
+        for attempt in 1..=CONFLICT_TRIES {
+            if let Some(held) = single_write(request.clone().send().await, attempt).await? {
+                return Ok(held);
+            }
+        }
+        Err(conflicting())
     }
 
     /// Changes one item; `false` where the condition did not hold.
@@ -102,7 +100,7 @@ impl DynamoDb {
         key: Item,
         expression: Expression,
     ) -> Result<bool, Error> {
-        let result = self
+        let request = self
             .0
             .update_item()
             .table_name(table)
@@ -110,10 +108,13 @@ impl DynamoDb {
             .update_expression(&expression.update)
             .condition_expression(&expression.condition)
             .set_expression_attribute_names(expression.names())
-            .set_expression_attribute_values(expression.values())
-            .send()
-            .await;
-        held(result)
+            .set_expression_attribute_values(expression.values());
+        for attempt in 1..=CONFLICT_TRIES {
+            if let Some(held) = single_write(request.clone().send().await, attempt).await? {
+                return Ok(held);
+            }
+        }
+        Err(conflicting())
     }
 
     /// Writes all or nothing. A transaction that met another one on the same item is tried again after
@@ -130,7 +131,7 @@ impl DynamoDb {
             .into_iter()
             .map(|write| (write.item, write.refused))
             .unzip();
-        for attempt in 1.. {
+        for attempt in 1..=CONFLICT_TRIES {
             let request = self
                 .0
                 .transact_write_items()
@@ -148,15 +149,9 @@ impl DynamoDb {
             if !codes.iter().any(|code| code == "TransactionConflict") {
                 return Err(classify(error).into());
             }
-            if attempt == TRANSACTION_TRIES {
-                return Err(Error::Unavailable(
-                    "DynamoDB: TransactionConflict, again and again".to_owned(),
-                )
-                .into());
-            }
             tokio::time::sleep(jitter(attempt)).await;
         }
-        unreachable!("the loop ends by returning")
+        Err(conflicting().into())
     }
 }
 
@@ -168,11 +163,11 @@ fn sdk_config(config: Config) -> aws_sdk_dynamodb::Config {
         None, // Lambda ends the environment before its credentials do
         "environment",
     );
-    // The longest wait ends before the two seconds after which a client is told.
+    // Two dead connections, as a freeze leaves them, cost two attempts; the third one answers.
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_millis(500))
-        .operation_attempt_timeout(Duration::from_millis(1000))
-        .operation_timeout(Duration::from_millis(1600))
+        .operation_attempt_timeout(Duration::from_millis(500))
+        .operation_timeout(Duration::from_millis(1200))
         .build();
     let mut builder = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
@@ -219,17 +214,31 @@ impl<C> From<Error> for TransactionError<C> {
     }
 }
 
-/// Whether the condition of a single write held.
-fn held<T, E, R>(result: Result<T, SdkError<E, R>>) -> Result<bool, Error>
+/// Whether the condition of a single write held; nothing where the write met a transaction on the
+/// same item and is to be tried again, after the wait that this includes.
+async fn single_write<T, E, R>(
+    result: Result<T, SdkError<E, R>>,
+    attempt: u32,
+) -> Result<Option<bool>, Error>
 where
     E: ProvideErrorMetadata + Debug,
     R: Debug,
 {
-    match result {
-        Ok(_) => Ok(true),
-        Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(false),
-        Err(error) => Err(classify(error)),
+    let Err(error) = result else {
+        return Ok(Some(true));
+    };
+    match error.code() {
+        Some("ConditionalCheckFailedException") => Ok(Some(false)),
+        Some("TransactionConflictException") => {
+            tokio::time::sleep(jitter(attempt)).await;
+            Ok(None)
+        }
+        _ => Err(classify(error)),
     }
+}
+
+fn conflicting() -> Error {
+    Error::Unavailable("DynamoDB: another transaction, again and again".to_owned())
 }
 
 /// Up to 20, 40, 80 ms.
@@ -274,7 +283,6 @@ where
         | "ServiceUnavailableException"
         | "ThrottlingException"
         | "TransactionCanceledException"
-        | "TransactionConflictException"
         | "TransactionInProgressException" => Error::Unavailable(format!("DynamoDB: {code}")),
         // Tells an operator which permission is missing; it quotes names of resources only.
         "AccessDeniedException" => Error::Unexpected(format!(

@@ -57,7 +57,7 @@ impl Outbox {
     }
 
     /// A mail to a user. Of the token that its link carries, only the identifier is stored.
-    pub fn insert(
+    pub fn create(
         &self,
         kind: Kind,
         user: &User,

@@ -33,15 +33,9 @@ pub struct Config {
     pub is_cluster: bool,
 }
 
-impl Config {
-    /// Whether the URL can be understood.
-    pub fn is_valid(&self) -> bool {
-        let has_scheme = ["redis://", "rediss://"]
-            .iter()
-            .any(|scheme| self.url.expose().starts_with(scheme));
-        has_scheme && self.url.expose().into_connection_info().is_ok()
-    }
-}
+/// The URL is none that Redis has.
+#[derive(Debug)]
+pub struct InvalidUrl;
 
 /// A connection to Redis that heals itself.
 pub struct Redis {
@@ -64,14 +58,31 @@ impl Redis {
     ///
     /// # Errors
     /// For a URL that is none.
-    pub fn new(config: &Config) -> Result<Self, Error> {
+    pub fn new(config: &Config) -> Result<Self, InvalidUrl> {
         // The one TLS stack's provider; a second call finds it installed.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let server = Server::new(config).map_err(|error| Error::Unexpected(describe(&error)))?;
-        Ok(Self {
+        let is_known = ["redis://", "rediss://"]
+            .iter()
+            .any(|scheme| config.url.expose().starts_with(scheme));
+        let server = Server::new(config).map_err(|_| InvalidUrl)?;
+        if !is_known {
+            return Err(InvalidUrl);
+        }
+        Ok(Self::with(server))
+    }
+
+    /// What stands in for a connection whose configuration is refused: nothing is ever sent.
+    #[expect(clippy::expect_used, reason = "the address is a constant")]
+    pub(crate) fn nowhere() -> Self {
+        let client = Client::open("redis://127.0.0.1:9").expect("an address");
+        Self::with(Server::Standalone(Box::new(client)))
+    }
+
+    fn with(server: Server) -> Self {
+        Self {
             server,
             connection: Mutex::new(None),
-        })
+        }
     }
 
     /// Runs a command.
@@ -216,14 +227,16 @@ fn connection_is_dead(error: &RedisError) -> bool {
         || error.is_unrecoverable_error()
         // A primary that became a replica keeps its connections and refuses writes.
         || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+        || error.code() == Some("NOAUTH")
 }
 
+/// What the server says in words of its own (OOM, BUSY, NOAUTH, …) passes: memory is freed, a
+/// script ends, an operator acts. What remains is a mistake in a script or in what it returns.
 fn classify(error: RedisError) -> Error {
     match error.kind() {
-        ErrorKind::UnexpectedReturnType | ErrorKind::Parse | ErrorKind::Extension => {
-            Error::Unexpected(describe(&error))
-        }
-        ErrorKind::Server(ServerErrorKind::ResponseError) => Error::Unexpected(describe(&error)),
+        ErrorKind::UnexpectedReturnType
+        | ErrorKind::Parse
+        | ErrorKind::Server(ServerErrorKind::ResponseError) => Error::Unexpected(describe(&error)),
         _ => Error::Unavailable(describe(&error)),
     }
 }

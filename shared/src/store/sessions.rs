@@ -2,18 +2,18 @@
 //!
 //! | key | type | content |
 //! |---|---|---|
-//! | `refresh_token:{<userId>}:<sessionId>` | hash | counter, rotated_at, created_at, last_used_at, expires_at, absolute_expires_at (ms), ip, user_agent, role, remember |
+//! | `refresh_token:{<userId>}:<sessionId>` | hash | counter, rotated_at, created_at, last_used_at, expires_at, absolute_expires_at (ms), rotated_by, ip, user_agent, role, remember |
 //! | `sessions:{<userId>}` | sorted set | session ids by creation |
 //!
 //! The braces are literal: they keep what one script touches in one slot of a cluster. Each change
 //! is one script over the session's hash, so that a refresh cannot outrun a revocation, and the
 //! server's clock alone decides, so that functions with different clocks agree.
 
-use redis::Script;
+use redis::{Script, ScriptInvocation};
 
 use super::Error;
 use super::redis::Redis;
-use crate::domain::session::{Lifetimes, Session, SessionId};
+use crate::domain::session::{Lifetime, RotationPolicy, Session, SessionId};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::{Role, UserId};
 use crate::store::audit::Origin;
@@ -25,22 +25,33 @@ const MOST_SESSIONS: usize = 10;
 pub struct Sessions {
     redis: Redis,
     start: Script,
+    exists: Script,
     rotate: Script,
-    end: Script,
-    end_all: Script,
+    undo_rotation: Script,
+    revoke: Script,
+    revoke_all: Script,
 }
 
 /// What became of a refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rotation {
     /// It was the current one; the session has a new one.
-    Rotated(Session),
+    Rotated(Rotated),
     /// It was replaced a moment ago; this is its successor once more.
     Repeated(Session),
     /// Its session is over.
     Gone,
     /// It was replaced before; the session has been ended (RFC 9700, 4.14.2).
     Reused,
+}
+
+/// A rotation, and what the session was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotated {
+    /// The session with its new token.
+    pub session: Session,
+    previously_rotated_at: i64,
+    previously_expired_at: i64,
 }
 
 fn session_key(user_id: UserId, id: SessionId) -> String {
@@ -61,9 +72,11 @@ impl Sessions {
         Self {
             redis,
             start: Script::new(include_str!("scripts/start_session.lua")),
+            exists: Script::new(include_str!("scripts/session_exists.lua")),
             rotate: Script::new(include_str!("scripts/rotate_session.lua")),
-            end: Script::new(include_str!("scripts/end_session.lua")),
-            end_all: Script::new(include_str!("scripts/end_all_sessions.lua")),
+            undo_rotation: Script::new(include_str!("scripts/undo_rotation.lua")),
+            revoke: Script::new(include_str!("scripts/revoke_session.lua")),
+            revoke_all: Script::new(include_str!("scripts/revoke_all_sessions.lua")),
         }
     }
 
@@ -76,32 +89,22 @@ impl Sessions {
         id: SessionId,
         user_id: UserId,
         role: Role,
-        remember_me: bool,
-        lifetimes: &Lifetimes,
+        lifetime: &Lifetime,
         origin: &Origin,
     ) -> Result<Session, Error> {
-        let mut call = self.start.prepare_invoke();
-        call.key(session_key(user_id, id))
-            .key(set_key(user_id))
-            .arg(id.to_string())
-            .arg(milliseconds(lifetimes.idle(remember_me)))
-            .arg(milliseconds(lifetimes.maximum))
+        let mut call = on_session(&self.start, id, user_id);
+        call.arg(milliseconds(lifetime.idle))
+            .arg(milliseconds(lifetime.maximum))
             .arg(&origin.ip)
             .arg(&origin.user_agent)
             .arg(match role {
                 Role::User => "user",
                 Role::Admin => "admin",
             })
-            .arg(u8::from(remember_me))
+            .arg(u8::from(lifetime.is_remembered))
             .arg(MOST_SESSIONS);
         let (now, expires_at): (i64, i64) = self.redis.invoke(&call).await?;
-        Ok(Session {
-            id,
-            user_id,
-            counter: 0,
-            rotated_at: Timestamp::from_milliseconds(now),
-            expires_at: Timestamp::from_milliseconds(expires_at),
-        })
+        Ok(session(id, user_id, 0, now, expires_at))
     }
 
     /// Replaces the refresh token with this counter by its successor.
@@ -113,37 +116,56 @@ impl Sessions {
         id: SessionId,
         user_id: UserId,
         counter: u64,
-        lifetimes: &Lifetimes,
+        policy: &RotationPolicy,
         origin: &Origin,
     ) -> Result<Rotation, Error> {
-        let mut call = self.rotate.prepare_invoke();
-        call.key(session_key(user_id, id))
-            .key(set_key(user_id))
-            .arg(id.to_string())
-            .arg(counter)
-            .arg(milliseconds(lifetimes.refresh))
-            .arg(milliseconds(lifetimes.remember_me))
-            .arg(milliseconds(lifetimes.grace))
+        let mut call = on_session(&self.rotate, id, user_id);
+        call.arg(counter)
+            .arg(milliseconds(policy.idle))
+            .arg(milliseconds(policy.idle_remembered))
+            .arg(milliseconds(policy.grace))
             .arg(&origin.ip)
-            .arg(&origin.user_agent);
-        let (what, state): (String, Vec<i64>) = split(self.redis.invoke(&call).await?)?;
-        let session = || match state[..] {
-            [counter, rotated_at, expires_at] => Ok(Session {
-                id,
-                user_id,
-                counter: counter.unsigned_abs(),
-                rotated_at: Timestamp::from_milliseconds(rotated_at),
-                expires_at: Timestamp::from_milliseconds(expires_at),
-            }),
-            _ => Err(unreadable()),
-        };
-        match what.as_str() {
-            "rotated" => Ok(Rotation::Rotated(session()?)),
-            "repeated" => Ok(Rotation::Repeated(session()?)),
-            "gone" => Ok(Rotation::Gone),
-            "reused" => Ok(Rotation::Reused),
+            .arg(&origin.user_agent)
+            .arg(&origin.request_id);
+        let (what, state) = split(self.redis.invoke(&call).await?)?;
+        match (what.as_str(), &state[..]) {
+            (
+                "rotated",
+                &[
+                    counter,
+                    rotated_at,
+                    expires_at,
+                    was_rotated_at,
+                    was_expires_at,
+                ],
+            ) => Ok(Rotation::Rotated(Rotated {
+                session: session(id, user_id, counter, rotated_at, expires_at),
+                previously_rotated_at: was_rotated_at,
+                previously_expired_at: was_expires_at,
+            })),
+            ("repeated", &[counter, rotated_at, expires_at]) => Ok(Rotation::Repeated(session(
+                id, user_id, counter, rotated_at, expires_at,
+            ))),
+            ("gone", []) => Ok(Rotation::Gone),
+            ("reused", []) => Ok(Rotation::Reused),
             _ => Err(unreadable()),
         }
+    }
+
+    /// Takes back a rotation whose successor could not be handed out, so that the client's token
+    /// stays the current one however long the outage lasts.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn undo(&self, rotated: &Rotated) -> Result<(), Error> {
+        let session = &rotated.session;
+        let mut call = self.undo_rotation.prepare_invoke();
+        call.key(session_key(session.user_id, session.id))
+            .arg(session.counter)
+            .arg(session.rotated_at.milliseconds())
+            .arg(rotated.previously_rotated_at)
+            .arg(rotated.previously_expired_at);
+        self.redis.invoke(&call).await
     }
 
     /// Whether the session is still there.
@@ -151,20 +173,16 @@ impl Sessions {
     /// # Errors
     /// Those of the store.
     pub async fn exists(&self, id: SessionId, user_id: UserId) -> Result<bool, Error> {
-        self.redis
-            .run(redis::cmd("EXISTS").arg(session_key(user_id, id)))
-            .await
+        let call = on_session(&self.exists, id, user_id);
+        self.redis.invoke(&call).await
     }
 
     /// Ends one session; one that is over already is no error.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn end(&self, id: SessionId, user_id: UserId) -> Result<(), Error> {
-        let mut call = self.end.prepare_invoke();
-        call.key(session_key(user_id, id))
-            .key(set_key(user_id))
-            .arg(id.to_string());
+    pub async fn revoke(&self, id: SessionId, user_id: UserId) -> Result<(), Error> {
+        let call = on_session(&self.revoke, id, user_id);
         self.redis.invoke(&call).await
     }
 
@@ -172,22 +190,49 @@ impl Sessions {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn end_all(&self, user_id: UserId) -> Result<(), Error> {
-        let mut call = self.end_all.prepare_invoke();
+    pub async fn revoke_all(&self, user_id: UserId) -> Result<(), Error> {
+        let mut call = self.revoke_all.prepare_invoke();
         call.key(set_key(user_id)).arg(session_prefix(user_id));
         self.redis.invoke(&call).await
     }
 
-    /// Ends all sessions of a user because this one asks for it: one that is over has no say any more.
+    /// Ends all sessions of a user because this one asks for it. `false`, and nothing ended, if it
+    /// is over itself while others live: whoever stole a token that was revoked since must not be
+    /// able to throw its owner out.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn end_all_as(&self, id: SessionId, user_id: UserId) -> Result<(), Error> {
-        let mut call = self.end_all.prepare_invoke();
+    pub async fn revoke_all_as(&self, id: SessionId, user_id: UserId) -> Result<bool, Error> {
+        let mut call = self.revoke_all.prepare_invoke();
         call.key(set_key(user_id))
-            .key(session_key(user_id, id))
-            .arg(session_prefix(user_id));
+            .arg(session_prefix(user_id))
+            .arg(id.to_string());
         self.redis.invoke(&call).await
+    }
+}
+
+/// A call of a script that is about one session.
+fn on_session(script: &Script, id: SessionId, user_id: UserId) -> ScriptInvocation<'_> {
+    let mut call = script.prepare_invoke();
+    call.key(session_key(user_id, id))
+        .key(set_key(user_id))
+        .arg(id.to_string());
+    call
+}
+
+fn session(
+    id: SessionId,
+    user_id: UserId,
+    counter: i64,
+    rotated_at: i64,
+    expires_at: i64,
+) -> Session {
+    Session {
+        id,
+        user_id,
+        counter: counter.unsigned_abs(),
+        rotated_at: Timestamp::from_milliseconds(rotated_at),
+        expires_at: Timestamp::from_milliseconds(expires_at),
     }
 }
 

@@ -64,7 +64,7 @@ impl Users {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn find_by_email(
+    pub async fn find_id_by_email(
         &self,
         email: &EmailAddress,
         now: Timestamp,
@@ -76,7 +76,7 @@ impl Users {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn find_by_username(
+    pub async fn find_id_by_username(
         &self,
         username: &Username,
         now: Timestamp,
@@ -89,28 +89,23 @@ impl Users {
         Ok(claim.map(|claim| claim.user_id))
     }
 
-    /// Notes a sign-in; `false` if the account is not active any more. The condition closes the race
+    /// Notes a sign-in. Refused if the account is not active any more: the condition closes the race
     /// with a deletion between reading the user and starting the session.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn record_login(&self, id: UserId, now: Timestamp) -> Result<bool, Error> {
+    pub fn record_login(&self, id: UserId, now: Timestamp) -> TransactWriteItem {
         let expression = Expression {
             update: "SET #last_login_at = :now".to_owned(),
             condition: "#status = :active".to_owned(),
             values: vec![(":now", text(now.to_string())), (":active", text("active"))],
         };
-        self.dynamodb
-            .update(
-                &self.table,
-                dynamodb::key(partition(id), "PROFILE"),
-                expression,
-            )
-            .await
+        dynamodb::update(
+            &self.table,
+            dynamodb::key(partition(id), "PROFILE"),
+            expression,
+        )
     }
 
     /// The record of a new user.
-    pub fn insert(&self, user: &User) -> TransactWriteItem {
+    pub fn create(&self, user: &User) -> TransactWriteItem {
         let item = dynamodb::item(partition(user.id), "PROFILE", user);
         dynamodb::put(&self.table, item, absent())
     }

@@ -38,7 +38,7 @@ impl VerificationTokens {
     }
 
     /// A new token of a user.
-    pub fn insert(&self, hash: &TokenHash, user_id: UserId, now: Timestamp) -> TransactWriteItem {
+    pub fn create(&self, hash: &TokenHash, user_id: UserId, now: Timestamp) -> TransactWriteItem {
         let expires_at = now.plus(LIFETIME);
         let attributes = TokenItem {
             user_id,
