@@ -7,7 +7,7 @@ use local::build;
 use serde_json::{Value, json};
 
 /// Every file with the status of its answer.
-const EVENTS: [(&str, u16); 20] = [
+const EVENTS: [(&str, u16); 29] = [
     ("register.json", 201),
     ("register-invalid.json", 400),
     ("register-minimal.json", 201),
@@ -26,6 +26,16 @@ const EVENTS: [(&str, u16); 20] = [
     ("refresh.json", 200),
     ("refresh-malformed.json", 400),
     ("refresh-no-token.json", 400),
+    ("verify-email-unknown.json", 400),
+    ("verify-resend.json", 200),
+    ("verify-email.json", 200),
+    ("reset-request-unknown.json", 200),
+    ("reset-request.json", 200),
+    ("change-password-wrong.json", 401),
+    ("change-password.json", 200),
+    // The password is the first one again after this.
+    ("reset-confirm-unknown.json", 400),
+    ("reset-confirm.json", 200),
     // The account is gone after the last.
     ("delete-account-wrong-password.json", 401),
     ("delete-account.json", 200),
@@ -58,11 +68,23 @@ async fn every_event_is_answered_by_its_function() {
         // The first event has made the account that the others speak of.
         let client = world.client();
         let mut tokens = json!({ "accessToken": "", "refreshToken": "" });
+        let (email, password) = ("ada@example.com", "Correct-7-horse-battery");
+        let (mut verification, mut reset) = (String::new(), String::new());
         if function != "register" {
-            let body = json!({ "email": "ada@example.com", "password": "Correct-7-horse-battery" });
-            tokens = client.post("/api/auth/login", body).await.body;
+            let mut login = json!({ "email": email, "password": password });
+            if stem.starts_with("reset-confirm") {
+                client
+                    .post("/forgot-password", json!({ "email": email }))
+                    .await;
+                reset = world.mailed_token("reset_password", email).await;
+                login["password"] = json!("Another-7-horse-battery");
+            }
+            verification = world.mailed_token("verify_email", email).await;
+            tokens = client.post("/api/auth/login", login).await.body;
         }
         let event = event
+            .replace("VERIFICATION_TOKEN", &verification)
+            .replace("RESET_TOKEN", &reset)
             .replace(
                 "ACCESS_TOKEN",
                 tokens["accessToken"].as_str().unwrap_or_default(),

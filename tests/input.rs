@@ -12,6 +12,11 @@ fn endpoints(client: &Client, access: &str) -> Vec<(String, RequestBuilder)> {
         (Method::POST, "/api/auth/login"),
         (Method::POST, "/api/auth/refresh"),
         (Method::POST, "/api/auth/logout"),
+        (Method::POST, "/api/auth/change-password"),
+        (Method::POST, "/api/auth/password-reset/request"),
+        (Method::POST, "/api/auth/password-reset/confirm"),
+        (Method::POST, "/api/auth/verify-email"),
+        (Method::POST, "/api/auth/verify-email/resend"),
         (Method::PUT, "/api/auth/profile"),
         (Method::DELETE, "/api/auth/profile"),
     ]

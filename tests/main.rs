@@ -7,6 +7,8 @@
 //! "security.md 19" and the like name a line of the design's list of what a security test must find.
 
 mod authentication;
+#[path = "change-password.rs"]
+mod change_password;
 #[path = "delete-account.rs"]
 mod delete_account;
 mod documentation;
@@ -19,4 +21,12 @@ mod outages;
 mod profile;
 mod refresh;
 mod register;
+#[path = "reset-confirm.rs"]
+mod reset_confirm;
+#[path = "reset-request.rs"]
+mod reset_request;
 mod telemetry;
+#[path = "verify-email.rs"]
+mod verify_email;
+#[path = "verify-resend.rs"]
+mod verify_resend;

@@ -17,6 +17,7 @@ use crate::http::authentication::Authenticator;
 use crate::http::token_issuer::TokenIssuer;
 use crate::store::dynamodb::{self, DynamoDb};
 use crate::store::redis::{self, Redis};
+use crate::store::reset_tokens::ResetTokens;
 use crate::store::sessions::Sessions;
 use crate::store::users::Users;
 
@@ -193,18 +194,26 @@ impl Environment {
 
     /// The sessions in Redis.
     pub fn sessions(&mut self) -> Sessions {
+        Sessions::new(self.redis())
+    }
+
+    /// The reset tokens in Redis.
+    pub fn reset_tokens(&mut self) -> ResetTokens {
+        ResetTokens::new(self.redis())
+    }
+
+    fn redis(&mut self) -> Redis {
         let config = redis::Config {
             url: Secret::new(self.text("REDIS_URL")),
             is_cluster: self.boolean("REDIS_CLUSTER", false),
         };
-        let redis = Redis::new(&config).unwrap_or_else(|redis::InvalidUrl| {
+        Redis::new(&config).unwrap_or_else(|redis::InvalidUrl| {
             if !config.url.expose().is_empty() {
                 let problem = "REDIS_URL must be a redis:// or rediss:// URL".to_owned();
                 self.problems.push(problem);
             }
             Redis::nowhere()
-        });
-        Sessions::new(redis)
+        })
     }
 
     /// What issues both kinds of token.

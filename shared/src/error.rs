@@ -13,6 +13,10 @@ pub enum ApiError {
     ValidationFailed(Vec<Detail>),
     /// The body is not one JSON object without repeated keys.
     MalformedJson,
+    /// A reset token that is not valid (any more).
+    InvalidResetToken,
+    /// A verification token that is not valid (any more).
+    InvalidVerificationToken,
     /// A protected endpoint, and no access token.
     MissingToken,
     /// Not an access token of ours.
@@ -29,6 +33,8 @@ pub enum ApiError {
     RefreshTokenExpired,
     /// A refresh token that had been replaced: somebody else may have it, so its session is over.
     RefreshTokenReused,
+    /// The right password of an account whose address is not proven, where that is required.
+    EmailNotVerified,
     /// The right password of an account that an operator has disabled.
     AccountDisabled,
     /// Signed in, but not allowed to.
@@ -74,6 +80,21 @@ impl ApiError {
                 StatusCode::BAD_REQUEST,
                 "malformed_json",
                 "The body must be one JSON object without repeated keys.",
+            ),
+            Self::InvalidResetToken => (
+                StatusCode::BAD_REQUEST,
+                "invalid_reset_token",
+                "The link is not valid any more.",
+            ),
+            Self::InvalidVerificationToken => (
+                StatusCode::BAD_REQUEST,
+                "invalid_verification_token",
+                "The link is not valid any more.",
+            ),
+            Self::EmailNotVerified => (
+                StatusCode::FORBIDDEN,
+                "email_not_verified",
+                "The email address must be verified first.",
             ),
             Self::MissingToken => (
                 StatusCode::UNAUTHORIZED,

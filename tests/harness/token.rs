@@ -24,3 +24,9 @@ pub fn forge(header: &Value, claims: &Value, secret: &[u8]) -> String {
         URL_SAFE_NO_PAD.encode(hmac::sign(&key, message.as_bytes()))
     )
 }
+
+/// A token that travels by mail.
+pub fn mailed(secret: &str, purpose: &str, token_id: &str) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    hex::encode(hmac::sign(&key, format!("{purpose}{token_id}").as_bytes()))
+}

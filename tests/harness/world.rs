@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::client::Client;
 use crate::dynamodb::DynamoDb;
+use crate::token;
 
 /// The cheapest hash that is allowed outside production.
 const CHEAP_HASHES: [(&str, &str); 3] = [
@@ -23,6 +24,9 @@ const CHEAP_HASHES: [(&str, &str); 3] = [
     ("ARGON2_ITERATIONS", "1"),
     ("ARGON2_PARALLELISM", "1"),
 ];
+
+/// What mailed tokens are derived from, so that tests can derive them too.
+pub const EMAIL_TOKEN_SECRET: &str = "an email token secret of 32 bytes or more";
 
 /// The system under test.
 pub struct World {
@@ -152,9 +156,12 @@ impl World {
 
     /// A system of the test's own making.
     pub fn build() -> Builder {
-        let variables = CHEAP_HASHES.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let variables = CHEAP_HASHES
+            .into_iter()
+            .chain([("EMAIL_TOKEN_SECRET", EMAIL_TOKEN_SECRET)])
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
         Builder {
-            variables: BTreeMap::from(variables),
+            variables: variables.collect(),
             data_dir: None,
             template: None,
         }
@@ -197,6 +204,32 @@ impl World {
 
     pub fn dynamodb(&self) -> DynamoDb {
         DynamoDb::new(self.local().info())
+    }
+
+    /// The token of the newest mail of this kind to this address: derived from the outbox entry as the
+    /// mailer does.
+    pub async fn mailed_token(&self, kind: &str, to: &str) -> String {
+        let mut mails = self.dynamodb().items("OUTBOX#").await;
+        mails.retain(|mail| mail["kind"]["S"] == kind && mail["to"]["S"] == to);
+        mails.sort_by_key(|mail| mail["pk"]["S"].as_str().map(str::to_owned));
+        let mail = mails
+            .last()
+            .unwrap_or_else(|| panic!("no mail {kind} to {to}"));
+        let purpose = kind.replace('_', "-");
+        let token = token::mailed(
+            EMAIL_TOKEN_SECRET,
+            &purpose,
+            mail["token_id"]["S"].as_str().unwrap(),
+        );
+        self.observed.secret(&token);
+        token
+    }
+
+    /// How many mails of this kind are in the outbox for this address.
+    pub async fn mails(&self, kind: &str, to: &str) -> usize {
+        let mails = self.dynamodb().items("OUTBOX#").await;
+        let is_asked = |mail: &&Value| mail["kind"]["S"] == kind && mail["to"]["S"] == to;
+        mails.iter().filter(is_asked).count()
     }
 
     /// A connection to the world's Redis, to look at what is stored.

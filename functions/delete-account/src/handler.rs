@@ -100,7 +100,8 @@ async fn delete(app: &App, user: &User, request: &Request) -> Result<(), Transac
         app.users.delete(user, now, purge_at),
         app.users.expire_email(&user.email, user.id, purge_at),
         app.credentials.expire_password(user.id, purge_at),
-        app.outbox.create(Kind::AccountDeleted, user, None, now),
+        app.outbox
+            .create(Kind::AccountDeleted, user, None, request.language(), now),
         app.audit.create(
             user.id,
             Event::AccountDelete,

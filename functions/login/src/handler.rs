@@ -101,6 +101,9 @@ async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
     let is_match = verification != Verification::Mismatch;
     match &account.user {
         Some(user) if is_match && user.is_active() => {
+            if app.verification_is_required && !user.email_verified {
+                return refuse(app, &account, ApiError::EmailNotVerified, request).await;
+            }
             if verification == Verification::MatchOutdated {
                 rehash(app, user.id, &login.password, &account.hash).await;
             }
@@ -266,6 +269,7 @@ pub struct App {
     refresh_expiry: Duration,
     remember_me_expiry: Duration,
     session_max_age: Duration,
+    verification_is_required: bool,
     tokens: TokenIssuer,
     hasher: PasswordHasher,
 }
@@ -286,6 +290,7 @@ impl App {
             refresh_expiry: environment.refresh_expiry(),
             remember_me_expiry: environment.remember_me_expiry(),
             session_max_age: environment.session_max_age(),
+            verification_is_required: environment.boolean("REQUIRE_VERIFIED_EMAIL", false),
             tokens: environment.token_issuer(),
             hasher: environment.password_hasher(),
         };

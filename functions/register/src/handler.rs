@@ -56,7 +56,7 @@ impl Registration {
 struct Registered {
     user: UserBody,
     #[serde(flatten)]
-    tokens: TokensBody,
+    tokens: Option<TokensBody>,
 }
 
 /// Which part of the transaction was refused.
@@ -90,8 +90,18 @@ pub async fn register(app: &App, request: Request) -> Result<Response, ApiError>
         name,
         ..
     } = registration;
-    let user = User::new(Id::new(now, random::bytes()), email, username, name, now);
+    let mut user = User::new(Id::new(now, random::bytes()), email, username, name, now);
+    let (secret, purpose) = (&app.email_token_secret, Purpose::VerifyEmail);
+    let (token_id, token) = email_token::mint(secret, purpose, random::bytes());
+    user.verification_token = Some(token);
 
+    if app.verification_is_required {
+        create(app, &user, &hash, &token_id, &request).await?;
+        telemetry::count("Registrations", &[]);
+        let (user, tokens) = (UserBody::from(&user), None);
+        let message = "The account was created. The address must be verified before signing in.";
+        return Ok(Response::created(message, Registered { user, tokens }));
+    }
     // The session first: if Redis is down, nothing has been made. A session whose account then is
     // not made belongs to nobody, and its tokens are never handed out.
     let session_id = Id::new(now, random::bytes());
@@ -99,20 +109,16 @@ pub async fn register(app: &App, request: Request) -> Result<Response, ApiError>
         .sessions
         .start(session_id, user.id, user.role, &app.lifetime, origin)
         .await?;
-    if let Err(error) = create(app, &user, &hash, &request).await {
+    if let Err(error) = create(app, &user, &hash, &token_id, &request).await {
         discard(app, &session).await;
         return Err(error);
     }
 
     telemetry::count("Registrations", &[]);
-    let tokens = app.tokens.issue(&session, user.role, now);
-    Ok(Response::created(
-        "The account was created.",
-        Registered {
-            user: UserBody::from(&user),
-            tokens,
-        },
-    ))
+    let tokens = Some(app.tokens.issue(&session, user.role, now));
+    let user = UserBody::from(&user);
+    let message = "The account was created.";
+    Ok(Response::created(message, Registered { user, tokens }))
 }
 
 /// Everything that makes an account, or nothing: of two registrations racing for an address or a
@@ -121,13 +127,11 @@ async fn create(
     app: &App,
     user: &User,
     hash: &PasswordHash,
+    token_id: &TokenId,
     request: &Request,
 ) -> Result<(), ApiError> {
     let (now, origin) = (request.received_at(), request.origin());
-    let token_id = TokenId::new(random::bytes());
-    let token = email_token::derive(&app.email_token_secret, Purpose::VerifyEmail, &token_id);
-    let token_hash = email_token::hash(&token);
-
+    let (kind, language) = (Kind::VerifyEmail, request.language());
     let mut writes = vec![Write::new(
         app.users.claim_email(&user.email, user.id, now),
         Refused::EmailTaken,
@@ -142,14 +146,16 @@ async fn create(
         [
             app.users.create(user),
             app.credentials.create_password(user.id, hash, now),
-            app.verification_tokens.create(&token_hash, user.id, now),
-            app.outbox
-                .create(Kind::VerifyEmail, user, Some(&token_id), now),
+            app.outbox.create(kind, user, Some(token_id), language, now),
             app.audit
                 .create(user.id, Event::Register, Outcome::Success, origin),
         ]
         .map(|item| Write::new(item, Refused::Collision)),
     );
+    writes.extend(user.verification_token.as_ref().map(|token| {
+        let item = app.verification_tokens.create(token, user.id, now);
+        Write::new(item, Refused::Collision)
+    }));
     app.dynamodb.transact(writes).await?;
     audit::log(Some(user.id), Event::Register, Outcome::Success, origin);
     Ok(())
@@ -174,6 +180,7 @@ pub struct App {
     lifetime: Lifetime,
     tokens: TokenIssuer,
     email_token_secret: Secret,
+    verification_is_required: bool,
     policy: Policy,
     hasher: PasswordHasher,
 }
@@ -188,7 +195,7 @@ impl App {
         let app = Self {
             users: Users::new(dynamodb.clone(), users_table.clone()),
             credentials: Credentials::new(dynamodb.clone(), credentials_table),
-            verification_tokens: VerificationTokens::new(users_table.clone()),
+            verification_tokens: VerificationTokens::new(dynamodb.clone(), users_table.clone()),
             outbox: Outbox::new(users_table.clone()),
             audit: Audit::new(dynamodb.clone(), users_table),
             dynamodb,
@@ -200,6 +207,7 @@ impl App {
             },
             tokens: environment.token_issuer(),
             email_token_secret: environment.secret("EMAIL_TOKEN_SECRET"),
+            verification_is_required: environment.boolean("REQUIRE_VERIFIED_EMAIL", false),
             policy: environment.password_policy(),
             hasher: environment.password_hasher(),
         };

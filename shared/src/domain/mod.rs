@@ -4,6 +4,7 @@ pub mod avatar_url;
 pub mod email_address;
 pub mod email_token;
 pub mod id;
+pub mod language;
 pub mod password;
 pub mod password_hash;
 pub mod person_name;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::avatar_url::AvatarUrl;
 use super::email_address::EmailAddress;
+use super::email_token::TokenHash;
 use super::id::Id;
 use super::person_name::PersonName;
 use super::timestamp::Timestamp;
@@ -49,6 +50,12 @@ pub struct User {
     /// When the user last signed in with a password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_login_at: Option<Timestamp>,
+    /// The one verification token that is valid: a newer one takes its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification_token: Option<TokenHash>,
+    /// The one reset token that is valid: a newer one takes its place, a new password removes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_token: Option<TokenHash>,
     /// Counts the changes of the record, so that two of them cannot overwrite each other.
     pub version: u64,
 }
@@ -110,6 +117,8 @@ impl User {
             created_at: now,
             updated_at: now,
             last_login_at: None,
+            verification_token: None,
+            reset_token: None,
             version: 1,
         }
     }

@@ -2,11 +2,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderName, Method};
+use http::Method;
+use http::header::{ACCEPT_LANGUAGE, HeaderName};
 
 use super::body::Fields;
 use super::event::Event;
 use crate::clock;
+use crate::domain::language::Language;
 use crate::domain::timestamp::Timestamp;
 use crate::error::ApiError;
 use crate::store::audit::Origin;
@@ -74,6 +76,12 @@ impl Request {
     /// A header's value; several of one name are joined by commas.
     pub fn header(&self, name: &HeaderName) -> Option<&str> {
         self.event.headers.get(name.as_str()).map(String::as_str)
+    }
+
+    /// The language that its sender reads.
+    pub fn language(&self) -> Language {
+        let header = self.header(&ACCEPT_LANGUAGE).unwrap_or_default();
+        Language::accepted(header)
     }
 
     /// Where the request came from, and when.

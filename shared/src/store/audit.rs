@@ -42,6 +42,16 @@ pub enum Event {
     ProfileUpdate,
     /// Somebody tried to delete the account.
     AccountDelete,
+    /// Somebody tried to change the password.
+    PasswordChange,
+    /// A link to set a new password was asked for.
+    PasswordResetRequest,
+    /// A new password was set by such a link.
+    PasswordReset,
+    /// The address was proven.
+    EmailVerification,
+    /// The owner of the address said that the account is not theirs.
+    EmailRejection,
 }
 
 impl Event {
@@ -53,6 +63,11 @@ impl Event {
             Self::Logout => "logout",
             Self::ProfileUpdate => "profile_update",
             Self::AccountDelete => "account_delete",
+            Self::PasswordChange => "password_change",
+            Self::PasswordResetRequest => "password_reset_request",
+            Self::PasswordReset => "password_reset",
+            Self::EmailVerification => "email_verification",
+            Self::EmailRejection => "email_rejection",
         }
     }
 }

@@ -93,6 +93,53 @@ impl Credentials {
         Ok(())
     }
 
+    /// Puts a new password in the place of `old`. Refused if that is not the stored one any more.
+    pub fn change_password(
+        &self,
+        id: UserId,
+        old: &PasswordHash,
+        new: &PasswordHash,
+        now: Timestamp,
+    ) -> TransactWriteItem {
+        let expression = Expression {
+            update: "SET #hash = :new, #changed_at = :now".to_owned(),
+            condition: "#hash = :old".to_owned(),
+            values: vec![
+                (":new", text(new.as_str())),
+                (":old", text(old.as_str())),
+                (":now", text(now.to_string())),
+            ],
+        };
+        dynamodb::update(&self.table, password_key(id), expression)
+    }
+
+    /// Puts a new password in the place of whatever there is. Refused where there is none.
+    pub fn reset_password(
+        &self,
+        id: UserId,
+        new: &PasswordHash,
+        now: Timestamp,
+    ) -> TransactWriteItem {
+        let expression = Expression {
+            update: "SET #hash = :new, #changed_at = :now".to_owned(),
+            condition: "attribute_exists(pk)".to_owned(),
+            values: vec![
+                (":new", text(new.as_str())),
+                (":now", text(now.to_string())),
+            ],
+        };
+        dynamodb::update(&self.table, password_key(id), expression)
+    }
+
+    /// Removes the password of an account that is removed.
+    pub fn remove_password(&self, id: UserId) -> TransactWriteItem {
+        let expression = Expression {
+            condition: "attribute_exists(pk)".to_owned(),
+            ..Default::default()
+        };
+        dynamodb::delete(&self.table, password_key(id), expression)
+    }
+
     /// Lets a deleted account's password go with the account.
     pub fn expire_password(&self, id: UserId, purge_at: Timestamp) -> TransactWriteItem {
         let expression = Expression {

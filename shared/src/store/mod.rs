@@ -6,6 +6,7 @@ pub mod credentials;
 pub mod dynamodb;
 pub mod outbox;
 pub mod redis;
+pub mod reset_tokens;
 pub mod sessions;
 pub mod users;
 pub mod verification_tokens;

@@ -3,7 +3,7 @@
 //!
 //! | pk | sk | attributes |
 //! |---|---|---|
-//! | `OUTBOX#01J…` | `EMAIL` | kind (`verify_email`), user_id, to, name, token_id, created_at, ttl |
+//! | `OUTBOX#01J…` | `EMAIL` | kind (`verify_email`), user_id, to, name, token_id, language (`en`), created_at, ttl |
 
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use super::dynamodb;
 use super::users::absent;
 use crate::domain::email_token::TokenId;
 use crate::domain::id::Id;
+use crate::domain::language::Language;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::User;
 use crate::random;
@@ -33,6 +34,12 @@ pub struct Outbox {
 pub enum Kind {
     /// Prove that the address is yours.
     VerifyEmail,
+    /// Set a new password with this link.
+    ResetPassword,
+    /// Your password was changed, by somebody who is signed in.
+    PasswordChanged,
+    /// Your password was reset, by a mailed link.
+    PasswordWasReset,
     /// Your account has been deleted.
     AccountDeleted,
 }
@@ -46,6 +53,7 @@ struct Entry<'a> {
     name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_id: Option<&'a str>,
+    language: Language,
     created_at: Timestamp,
     ttl: i64,
 }
@@ -62,6 +70,7 @@ impl Outbox {
         kind: Kind,
         user: &User,
         token_id: Option<&TokenId>,
+        language: Language,
         now: Timestamp,
     ) -> TransactWriteItem {
         let entry = Entry {
@@ -70,6 +79,7 @@ impl Outbox {
             to: user.email.as_str(),
             name: user.name.as_ref().map(|name| name.as_str()),
             token_id: token_id.map(TokenId::as_str),
+            language,
             created_at: now,
             ttl: now.plus(LIFETIME).seconds(),
         };

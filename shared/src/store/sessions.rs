@@ -30,6 +30,7 @@ pub struct Sessions {
     undo_rotation: Script,
     revoke: Script,
     revoke_all: Script,
+    revoke_others: Script,
 }
 
 /// What became of a refresh token.
@@ -77,6 +78,7 @@ impl Sessions {
             undo_rotation: Script::new(include_str!("scripts/undo_rotation.lua")),
             revoke: Script::new(include_str!("scripts/revoke_session.lua")),
             revoke_all: Script::new(include_str!("scripts/revoke_all_sessions.lua")),
+            revoke_others: Script::new(include_str!("scripts/revoke_other_sessions.lua")),
         }
     }
 
@@ -193,6 +195,18 @@ impl Sessions {
     pub async fn revoke_all(&self, user_id: UserId) -> Result<(), Error> {
         let mut call = self.revoke_all.prepare_invoke();
         call.key(set_key(user_id)).arg(session_prefix(user_id));
+        self.redis.invoke(&call).await
+    }
+
+    /// Ends all sessions of a user but this one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn revoke_others(&self, id: SessionId, user_id: UserId) -> Result<(), Error> {
+        let mut call = self.revoke_others.prepare_invoke();
+        call.key(set_key(user_id))
+            .arg(session_prefix(user_id))
+            .arg(id.to_string());
         self.redis.invoke(&call).await
     }
 

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use super::dynamodb::{self, DynamoDb, Expression, Item, number, text, ttl};
 use crate::domain::email_address::EmailAddress;
+use crate::domain::email_token::TokenHash;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::{User, UserId};
 use crate::domain::username::Username;
@@ -97,11 +98,7 @@ impl Users {
             condition: "#status = :active".to_owned(),
             values: vec![(":now", text(now.to_string())), (":active", text("active"))],
         };
-        dynamodb::update(
-            &self.table,
-            dynamodb::key(partition(id), "PROFILE"),
-            expression,
-        )
+        self.update(id, expression)
     }
 
     /// The record of a new user.
@@ -209,6 +206,122 @@ impl Users {
             (":ttl", ttl(purge_at)),
         ];
         self.update_if_unchanged(user, update, values)
+    }
+
+    /// Makes this the one verification token that is valid. Refused where there is nothing to verify.
+    pub fn set_verification_token(&self, id: UserId, token: &TokenHash) -> TransactWriteItem {
+        let expression = Expression {
+            update: "SET #verification_token = :token, #version = #version + :one".to_owned(),
+            condition: "#status = :active AND #email_verified = :false".to_owned(),
+            values: vec![
+                (":token", text(token.as_str())),
+                (":one", number(1)),
+                (":active", text("active")),
+                (":false", AttributeValue::Bool(false)),
+            ],
+        };
+        self.update(id, expression)
+    }
+
+    /// Marks the address verified. Refused unless this is the one token that is valid: it works once,
+    /// also in parallel.
+    pub fn verify_email(&self, id: UserId, token: &TokenHash, now: Timestamp) -> TransactWriteItem {
+        let expression = Expression {
+            update: "SET #email_verified = :true, #updated_at = :now, #version = #version + :one \
+                     REMOVE #verification_token"
+                .to_owned(),
+            condition: "#status = :active AND #verification_token = :token".to_owned(),
+            values: vec![
+                (":true", AttributeValue::Bool(true)),
+                (":now", text(now.to_string())),
+                (":one", number(1)),
+                (":active", text("active")),
+                (":token", text(token.as_str())),
+            ],
+        };
+        self.update(id, expression)
+    }
+
+    /// Removes a record that nobody has verified, by the token of the mail that its owner got.
+    /// Refused if it was verified or changed since it was read.
+    pub fn remove_unverified(&self, user: &User, token: &TokenHash) -> TransactWriteItem {
+        let expression = Expression {
+            condition:
+                "#email_verified = :false AND #verification_token = :token AND #version = :read"
+                    .to_owned(),
+            values: vec![
+                (":false", AttributeValue::Bool(false)),
+                (":token", text(token.as_str())),
+                (":read", number(user.version)),
+            ],
+            ..Default::default()
+        };
+        let key = dynamodb::key(partition(user.id), "PROFILE");
+        dynamodb::delete(&self.table, key, expression)
+    }
+
+    /// Gives an address back.
+    pub fn release_email(&self, email: &EmailAddress, id: UserId) -> TransactWriteItem {
+        dynamodb::delete(&self.table, email_key(email), held_by(id))
+    }
+
+    /// Makes this the one reset token that is valid. Refused for an account that is not active.
+    pub fn set_reset_token(&self, id: UserId, token: &TokenHash) -> TransactWriteItem {
+        let expression = Expression {
+            update: "SET #reset_token = :token, #version = #version + :one".to_owned(),
+            condition: "#status = :active".to_owned(),
+            values: vec![
+                (":token", text(token.as_str())),
+                (":one", number(1)),
+                (":active", text("active")),
+            ],
+        };
+        self.update(id, expression)
+    }
+
+    /// Uses up the reset token, and with it marks the address verified: whoever got the mail has
+    /// proven it. Refused unless this is the one token that is valid: it works once, also in parallel.
+    pub fn consume_reset_token(
+        &self,
+        id: UserId,
+        token: &TokenHash,
+        now: Timestamp,
+    ) -> TransactWriteItem {
+        let expression = Expression {
+            update: "SET #email_verified = :true, #updated_at = :now, #version = #version + :one \
+                     REMOVE #reset_token, #verification_token"
+                .to_owned(),
+            condition: "#status = :active AND #reset_token = :token".to_owned(),
+            values: vec![
+                (":true", AttributeValue::Bool(true)),
+                (":now", text(now.to_string())),
+                (":one", number(1)),
+                (":active", text("active")),
+                (":token", text(token.as_str())),
+            ],
+        };
+        self.update(id, expression)
+    }
+
+    /// Notes a new password: a reset token that is on its way is void. Refused for an account that is
+    /// not active.
+    pub fn void_reset_token(&self, id: UserId, now: Timestamp) -> TransactWriteItem {
+        let expression = Expression {
+            update: "SET #updated_at = :now, #version = #version + :one REMOVE #reset_token"
+                .to_owned(),
+            condition: "#status = :active".to_owned(),
+            values: vec![
+                (":now", text(now.to_string())),
+                (":one", number(1)),
+                (":active", text("active")),
+            ],
+        };
+        self.update(id, expression)
+    }
+
+    fn update(&self, id: UserId, expression: Expression) -> TransactWriteItem {
+        let key = dynamodb::key(partition(id), "PROFILE");
+        dynamodb::update(&self.table, key, expression)
     }
 
     fn update_if_unchanged(

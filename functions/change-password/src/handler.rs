@@ -1,0 +1,163 @@
+use shared::StartError;
+use shared::config::Environment;
+use shared::domain::password::{Owner, Password, Policy};
+use shared::domain::password_hash::{PasswordHash, PasswordHasher, Verification};
+use shared::domain::user::User;
+use shared::error::ApiError;
+use shared::http::authentication::Authenticator;
+use shared::http::{Request, Response};
+use shared::store::audit::{self, Audit, Event, Outcome};
+use shared::store::credentials::Credentials;
+use shared::store::dynamodb::{DynamoDb, Write};
+use shared::store::outbox::{Kind, Outbox};
+use shared::store::users::Users;
+use shared::{random, telemetry};
+
+struct Change {
+    current: Password,
+    new: Password,
+}
+
+impl Change {
+    fn parse(request: &Request, policy: &Policy, user: &User) -> Result<Self, ApiError> {
+        let owner = Owner {
+            email: Some(&user.email),
+            username: user.username.as_ref(),
+        };
+        request.parse(|fields| {
+            let current = fields.required("currentPassword", Password::parse);
+            let new = fields.required("newPassword", |text| policy.parse(text, owner));
+            if new.is_some() && new == current {
+                fields.refuse("newPassword", "must not be the current password");
+                return None;
+            }
+            Some(Self {
+                current: current?,
+                new: new?,
+            })
+        })
+    }
+}
+
+/// Which part of the transaction was refused.
+#[derive(Clone, Copy)]
+enum Refused {
+    /// Somebody else changed the password at the same time.
+    Changed,
+    /// Deleted or disabled since the record was read.
+    NotActive,
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Changed => Self::InvalidCredentials,
+            Refused::NotActive => Self::TokenRevoked,
+        }
+    }
+}
+
+pub async fn change_password(app: &App, request: Request) -> Result<Response, ApiError> {
+    let caller = app.authenticator.required(&request).await?;
+    let user = &caller.user;
+    let change = Change::parse(&request, &app.policy, user)?;
+    let old = verify(app, user, &change.current, &request).await?;
+    let new = telemetry::hashing(|| app.hasher.hash(&change.new, random::bytes()));
+
+    // The other sessions first: if they cannot be ended, nothing has changed and the owner tries again.
+    // And once more after it, for one that was started with the old password in between.
+    let sessions = &app.authenticator.sessions;
+    sessions.revoke_others(caller.session_id, user.id).await?;
+    write(app, user, &old, &new, &request).await?;
+    sessions.revoke_others(caller.session_id, user.id).await?;
+    Ok(Response::done("The password was changed."))
+}
+
+async fn verify(
+    app: &App,
+    user: &User,
+    current: &Password,
+    request: &Request,
+) -> Result<PasswordHash, ApiError> {
+    let stored = app
+        .credentials
+        .find_password(user.id, request.received_at());
+    let stored = stored.await?;
+    let stored =
+        stored.ok_or_else(|| ApiError::Internal("an account without a password".into()))?;
+    let verification = telemetry::hashing(|| app.hasher.verify(current, &stored))?;
+    if verification == Verification::Mismatch {
+        let (event, outcome) = (Event::PasswordChange, Outcome::Failure);
+        app.audit
+            .record(user.id, event, outcome, request.origin())
+            .await?;
+        return Err(ApiError::InvalidCredentials);
+    }
+    Ok(stored)
+}
+
+/// The password with all that follows from it: a reset link that is on its way is void, and the owner
+/// gets a mail.
+async fn write(
+    app: &App,
+    user: &User,
+    old: &PasswordHash,
+    new: &PasswordHash,
+    request: &Request,
+) -> Result<(), ApiError> {
+    let (now, origin, language) = (request.received_at(), request.origin(), request.language());
+    let (event, success) = (Event::PasswordChange, Outcome::Success);
+    let writes = vec![
+        Write::new(
+            app.credentials.change_password(user.id, old, new, now),
+            Refused::Changed,
+        ),
+        Write::new(app.users.void_reset_token(user.id, now), Refused::NotActive),
+        Write::new(
+            app.outbox
+                .create(Kind::PasswordChanged, user, None, language, now),
+            Refused::NotActive,
+        ),
+        Write::new(
+            app.audit.create(user.id, event, success, origin),
+            Refused::NotActive,
+        ),
+    ];
+    app.dynamodb.transact(writes).await?;
+    audit::log(Some(user.id), event, success, origin);
+    Ok(())
+}
+
+/// What this endpoint may touch.
+pub struct App {
+    authenticator: Authenticator,
+    dynamodb: DynamoDb,
+    users: Users,
+    credentials: Credentials,
+    outbox: Outbox,
+    audit: Audit,
+    policy: Policy,
+    hasher: PasswordHasher,
+}
+
+impl App {
+    /// From the environment variables.
+    pub fn from_env() -> Result<Self, StartError> {
+        let mut environment = Environment::of_process();
+        let dynamodb = environment.dynamodb();
+        let users_table = environment.text("USERS_TABLE");
+        let credentials_table = environment.text("CREDENTIALS_TABLE");
+        let users = Users::new(dynamodb.clone(), users_table.clone());
+        let app = Self {
+            authenticator: environment.authenticator(users.clone()),
+            users,
+            credentials: Credentials::new(dynamodb.clone(), credentials_table),
+            outbox: Outbox::new(users_table.clone()),
+            audit: Audit::new(dynamodb.clone(), users_table),
+            dynamodb,
+            policy: environment.password_policy(),
+            hasher: environment.password_hasher(),
+        };
+        environment.finish(app)
+    }
+}

@@ -1,0 +1,9 @@
+//! `POST /api/auth/change-password`: change the password of somebody who is signed in.
+mod handler;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), shared::StartError> {
+    shared::telemetry::init();
+    let app = handler::App::from_env()?; // names every missing variable at once
+    shared::http::serve(|request| handler::change_password(&app, request)).await
+}

@@ -1,0 +1,9 @@
+//! `POST /api/auth/password-reset/confirm`: set a new password by a mailed link.
+mod handler;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), shared::StartError> {
+    shared::telemetry::init();
+    let app = handler::App::from_env()?; // names every missing variable at once
+    shared::http::serve(|request| handler::confirm_reset(&app, request)).await
+}

@@ -1,0 +1,85 @@
+use shared::StartError;
+use shared::config::Environment;
+use shared::domain::email_address::EmailAddress;
+use shared::domain::email_token::{self, Purpose};
+use shared::domain::id::Id;
+use shared::domain::secret::Secret;
+use shared::domain::user::User;
+use shared::error::ApiError;
+use shared::http::{Request, Response};
+use shared::random;
+use shared::store::audit::{self, Audit, Event, Outcome};
+use shared::store::dynamodb::{DynamoDb, TransactionError, Write};
+use shared::store::outbox::{Kind, Outbox};
+use shared::store::reset_tokens::ResetTokens;
+use shared::store::users::Users;
+
+/// Nobody gets a link: there is no such account, or it is not active.
+#[derive(Clone, Copy)]
+struct Nobody;
+
+/// The same answer after the same work for every address: where there is no account, stand-ins take
+/// its place, and every write is one whose condition does not hold.
+pub async fn request_reset(app: &App, request: Request) -> Result<Response, ApiError> {
+    let email = request.parse(|fields| fields.required("email", EmailAddress::parse))?;
+    let (now, origin) = (request.received_at(), request.origin());
+    let claimed = app.users.find_id_by_email(&email, now).await?;
+    let id = claimed.unwrap_or_else(|| Id::new(now, random::bytes()));
+    let found = app.users.find(id, now).await?.filter(User::is_active);
+
+    let (secret, purpose) = (&app.email_token_secret, Purpose::ResetPassword);
+    let (token_id, token) = email_token::mint(secret, purpose, random::bytes());
+    let owner = found.as_ref().map(|user| user.id);
+    app.reset_tokens.create(&token, owner).await?;
+
+    // The record names the one token that is valid; the mail is written with it, or not at all.
+    let user = found.unwrap_or_else(|| User::new(id, email, None, None, now));
+    let (event, success, language) = (
+        Event::PasswordResetRequest,
+        Outcome::Success,
+        request.language(),
+    );
+    let writes = [
+        app.users.set_reset_token(user.id, &token),
+        app.outbox
+            .create(Kind::ResetPassword, &user, Some(&token_id), language, now),
+        app.audit.create(user.id, event, success, origin),
+    ];
+    let writes = writes.map(|item| Write::new(item, Nobody)).into();
+    match app.dynamodb.transact(writes).await {
+        Ok(()) => audit::log(Some(user.id), event, success, origin),
+        Err(TransactionError::Refused(Nobody)) => audit::log(None, event, Outcome::Failure, origin),
+        Err(TransactionError::Store(error)) => return Err(error.into()),
+    }
+    Ok(Response::done(
+        "If there is an account with this address, a mail is on its way.",
+    ))
+}
+
+/// What this endpoint may touch.
+pub struct App {
+    dynamodb: DynamoDb,
+    users: Users,
+    outbox: Outbox,
+    audit: Audit,
+    reset_tokens: ResetTokens,
+    email_token_secret: Secret,
+}
+
+impl App {
+    /// From the environment variables.
+    pub fn from_env() -> Result<Self, StartError> {
+        let mut environment = Environment::of_process();
+        let dynamodb = environment.dynamodb();
+        let users_table = environment.text("USERS_TABLE");
+        let app = Self {
+            users: Users::new(dynamodb.clone(), users_table.clone()),
+            outbox: Outbox::new(users_table.clone()),
+            audit: Audit::new(dynamodb.clone(), users_table),
+            dynamodb,
+            reset_tokens: environment.reset_tokens(),
+            email_token_secret: environment.secret("EMAIL_TOKEN_SECRET"),
+        };
+        environment.finish(app)
+    }
+}

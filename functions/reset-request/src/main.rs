@@ -1,0 +1,9 @@
+//! `POST /api/auth/password-reset/request`: mail a link that allows to set a new password.
+mod handler;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), shared::StartError> {
+    shared::telemetry::init();
+    let app = handler::App::from_env()?; // names every missing variable at once
+    shared::http::serve(|request| handler::request_reset(&app, request)).await
+}

@@ -1,0 +1,72 @@
+use shared::StartError;
+use shared::config::Environment;
+use shared::domain::email_address::EmailAddress;
+use shared::domain::email_token::{self, Purpose};
+use shared::domain::id::Id;
+use shared::domain::secret::Secret;
+use shared::domain::user::User;
+use shared::error::ApiError;
+use shared::http::{Request, Response};
+use shared::random;
+use shared::store::dynamodb::{DynamoDb, TransactionError, Write};
+use shared::store::outbox::{Kind, Outbox};
+use shared::store::users::Users;
+use shared::store::verification_tokens::VerificationTokens;
+
+/// Nobody gets a link: there is no such account, or nothing to verify about it.
+#[derive(Clone, Copy)]
+struct Nobody;
+
+/// The same answer after the same work for every address: where there is no account, stand-ins take
+/// its place, and every write is one whose condition does not hold.
+pub async fn resend(app: &App, request: Request) -> Result<Response, ApiError> {
+    let email = request.parse(|fields| fields.required("email", EmailAddress::parse))?;
+    let now = request.received_at();
+    let claimed = app.users.find_id_by_email(&email, now).await?;
+    let id = claimed.unwrap_or_else(|| Id::new(now, random::bytes()));
+    let found = app.users.find(id, now).await?;
+    let user = found.unwrap_or_else(|| User::new(id, email, None, None, now));
+
+    let (secret, purpose) = (&app.email_token_secret, Purpose::VerifyEmail);
+    let (token_id, token) = email_token::mint(secret, purpose, random::bytes());
+    let (kind, language) = (Kind::VerifyEmail, request.language());
+    let writes = [
+        app.users.set_verification_token(user.id, &token),
+        app.verification_tokens.create(&token, user.id, now),
+        app.outbox
+            .create(kind, &user, Some(&token_id), language, now),
+    ];
+    let writes = writes.map(|item| Write::new(item, Nobody)).into();
+    match app.dynamodb.transact(writes).await {
+        Ok(()) | Err(TransactionError::Refused(Nobody)) => Ok(Response::done(
+            "If there is something to verify about this address, a mail is on its way.",
+        )),
+        Err(TransactionError::Store(error)) => Err(error.into()),
+    }
+}
+
+/// What this endpoint may touch.
+pub struct App {
+    dynamodb: DynamoDb,
+    users: Users,
+    verification_tokens: VerificationTokens,
+    outbox: Outbox,
+    email_token_secret: Secret,
+}
+
+impl App {
+    /// From the environment variables.
+    pub fn from_env() -> Result<Self, StartError> {
+        let mut environment = Environment::of_process();
+        let dynamodb = environment.dynamodb();
+        let users_table = environment.text("USERS_TABLE");
+        let app = Self {
+            users: Users::new(dynamodb.clone(), users_table.clone()),
+            verification_tokens: VerificationTokens::new(dynamodb.clone(), users_table.clone()),
+            outbox: Outbox::new(users_table),
+            dynamodb,
+            email_token_secret: environment.secret("EMAIL_TOKEN_SECRET"),
+        };
+        environment.finish(app)
+    }
+}

@@ -1,0 +1,9 @@
+//! `POST /api/auth/verify-email/resend`: mail the link that proves an address once more.
+mod handler;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), shared::StartError> {
+    shared::telemetry::init();
+    let app = handler::App::from_env()?; // names every missing variable at once
+    shared::http::serve(|request| handler::resend(&app, request)).await
+}

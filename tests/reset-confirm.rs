@@ -1,0 +1,286 @@
+//! `POST /api/auth/password-reset/confirm`.
+
+use harness::client::unique_password;
+use harness::peers::{Fault, FaultyDynamoDb};
+use harness::{Account, Answer, Client, World};
+use serde_json::json;
+
+const PATH: &str = "/api/auth/password-reset/confirm";
+
+async fn request(world: &World, account: &Account) -> String {
+    let body = json!({ "email": account.email });
+    let answer = world
+        .client()
+        .post("/api/auth/password-reset/request", body)
+        .await;
+    assert_eq!(answer.status, 200);
+    world.mailed_token("reset_password", &account.email).await
+}
+
+async fn confirm(client: &Client, token: &str, password: &str) -> Answer {
+    client
+        .post(PATH, json!({ "token": token, "newPassword": password }))
+        .await
+}
+
+async fn login(client: &Client, account: &Account, password: &str) -> Answer {
+    let body = json!({ "email": account.email, "password": password });
+    client.post("/api/auth/login", body).await
+}
+
+/// security.md 24 and 29.
+#[tokio::test]
+async fn a_reset_ends_every_session_and_signs_nobody_in() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+    let (other, _) = client.login(&account).await;
+    let token = request(&world, &account).await;
+    let new = unique_password();
+
+    let answer = confirm(&client, &token, &new).await;
+
+    assert_eq!(answer.status, 200);
+    assert!(answer.body.get("accessToken").is_none(), "{answer:?}");
+    for access in [&account.access, &other] {
+        assert_eq!(client.profile(access).await.code(), "token_revoked");
+    }
+    let refreshed = client.refresh(&account.refresh).await;
+    assert_eq!(refreshed.code(), "refresh_token_invalid");
+    let old = login(&client, &account, &account.password).await;
+    assert_eq!(old.code(), "invalid_credentials");
+    let signed_in = login(&client, &account, &new).await;
+    assert_eq!(
+        signed_in["user"]["emailVerified"], true,
+        "its owner has proven the address"
+    );
+}
+
+#[tokio::test]
+async fn two_factor_stays_on() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+    let on = json!({ "BOOL": true });
+    world
+        .dynamodb()
+        .set_user(&account.id, "two_factor_enabled", on)
+        .await;
+    let token = request(&world, &account).await;
+
+    confirm(&client, &token, &unique_password()).await;
+
+    let user = world.dynamodb().user(&account.id).await;
+    assert_eq!(user["two_factor_enabled"]["BOOL"], true);
+}
+
+/// security.md 27.
+#[tokio::test]
+async fn a_token_works_once_also_under_fifty_tries_at_once() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let account = world.client().register().await;
+    let token = request(&world, &account).await;
+    let tries: Vec<_> = (0..50)
+        .map(|_| {
+            let (client, token, password) = (world.client(), token.clone(), unique_password());
+            tokio::spawn(async move { (confirm(&client, &token, &password).await, password) })
+        })
+        .collect();
+    let mut winners = Vec::new();
+    for attempt in tries {
+        let (answer, password) = attempt.await.unwrap();
+        match answer.status.as_u16() {
+            200 => winners.push(password),
+            _ => assert_eq!(answer.code(), "invalid_reset_token"),
+        }
+    }
+
+    assert_eq!(winners.len(), 1);
+    let client = world.client();
+    assert_eq!(login(&client, &account, &winners[0]).await.status, 200);
+    let late = confirm(&client, &token, &unique_password()).await;
+    assert_eq!(late.code(), "invalid_reset_token");
+    assert_eq!(world.mails("password_was_reset", &account.email).await, 1);
+}
+
+/// security.md 27.
+#[tokio::test]
+async fn a_newer_request_voids_the_older_ones() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+    let mut tokens = Vec::new();
+    for _ in 0..5 {
+        tokens.push(request(&world, &account).await);
+    }
+    let newest = tokens.pop().unwrap();
+
+    for token in tokens {
+        let answer = confirm(&client, &token, &unique_password()).await;
+        assert_eq!(answer.code(), "invalid_reset_token");
+    }
+    assert_eq!(
+        confirm(&client, &newest, &unique_password()).await.status,
+        200
+    );
+}
+
+/// security.md 3: a password that is refused costs nobody the token.
+#[tokio::test]
+async fn a_refused_password_leaves_the_token_valid() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+    let token = request(&world, &account).await;
+    for (password, reason) in [
+        ("Short1x", "must be at least 8 characters long"),
+        ("Password123", "is one of the most common passwords"),
+        (account.email.as_str(), "must not be the email address"),
+        (account.username.as_str(), "must not be the username"),
+    ] {
+        let answer = confirm(&client, &token, password).await;
+
+        assert!(answer.names(&["newPassword"]), "{answer:?}");
+        assert!(
+            answer.messages("newPassword").contains(&reason),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(
+        client.profile(&account.access).await.status,
+        200,
+        "nothing has happened"
+    );
+
+    assert_eq!(
+        confirm(&client, &token, &unique_password()).await.status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_token_is_told_apart_from_one_that_is_not_valid() {
+    let world = World::start();
+    let client = world.client();
+
+    let malformed = confirm(&client, "0123", &unique_password()).await;
+    let unknown = confirm(&client, &"0".repeat(64), &unique_password()).await;
+
+    assert!(malformed.names(&["token"]), "{malformed:?}");
+    assert_eq!(
+        (unknown.status.as_u16(), unknown.code()),
+        (400, "invalid_reset_token")
+    );
+}
+
+/// security.md 10.
+#[tokio::test]
+async fn a_disabled_or_deleted_account_cannot_be_reset() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let client = world.client();
+    for status in ["disabled", "deleted"] {
+        let account = client.register().await;
+        let token = request(&world, &account).await;
+        let status = json!({ "S": status });
+        world
+            .dynamodb()
+            .set_user(&account.id, "status", status)
+            .await;
+
+        let answer = confirm(&client, &token, &unique_password()).await;
+
+        assert_eq!(answer.code(), "invalid_reset_token");
+    }
+}
+
+/// One kind of mailed token is never one of another.
+#[tokio::test]
+async fn a_verification_token_resets_nothing() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+    let verification = world.mailed_token("verify_email", &account.email).await;
+
+    let answer = confirm(&client, &verification, &unique_password()).await;
+
+    assert_eq!(answer.code(), "invalid_reset_token");
+}
+
+/// A failure between the steps costs nobody the token.
+#[tokio::test]
+async fn a_store_that_fails_leaves_the_token_valid() {
+    let faulty = FaultyDynamoDb::start().await;
+    let world = World::build().variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url);
+    let Some(world) = world.start() else {
+        return;
+    };
+    faulty.set_upstream(&world.local().info().dynamodb_url);
+    let client = world.client();
+    let account = client.register().await;
+    let token = request(&world, &account).await;
+
+    faulty.fail(vec![Fault::throttled("TransactWriteItems"); 3]);
+    let failed = confirm(&client, &token, &unique_password()).await;
+    let new = unique_password();
+    let again = confirm(&client, &token, &new).await;
+
+    assert_eq!(
+        (failed.code(), again.status.as_u16()),
+        ("service_unavailable", 200)
+    );
+    assert_eq!(login(&client, &account, &new).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_aliases_do_the_same() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+    for path in ["/reset-password", "/api/auth/reset-password"] {
+        let token = request(&world, &account).await;
+        let body = json!({ "token": token, "newPassword": unique_password() });
+
+        assert_eq!(client.post(path, body).await.status, 200, "{path}");
+    }
+}
+
+/// security.md 20.
+#[tokio::test]
+async fn refreshes_racing_a_reset_leave_no_usable_token() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let client = world.client();
+    for _ in 0..20 {
+        let account = client.register().await;
+        let token = request(&world, &account).await;
+
+        let (refreshed, reset) = tokio::join!(
+            client.refresh(&account.refresh),
+            confirm(&client, &token, "A-new-passphrase-7"),
+        );
+
+        assert_eq!(reset.status, 200);
+        let refresh = refreshed["refreshToken"]
+            .as_str()
+            .unwrap_or(&account.refresh);
+        let answer = client.refresh(refresh).await;
+        assert_eq!(answer.code(), "refresh_token_invalid");
+    }
+}
