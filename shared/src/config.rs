@@ -6,6 +6,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use aws_credential_types::Credentials;
+
 use crate::domain::password::Policy;
 use crate::domain::password_hash::{Cost, PasswordHasher};
 use crate::domain::secret::Secret;
@@ -15,11 +17,41 @@ use crate::domain::token::{
 };
 use crate::http::authentication::Authenticator;
 use crate::http::token_issuer::TokenIssuer;
-use crate::store::dynamodb::{self, DynamoDb};
+use crate::store::dynamodb::DynamoDb;
 use crate::store::redis::{self, Redis};
 use crate::store::reset_tokens::ResetTokens;
 use crate::store::sessions::Sessions;
 use crate::store::users::Users;
+
+/// Where a service of AWS is, and who asks.
+#[derive(Clone, Debug)]
+pub struct AwsConfig {
+    /// `AWS_REGION`.
+    pub region: String,
+    /// `AWS_ACCESS_KEY_ID`.
+    pub access_key_id: String,
+    /// `AWS_SECRET_ACCESS_KEY`.
+    pub secret_access_key: Secret,
+    /// `AWS_SESSION_TOKEN`.
+    pub session_token: Option<Secret>,
+    /// Another address than the region's own.
+    pub endpoint_url: Option<String>,
+}
+
+impl AwsConfig {
+    /// Whom requests are signed for.
+    pub fn credentials(&self) -> Credentials {
+        Credentials::new(
+            &self.access_key_id,
+            self.secret_access_key.expose(),
+            self.session_token
+                .as_ref()
+                .map(|token| token.expose().to_owned()),
+            None, // Lambda ends the environment before its credentials do
+            "environment",
+        )
+    }
+}
 
 /// Shorter than this, an HMAC-SHA256 key is weaker than its hash (RFC 7518, 3.2).
 const MINIMUM_SECRET_BYTES: usize = 32;
@@ -181,15 +213,24 @@ impl Environment {
 
     /// DynamoDB, as Lambda's own variables say.
     pub fn dynamodb(&mut self) -> DynamoDb {
-        DynamoDb::new(dynamodb::Config {
+        DynamoDb::new(self.aws("AWS_ENDPOINT_URL_DYNAMODB"))
+    }
+
+    /// SES, as Lambda's own variables say.
+    pub fn ses(&mut self) -> AwsConfig {
+        self.aws("AWS_ENDPOINT_URL_SESV2")
+    }
+
+    fn aws(&mut self, endpoint: &str) -> AwsConfig {
+        AwsConfig {
             region: self.text("AWS_REGION"),
             access_key_id: self.text("AWS_ACCESS_KEY_ID"),
             secret_access_key: Secret::new(self.text("AWS_SECRET_ACCESS_KEY")),
             session_token: self.optional_text("AWS_SESSION_TOKEN").map(Secret::new),
             endpoint_url: self
-                .optional_text("AWS_ENDPOINT_URL_DYNAMODB")
+                .optional_text(endpoint)
                 .or_else(|| self.optional_text("AWS_ENDPOINT_URL")),
-        })
+        }
     }
 
     /// The sessions in Redis.

@@ -15,6 +15,7 @@ pub mod domain;
 pub mod error;
 pub mod http;
 pub mod random;
+pub mod runtime;
 pub mod store;
 pub mod telemetry;
 

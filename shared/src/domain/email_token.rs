@@ -35,6 +35,11 @@ impl TokenId {
         Self(hex::encode(random))
     }
 
+    /// From the outbox.
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
     /// As it is stored in the outbox.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -6,26 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use lambda_runtime::{LambdaEvent, service_fn};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
 
 use super::event::{Answer, Event};
 use super::response::failure;
 use super::{Request, Response};
 use crate::config::StartError;
 use crate::error::ApiError;
-use crate::telemetry;
-
-/// How long an answer that is ready may take to be handed over after SIGTERM. The runtime's client
-/// says when it begins to hand over, not when it is done.
-const DRAIN: Duration = Duration::from_millis(100);
+use crate::{runtime, telemetry};
 
 /// A client is told within two seconds; stores that are slow one after the other must not add up.
 const DEADLINE: Duration = Duration::from_millis(1800);
 
-/// Serves requests until the runtime ends or SIGTERM arrives, one at a time, as Lambda sends them.
-/// A handler that fails or panics costs its own request a 5xx and no other.
+/// Serves requests until the runtime ends or SIGTERM arrives. A handler that fails or panics costs its
+/// own request a 5xx and no other.
 ///
 /// # Errors
 /// Where the runtime cannot be reached.
@@ -34,50 +27,9 @@ where
     H: Fn(Request) -> F,
     F: Future<Output = Result<Response, ApiError>>,
 {
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::new)?;
-    register_for_sigterm().await;
     let is_cold = AtomicBool::new(true);
-    let busy = Semaphore::new(1);
-    let (handler, is_cold, busy_ref) = (&handler, &is_cold, &busy);
-    let answer = |event: LambdaEvent<Event>| async move {
-        let _permit = busy_ref.acquire().await;
-        Ok::<_, std::convert::Infallible>(respond(event.payload, handler, is_cold).await)
-    };
-    let run = lambda_runtime::run(service_fn(answer));
-    tokio::pin!(run);
-
-    tokio::select! {
-        result = &mut run => return result.map_err(StartError::new),
-        _ = terminate.recv() => {}
-    }
-    // Finish: the request in hand is answered before the connections are closed.
-    let finish = async {
-        let idle = busy.available_permits() == 1;
-        let _permit = busy.acquire().await;
-        if !idle {
-            tokio::time::sleep(DRAIN).await;
-        }
-    };
-    tokio::select! {
-        result = &mut run => result.map_err(StartError::new)?,
-        () = finish => {}
-    }
-    tracing::info!("stopped by SIGTERM");
-    telemetry::flush();
-    Ok(())
-}
-
-/// Lambda sends SIGTERM only to functions with an extension: this registers one without events.
-async fn register_for_sigterm() {
-    let extension = lambda_extension::Extension::new()
-        .with_events(&[])
-        .with_extension_name("gatehouse-sigterm");
-    match extension.register().await {
-        // Never answered while the function lives; it must be waited for all the same, or Lambda
-        // takes the extension for one that is still starting.
-        Ok(extension) => drop(tokio::spawn(extension.run())),
-        Err(_) => tracing::warn!("no SIGTERM before the end: this runtime knows no extensions"),
-    }
+    let (handler, is_cold) = (&handler, &is_cold);
+    runtime::run(|event: Event| respond(event, handler, is_cold)).await
 }
 
 async fn respond<H, F>(event: Event, handler: &H, is_cold: &AtomicBool) -> Answer

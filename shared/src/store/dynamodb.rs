@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::fmt::{self, Debug};
 use std::time::Duration;
 
-use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
@@ -18,27 +17,12 @@ use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 use super::Error;
-use crate::domain::secret::Secret;
+use crate::config::AwsConfig;
 use crate::domain::timestamp::Timestamp;
 use crate::random;
 
 /// Tries at a write that met a transaction on the same item.
 const CONFLICT_TRIES: u32 = 4;
-
-/// Where DynamoDB is, and who asks.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// `AWS_REGION`.
-    pub region: String,
-    /// `AWS_ACCESS_KEY_ID`.
-    pub access_key_id: String,
-    /// `AWS_SECRET_ACCESS_KEY`.
-    pub secret_access_key: Secret,
-    /// `AWS_SESSION_TOKEN`.
-    pub session_token: Option<Secret>,
-    /// Another address than the region's own.
-    pub endpoint_url: Option<String>,
-}
 
 /// The connection to DynamoDB; a handle that is cheap to clone.
 #[derive(Clone)]
@@ -46,7 +30,7 @@ pub struct DynamoDb(Client);
 
 impl DynamoDb {
     /// Connects with the first request.
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: AwsConfig) -> Self {
         Self(Client::from_conf(sdk_config(config)))
     }
 
@@ -155,14 +139,8 @@ impl DynamoDb {
     }
 }
 
-fn sdk_config(config: Config) -> aws_sdk_dynamodb::Config {
-    let credentials = Credentials::new(
-        config.access_key_id,
-        config.secret_access_key.expose(),
-        config.session_token.map(|token| token.expose().to_owned()),
-        None, // Lambda ends the environment before its credentials do
-        "environment",
-    );
+fn sdk_config(config: AwsConfig) -> aws_sdk_dynamodb::Config {
+    let credentials = config.credentials();
     // Two dead connections, as a freeze leaves them, cost two attempts; the third one answers.
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_millis(500))

@@ -3,14 +3,15 @@
 //!
 //! | pk | sk | attributes |
 //! |---|---|---|
-//! | `OUTBOX#01J…` | `EMAIL` | kind (`verify_email`), user_id, to, name, token_id, language (`en`), created_at, ttl |
+//! | `OUTBOX#01J…` | `EMAIL` | kind (`verify_email`), user_id, to, name, token_id, language (`en`), created_at, ttl; sent_at or given_up, sending_until while it is being sent |
 
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::dynamodb;
+use super::Error;
+use super::dynamodb::{self, DynamoDb, Expression, Item, number, text};
 use super::users::absent;
 use crate::domain::email_token::TokenId;
 use crate::domain::id::Id;
@@ -29,7 +30,7 @@ pub struct Outbox {
 }
 
 /// What a mail is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Prove that the address is yours.
@@ -40,6 +41,14 @@ pub enum Kind {
     PasswordChanged,
     /// Your password was reset, by a mailed link.
     PasswordWasReset,
+    /// Somebody signed in from a device that was not seen before.
+    NewDevice,
+    /// Two-factor authentication was turned on.
+    TwoFactorOn,
+    /// Two-factor authentication was turned off.
+    TwoFactorOff,
+    /// A backup code was used.
+    BackupCodeUsed,
     /// Your account has been deleted.
     AccountDeleted,
 }
@@ -90,4 +99,119 @@ impl Outbox {
             absent(),
         )
     }
+}
+
+/// How long one try at sending may take before another may begin.
+const LEASE: Duration = Duration::from_secs(8);
+
+/// The outbox as the mailer sees it: entries that are to be sent, once each.
+#[derive(Clone)]
+pub struct Deliveries {
+    dynamodb: DynamoDb,
+    table: String,
+}
+
+/// What there is to do about an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Send it: nobody else will, until the lease ends.
+    Granted,
+    /// Nothing: it was sent, or given up, or is gone.
+    Done,
+    /// Somebody is sending it, or died while sending it.
+    Busy,
+}
+
+#[derive(Deserialize)]
+struct State {
+    sent_at: Option<Timestamp>,
+    given_up: Option<String>,
+}
+
+impl Deliveries {
+    /// The entries in this table.
+    pub fn new(dynamodb: DynamoDb, table: String) -> Self {
+        Self { dynamodb, table }
+    }
+
+    /// Takes an entry for sending. The condition closes the race between two deliveries of one
+    /// stream record: one of them sends.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn claim(&self, pk: &str, now: Timestamp) -> Result<Claim, Error> {
+        let until = now.plus(LEASE).milliseconds();
+        let expression = Expression {
+            update: "SET #sending_until = :until".to_owned(),
+            condition: "attribute_exists(pk) AND attribute_not_exists(#sent_at) \
+                        AND attribute_not_exists(#given_up) \
+                        AND (attribute_not_exists(#sending_until) OR #sending_until <= :now)"
+                .to_owned(),
+            values: vec![
+                (":until", number(until)),
+                (":now", number(now.milliseconds())),
+            ],
+        };
+        if self.update(pk, expression).await? {
+            return Ok(Claim::Granted);
+        }
+        let state: Option<State> = self.dynamodb.get(&self.table, key(pk), now).await?;
+        Ok(match state {
+            Some(State {
+                sent_at: None,
+                given_up: None,
+            }) => Claim::Busy,
+            _ => Claim::Done,
+        })
+    }
+
+    /// Notes that an entry was sent.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn mark_sent(&self, pk: &str, now: Timestamp) -> Result<(), Error> {
+        self.finish(pk, "SET #sent_at = :value", now.to_string())
+            .await
+    }
+
+    /// Notes that an entry can never be sent, and why: the code of the refusal.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn give_up(&self, pk: &str, code: &str) -> Result<(), Error> {
+        self.finish(pk, "SET #given_up = :value", code.to_owned())
+            .await
+    }
+
+    async fn finish(&self, pk: &str, update: &str, value: String) -> Result<(), Error> {
+        let expression = Expression {
+            update: format!("{update} REMOVE #sending_until"),
+            condition: "attribute_exists(pk)".to_owned(),
+            values: vec![(":value", text(value))],
+        };
+        self.update(pk, expression).await?;
+        Ok(())
+    }
+
+    /// Lets the next try begin at once.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn release(&self, pk: &str) -> Result<(), Error> {
+        let expression = Expression {
+            update: "REMOVE #sending_until".to_owned(),
+            condition: "attribute_exists(pk)".to_owned(),
+            ..Default::default()
+        };
+        self.update(pk, expression).await?;
+        Ok(())
+    }
+
+    async fn update(&self, pk: &str, expression: Expression) -> Result<bool, Error> {
+        self.dynamodb.update(&self.table, key(pk), expression).await
+    }
+}
+
+fn key(pk: &str) -> Item {
+    dynamodb::key(pk.to_owned(), "EMAIL")
 }

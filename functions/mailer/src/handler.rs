@@ -1,0 +1,199 @@
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use shared::config::Environment;
+use shared::domain::email_token::{self, Purpose, TokenId};
+use shared::domain::language::Language;
+use shared::domain::secret::Secret;
+use shared::store::outbox::{Claim, Deliveries, Kind};
+use shared::{StartError, clock, telemetry};
+
+use crate::letter::{Letter, Writer};
+use crate::sender::{Refusal, Sender};
+
+/// A batch of the table's stream.
+#[derive(Deserialize)]
+pub struct Batch {
+    #[serde(rename = "Records", default)]
+    records: Vec<Record>,
+}
+
+#[derive(Deserialize)]
+struct Record {
+    dynamodb: Change,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Change {
+    sequence_number: String,
+    #[serde(default)]
+    new_image: Value,
+}
+
+/// What is to be delivered again, by sequence number.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failures {
+    batch_item_failures: Vec<Failure>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failure {
+    item_identifier: String,
+}
+
+/// An entry of the outbox.
+struct Entry {
+    pk: String,
+    kind: Kind,
+    to: String,
+    name: Option<String>,
+    token_id: Option<TokenId>,
+    language: Language,
+}
+
+/// The mail is to be tried again; why, has been logged.
+struct TryAgain;
+
+/// Every entry of the batch is tried, whatever becomes of the others: one that fails does not hold up
+/// those behind it. What is delivered again because an earlier one failed was marked as sent.
+pub async fn deliver(app: &App, batch: Batch) -> Failures {
+    let mut failures = Vec::new();
+    for record in batch.records {
+        let sequence_number = record.dynamodb.sequence_number;
+        let Some(entry) = Entry::read(&record.dynamodb.new_image) else {
+            tracing::error!(
+                sequence_number,
+                "an outbox entry that no code here has written"
+            );
+            telemetry::count("Mails", &[("Outcome", "unreadable")]);
+            continue; // it will never be readable
+        };
+        if let Err(TryAgain) = send(app, &entry).await {
+            let item_identifier = sequence_number;
+            failures.push(Failure { item_identifier });
+        }
+    }
+    Failures {
+        batch_item_failures: failures,
+    }
+}
+
+async fn send(app: &App, entry: &Entry) -> Result<(), TryAgain> {
+    match app.deliveries.claim(&entry.pk, clock::now()).await {
+        Ok(Claim::Granted) => {}
+        Ok(Claim::Done) => return Ok(()),
+        Ok(Claim::Busy) => return Err(TryAgain),
+        Err(error) => return Err(again(entry, "store", &error)),
+    }
+    let letter = compose(app, entry);
+    let sent = app.sender.send(&entry.to, &letter).await;
+    let noted = match &sent {
+        Ok(()) => app.deliveries.mark_sent(&entry.pk, clock::now()).await,
+        Err(Refusal::Final(code)) => app.deliveries.give_up(&entry.pk, code).await,
+        Err(Refusal::Passing(_)) => app.deliveries.release(&entry.pk).await,
+    };
+    let outcome = match &sent {
+        Ok(()) => "sent",
+        Err(Refusal::Final(_)) => "given_up",
+        Err(Refusal::Passing(_)) => "failed",
+    };
+    telemetry::count("Mails", &[("Outcome", outcome)]);
+    let code = sent.as_ref().err().map(Refusal::code);
+    tracing::info!(entry = entry.pk, kind = ?entry.kind, outcome, code, "mail");
+    if let Err(error) = noted {
+        // What was sent may be sent once more after this, the same to the letter.
+        return Err(again(entry, "store", &error));
+    }
+    match sent {
+        Err(Refusal::Passing(_)) => Err(TryAgain),
+        _ => Ok(()),
+    }
+}
+
+fn again(entry: &Entry, what: &str, error: &dyn std::fmt::Display) -> TryAgain {
+    tracing::error!(entry = entry.pk, what, cause = %error, "a mail is to be tried again");
+    TryAgain
+}
+
+/// The letter; its token is derived here and nowhere stored. A fragment reaches no server's log.
+fn compose(app: &App, entry: &Entry) -> Letter {
+    let token = |purpose| {
+        let id = entry.token_id.as_ref()?;
+        Some(email_token::derive(&app.email_token_secret, purpose, id))
+    };
+    let link = |page: &str, token: Option<Secret>, suffix: &str| {
+        let token = token?;
+        Some(format!(
+            "{}/{page}#token={}{suffix}",
+            app.frontend_url,
+            token.expose()
+        ))
+    };
+    let (link, reject_link) = match entry.kind {
+        Kind::VerifyEmail => (
+            link("verify-email", token(Purpose::VerifyEmail), ""),
+            link("verify-email", token(Purpose::VerifyEmail), "&reject=true"),
+        ),
+        Kind::ResetPassword => (
+            link("reset-password", token(Purpose::ResetPassword), ""),
+            None,
+        ),
+        _ => (None, None),
+    };
+    app.writer.write(
+        entry.kind,
+        entry.language,
+        entry.name.as_deref(),
+        link,
+        reject_link,
+    )
+}
+
+impl Entry {
+    fn read(image: &Value) -> Option<Self> {
+        let text = |name: &str| image[name]["S"].as_str().map(str::to_owned);
+        let kind = serde_json::from_value(text("kind")?.into()).ok()?;
+        let language = text("language").and_then(|text| serde_json::from_value(text.into()).ok());
+        Some(Self {
+            pk: text("pk").filter(|pk| pk.starts_with("OUTBOX#"))?,
+            kind,
+            to: text("to")?,
+            name: text("name"),
+            token_id: text("token_id").map(TokenId::from_stored),
+            language: language.unwrap_or_default(),
+        })
+    }
+}
+
+/// What the mailer may touch.
+pub struct App {
+    deliveries: Deliveries,
+    sender: Sender,
+    writer: Writer,
+    email_token_secret: Secret,
+    frontend_url: String,
+}
+
+impl App {
+    /// From the environment variables.
+    pub fn from_env() -> Result<Self, StartError> {
+        let mut environment = Environment::of_process();
+        let app = Self {
+            deliveries: Deliveries::new(environment.dynamodb(), environment.text("USERS_TABLE")),
+            sender: Sender::new(
+                &environment.ses(),
+                environment.text("EMAIL_FROM"),
+                environment.optional_text("EMAIL_CONFIGURATION_SET"),
+            ),
+            writer: Writer::new(environment.text("APP_NAME")),
+            email_token_secret: environment.secret("EMAIL_TOKEN_SECRET"),
+            frontend_url: environment
+                .text("FRONTEND_URL")
+                .trim_end_matches('/')
+                .to_owned(),
+        };
+        environment.finish(app)
+    }
+}

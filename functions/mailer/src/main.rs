@@ -1,0 +1,11 @@
+//! DynamoDB stream → mail: send what stands in the outbox, each mail once.
+mod handler;
+mod letter;
+mod sender;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), shared::StartError> {
+    shared::telemetry::init();
+    let app = handler::App::from_env()?; // names every missing variable at once
+    shared::runtime::run(|event| handler::deliver(&app, event)).await
+}
