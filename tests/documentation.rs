@@ -114,6 +114,7 @@ fn every_variable_of_every_function_is_explained_and_no_other() {
 
     let of_the_stack = [
         "AWS_ENDPOINT_URL_DYNAMODB",
+        "AWS_ENDPOINT_URL_SESV2",
         "AWS_LAMBDA_LOG_LEVEL",
         "CORS_ALLOWED_ORIGINS",
     ]
@@ -136,6 +137,7 @@ fn no_function_is_given_a_variable_that_it_does_not_use() {
                 "JWT_ISSUER",
                 "JWT_AUDIENCE",
                 "APP_NAME",
+                "EMAIL_FROM",
             ];
             let value = if takes_any_text.contains(&name.as_str()) {
                 ""

@@ -49,6 +49,11 @@ async fn every_event_is_answered_by_its_function() {
     let files: BTreeSet<String> = files
         .map(|file| file.unwrap().file_name().into_string().unwrap())
         .collect();
+    // The stream's event is `tests/mailer.rs`' own.
+    let files: BTreeSet<String> = files
+        .into_iter()
+        .filter(|name| name != "mailer.json")
+        .collect();
     assert_eq!(
         files,
         EVENTS.map(|(name, _)| name.to_owned()).into(),
@@ -104,7 +109,7 @@ async fn every_event_is_answered_by_its_function() {
         assert_eq!(body["success"], status < 300, "{name}");
         assert_eq!(answer["headers"]["cache-control"], "no-store", "{name}");
     }
-    for function in functions.keys() {
+    for function in functions.keys().filter(|function| *function != "mailer") {
         assert!(
             files.contains(&format!("{function}.json")),
             "{function} has no event"

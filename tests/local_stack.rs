@@ -246,8 +246,8 @@ async fn every_problem_of_every_function_is_shown_and_the_stack_does_not_hang() 
     }
     assert_eq!(
         error.matches("EMAIL_TOKEN_SECRET is missing").count(),
-        3,
-        "those that mint mailed tokens: {error}"
+        4,
+        "those that derive mailed tokens: {error}"
     );
     assert_eq!(
         error.matches("JWT_EXPIRY must be a duration").count(),

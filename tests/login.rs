@@ -120,7 +120,7 @@ async fn a_wrong_password_an_unknown_and_a_deleted_account_are_answered_alike() 
 /// security.md 6: the same work, whoever asks: what can be counted without a clock.
 #[tokio::test]
 async fn a_refused_login_asks_the_stores_and_hashes_alike_whether_the_account_exists_or_not() {
-    let faulty = harness::peers::FaultyDynamoDb::start().await;
+    let faulty = harness::peers::FaultyService::start().await;
     let Some(world) = World::build()
         .variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url)
         .start()
@@ -424,7 +424,7 @@ async fn a_login_needs_no_password_rules_but_the_maximum() {
 /// What cannot be recorded does not succeed, and leaves no session that would push out others.
 #[tokio::test]
 async fn a_login_that_cannot_be_recorded_leaves_no_session() {
-    let faulty = harness::peers::FaultyDynamoDb::start().await;
+    let faulty = harness::peers::FaultyService::start().await;
     let world = World::build().variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url);
     let Some(world) = world.start() else {
         return;

@@ -17,6 +17,7 @@ mod input;
 mod local_stack;
 mod login;
 mod logout;
+mod mailer;
 mod outages;
 mod profile;
 mod refresh;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use harness::client::{unique_email, unique_password};
-use harness::peers::{Fault, FaultyDynamoDb, Mode, TcpProxy};
+use harness::peers::{Fault, FaultyService, Mode, TcpProxy};
 use harness::{Account, Answer, Client, World};
 use local::lambda::InvokeError;
 use local::redis::Redis;
@@ -270,8 +270,8 @@ async fn an_outage_longer_than_the_grace_signs_nobody_out() {
 }
 
 /// A world whose DynamoDB answers some requests with faults.
-async fn world_behind_faulty_dynamodb() -> Option<(World, FaultyDynamoDb)> {
-    let faulty = FaultyDynamoDb::start().await;
+async fn world_behind_faulty_dynamodb() -> Option<(World, FaultyService)> {
+    let faulty = FaultyService::start().await;
     let world = World::build()
         .variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url)
         .start()?;

@@ -1,7 +1,7 @@
 //! `POST /api/auth/password-reset/confirm`.
 
 use harness::client::unique_password;
-use harness::peers::{Fault, FaultyDynamoDb};
+use harness::peers::{Fault, FaultyService};
 use harness::{Account, Answer, Client, World};
 use serde_json::json;
 
@@ -223,7 +223,7 @@ async fn a_verification_token_resets_nothing() {
 /// A failure between the steps costs nobody the token.
 #[tokio::test]
 async fn a_store_that_fails_leaves_the_token_valid() {
-    let faulty = FaultyDynamoDb::start().await;
+    let faulty = FaultyService::start().await;
     let world = World::build().variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url);
     let Some(world) = world.start() else {
         return;

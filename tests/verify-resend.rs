@@ -2,7 +2,7 @@
 
 use harness::World;
 use harness::client::unique_email;
-use harness::peers::FaultyDynamoDb;
+use harness::peers::FaultyService;
 use serde_json::json;
 
 const PATH: &str = "/api/auth/verify-email/resend";
@@ -66,7 +66,7 @@ async fn every_address_gets_the_same_answer_and_only_who_needs_it_a_mail() {
 
 #[tokio::test]
 async fn the_store_is_asked_alike_whether_the_account_exists_or_not() {
-    let faulty = FaultyDynamoDb::start().await;
+    let faulty = FaultyService::start().await;
     let world = World::build().variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url);
     let Some(world) = world.start() else {
         return;

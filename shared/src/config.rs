@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
+use url::Url;
 
 use crate::domain::password::Policy;
 use crate::domain::password_hash::{Cost, PasswordHasher};
@@ -175,6 +176,29 @@ impl Environment {
             self.problems.push(format!("{name} must be {form}"));
             default
         })
+    }
+
+    /// An absolute `http:` or `https:` URL without a fragment.
+    pub fn url(&mut self, name: &str) -> String {
+        let text = self.text(name);
+        let is_valid = Url::parse(&text)
+            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.fragment().is_none());
+        if !is_valid && !text.is_empty() {
+            self.problems
+                .push(format!("{name} must be an http: or https: URL"));
+        }
+        text
+    }
+
+    /// A name of letters, digits, `-` and `_` that may be absent.
+    pub fn optional_name(&mut self, name: &str) -> Option<String> {
+        let text = self.optional_text(name)?;
+        let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if !text.bytes().all(is_valid) {
+            let problem = format!("{name} must be a name of letters, digits, - and _");
+            self.problems.push(problem);
+        }
+        Some(text)
     }
 
     /// `true` or `false`.

@@ -27,16 +27,17 @@ fn variable(name: &str) -> String {
 /// The namespace of all metrics.
 const NAMESPACE: &str = "Gatehouse";
 
-/// Starts logging. `AWS_LAMBDA_LOG_LEVEL` sets the level of this crate's lines; everything else is
-/// held at warnings, because below that libraries log requests with all that is in them.
-pub fn init() {
+/// Starts logging for the crate of this name. `AWS_LAMBDA_LOG_LEVEL` sets the level of its lines and
+/// of this crate's; everything else is held at warnings, because below that libraries log requests with all that is in them.
+pub fn init(function: &str) {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL")
         .ok()
         .and_then(|level| level.parse::<Level>().ok());
     let ours = LevelFilter::from_level(level.unwrap_or(Level::INFO));
     let targets = Targets::new()
         .with_default(LevelFilter::WARN)
-        .with_target("shared", ours);
+        .with_target("shared", ours)
+        .with_target(function, ours);
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .fmt_fields(JsonFields::new())

@@ -1,4 +1,4 @@
-//! Peers that fail on command: a TCP proxy before Redis, an HTTP proxy before DynamoDB.
+//! Peers that fail on command: a TCP proxy before Redis, an HTTP proxy before DynamoDB or SES.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, Response};
+use axum::http::{HeaderMap, Response, Uri};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -117,7 +117,7 @@ async fn connection(
     }
 }
 
-/// A fault of [`FaultyDynamoDb`]: the operation, the status and the body of the answer.
+/// A fault of [`FaultyService`]: the operation, the status and the body of the answer.
 #[derive(Clone, Debug)]
 pub struct Fault {
     pub operation: &'static str,
@@ -125,6 +125,8 @@ pub struct Fault {
     pub body: String,
     /// Whether the real one does what was asked all the same: the answer gets lost.
     pub is_executed: bool,
+    /// The error's name, where it stands in a header.
+    pub kind: Option<&'static str>,
 }
 
 impl Fault {
@@ -136,6 +138,7 @@ impl Fault {
             status: 400,
             body: body.to_owned(),
             is_executed: false,
+            kind: None,
         }
     }
 
@@ -147,6 +150,7 @@ impl Fault {
             status: 400,
             body: body.to_owned(),
             is_executed: false,
+            kind: None,
         }
     }
 
@@ -158,6 +162,18 @@ impl Fault {
             status: 400,
             body: body.to_owned(),
             is_executed: false,
+            kind: None,
+        }
+    }
+
+    /// A mail that SES does not take.
+    pub fn mail(status: u16, kind: &'static str) -> Self {
+        Self {
+            operation: "/v2/email/outbound-emails",
+            status,
+            body: "{}".to_owned(),
+            is_executed: false,
+            kind: Some(kind),
         }
     }
 
@@ -168,13 +184,14 @@ impl Fault {
             status: 500,
             body: "{}".to_owned(),
             is_executed: true,
+            kind: None,
         }
     }
 }
 
-/// A proxy before DynamoDB that answers some requests itself.
+/// A proxy before DynamoDB or SES that answers some requests itself.
 #[derive(Clone)]
-pub struct FaultyDynamoDb {
+pub struct FaultyService {
     pub url: String,
     state: Arc<Mutex<Faults>>,
 }
@@ -186,7 +203,7 @@ struct Faults {
     operations: Vec<String>,
 }
 
-impl FaultyDynamoDb {
+impl FaultyService {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -218,40 +235,47 @@ impl FaultyDynamoDb {
         self.state.lock().unwrap().operations.clone()
     }
 
-    fn take(&self, operation: &str) -> (Option<Fault>, String) {
+    fn take(&self, operation: &str) -> Option<Fault> {
         let mut state = self.state.lock().unwrap();
         state.operations.push(operation.to_owned());
-        let at = state
-            .queue
-            .iter()
-            .position(|fault| fault.operation == operation);
-        (
-            at.and_then(|at| state.queue.remove(at)),
-            state.upstream.clone(),
-        )
+        let mut queue = state.queue.iter();
+        let at = queue.position(|fault| fault.operation == operation)?;
+        state.queue.remove(at)
     }
 }
 
 async fn forward(
-    State(proxy): State<FaultyDynamoDb>,
+    State(proxy): State<FaultyService>,
+    uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
     let target = headers
         .get("x-amz-target")
-        .map(|value| value.to_str().unwrap().to_owned())
-        .unwrap_or_default();
-    let (fault, upstream) = proxy.take(target.rsplit('.').next().unwrap_or_default());
-    let answer = |status: u16, body: Vec<u8>| {
-        let builder = Response::builder()
-            .status(status)
-            .header("content-type", "application/x-amz-json-1.0");
+        .map(|value| value.to_str().unwrap());
+    let operation = target.map_or(uri.path(), |target| target.rsplit('.').next().unwrap());
+    let upstream = proxy.state.lock().unwrap().upstream.clone();
+    // What the mailer asks of the outbox, it asks whenever it likes: not what a test is about.
+    let is_mailers = matches!(operation, "GetItem" | "UpdateItem")
+        && String::from_utf8_lossy(&body).contains("OUTBOX#");
+    let fault = if is_mailers {
+        None
+    } else {
+        proxy.take(operation)
+    };
+    let answer = |status: u16, kind: Option<&str>, body: Vec<u8>| {
+        let mut builder = Response::builder().status(status);
+        builder = builder.header("content-type", "application/json");
+        if let Some(kind) = kind {
+            builder = builder.header("x-amzn-errortype", kind);
+        }
         builder.body(Body::from(body)).unwrap()
     };
     if let Some(fault) = fault.as_ref().filter(|fault| !fault.is_executed) {
-        return answer(fault.status, fault.body.clone().into_bytes());
+        return answer(fault.status, fault.kind, fault.body.clone().into_bytes());
     }
-    let mut request = reqwest::Client::new().post(upstream).body(body.to_vec());
+    let url = format!("{upstream}{}", uri.path());
+    let mut request = reqwest::Client::new().post(url).body(body.to_vec());
     for name in [
         "x-amz-target",
         "x-amz-date",
@@ -266,7 +290,7 @@ async fn forward(
     let status = response.status().as_u16();
     let bytes = response.bytes().await.unwrap().to_vec();
     match fault {
-        Some(fault) => answer(fault.status, fault.body.into_bytes()),
-        None => answer(status, bytes),
+        Some(fault) => answer(fault.status, fault.kind, fault.body.into_bytes()),
+        None => answer(status, None, bytes),
     }
 }

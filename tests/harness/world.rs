@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use local::build::{self, Binaries};
 use local::log::Log;
+use local::mail::Mail;
 use local::{Local, Options};
 use serde_json::Value;
 
@@ -230,6 +231,22 @@ impl World {
         let mails = self.dynamodb().items("OUTBOX#").await;
         let is_asked = |mail: &&Value| mail["kind"]["S"] == kind && mail["to"]["S"] == to;
         mails.iter().filter(is_asked).count()
+    }
+
+    /// The newest mail to this address with this in its subject, once it has arrived.
+    pub async fn mail(&self, to: &str, subject: &str) -> Mail {
+        let started = Instant::now();
+        loop {
+            let is_asked = |mail: &Mail| mail.to == [to] && mail.subject.contains(subject);
+            if let Some(mail) = self.local().mails().into_iter().find(is_asked) {
+                return mail;
+            }
+            assert!(
+                started.elapsed() < Duration::from_secs(30),
+                "no mail about {subject}"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// A connection to the world's Redis, to look at what is stored.

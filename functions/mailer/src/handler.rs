@@ -81,11 +81,8 @@ pub async fn deliver(app: &App, batch: Batch) -> Failures {
 }
 
 async fn send(app: &App, entry: &Entry) -> Result<(), TryAgain> {
-    match app.deliveries.claim(&entry.pk, clock::now()).await {
-        Ok(Claim::Granted) => {}
-        Ok(Claim::Done) => return Ok(()),
-        Ok(Claim::Busy) => return Err(TryAgain),
-        Err(error) => return Err(again(entry, "store", &error)),
+    if !claim(app, entry).await? {
+        return Ok(());
     }
     let letter = compose(app, entry);
     let sent = app.sender.send(&entry.to, &letter).await;
@@ -110,6 +107,21 @@ async fn send(app: &App, entry: &Entry) -> Result<(), TryAgain> {
         Err(Refusal::Passing(_)) => Err(TryAgain),
         _ => Ok(()),
     }
+}
+
+/// Whether this entry is to be sent now. One that somebody died over is waited for: there are fewer
+/// tries than such a wait would take if each only found it taken.
+async fn claim(app: &App, entry: &Entry) -> Result<bool, TryAgain> {
+    for _ in 0..2 {
+        let now = clock::now();
+        match app.deliveries.claim(&entry.pk, now).await {
+            Ok(Claim::Granted) => return Ok(true),
+            Ok(Claim::Done) => return Ok(false),
+            Ok(Claim::Busy(until)) => tokio::time::sleep(now.until(until)).await,
+            Err(error) => return Err(again(entry, "store", &error)),
+        }
+    }
+    Err(TryAgain)
 }
 
 fn again(entry: &Entry, what: &str, error: &dyn std::fmt::Display) -> TryAgain {
@@ -185,12 +197,12 @@ impl App {
             sender: Sender::new(
                 &environment.ses(),
                 environment.text("EMAIL_FROM"),
-                environment.optional_text("EMAIL_CONFIGURATION_SET"),
+                environment.optional_name("EMAIL_CONFIGURATION_SET"),
             ),
             writer: Writer::new(environment.text("APP_NAME")),
             email_token_secret: environment.secret("EMAIL_TOKEN_SECRET"),
             frontend_url: environment
-                .text("FRONTEND_URL")
+                .url("FRONTEND_URL")
                 .trim_end_matches('/')
                 .to_owned(),
         };

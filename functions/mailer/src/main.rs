@@ -5,7 +5,7 @@ mod sender;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), shared::StartError> {
-    shared::telemetry::init();
+    shared::telemetry::init(env!("CARGO_CRATE_NAME"));
     let app = handler::App::from_env()?; // names every missing variable at once
     shared::runtime::run(|event| handler::deliver(&app, event)).await
 }

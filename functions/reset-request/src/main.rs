@@ -3,7 +3,7 @@ mod handler;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), shared::StartError> {
-    shared::telemetry::init();
+    shared::telemetry::init(env!("CARGO_CRATE_NAME"));
     let app = handler::App::from_env()?; // names every missing variable at once
     shared::http::serve(|request| handler::request_reset(&app, request)).await
 }

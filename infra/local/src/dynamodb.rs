@@ -14,6 +14,8 @@ use crate::template::Table;
 pub struct DynamoDb {
     /// Where it answers.
     pub url: String,
+    /// The database itself, for its streams.
+    pub database: Database,
     server: JoinHandle<()>,
 }
 
@@ -37,8 +39,12 @@ impl DynamoDb {
         }
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let server = tokio::spawn(dynoxide::server::serve_on(listener, database));
-        Ok(Self { url, server })
+        let server = tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
+        Ok(Self {
+            url,
+            database,
+            server,
+        })
     }
 }
 

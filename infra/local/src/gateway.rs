@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use axum::routing::get;
+use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -19,6 +19,8 @@ use time::macros::format_description;
 use tokio::net::TcpListener;
 
 use crate::lambda::{self, InvokeError, Lambda};
+use crate::mail::{Inbox, Mail};
+use crate::pages;
 use crate::stack::Info;
 use crate::template::{Cors, Route};
 
@@ -33,12 +35,18 @@ pub struct Gateway {
     pub cors: Cors,
     /// What `/_local/info` tells.
     pub info: Info,
+    /// What `/_local/mail` shows.
+    pub inbox: Inbox,
 }
 
 /// Serves until the task is dropped.
 pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>) {
     let router = Router::new()
         .route("/_local/info", get(info))
+        .route("/_local/mail", get(mails).delete(clear_mails))
+        .route("/_local/", get(pages::inbox))
+        .route("/_local/reset-password", get(pages::reset_password))
+        .route("/_local/verify-email", get(pages::verify_email))
         .fallback(answer)
         .with_state(gateway);
     // Ends with the stack; an error then concerns nobody.
@@ -49,13 +57,17 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>) {
     .await;
 }
 
-async fn info(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
-    let mut response = Response::new(Body::from(json!(gateway.info).to_string()));
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    response
+async fn info(State(gateway): State<Arc<Gateway>>) -> Json<Info> {
+    Json(gateway.info.clone())
+}
+
+async fn mails(State(gateway): State<Arc<Gateway>>) -> Json<Vec<Mail>> {
+    Json(gateway.inbox.mails())
+}
+
+async fn clear_mails(State(gateway): State<Arc<Gateway>>) -> StatusCode {
+    gateway.inbox.clear();
+    StatusCode::NO_CONTENT
 }
 
 async fn answer(

@@ -7,6 +7,8 @@
 //! - [`dynamodb`]: DynamoDB in this process, over HTTP;
 //! - [`redis`]: a real `valkey-server` or `redis-server` as a child;
 //! - [`lambda`]: the Runtime API and the functions' processes;
+//! - [`stream`]: a table's stream to the function that reads it;
+//! - [`mail`]: SES, and the inbox;
 //! - [`gateway`]: API Gateway's HTTP API, payload 2.0.
 
 pub mod build;
@@ -14,8 +16,11 @@ pub mod dynamodb;
 pub mod gateway;
 pub mod lambda;
 pub mod log;
+pub mod mail;
+mod pages;
 pub mod redis;
 pub mod stack;
+pub mod stream;
 pub mod template;
 
 pub use stack::{Info, Local, Options};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc;
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
 use axum::body::Bytes;
@@ -18,7 +18,9 @@ use crate::dynamodb::DynamoDb;
 use crate::gateway::{self, Gateway};
 use crate::lambda::{InvokeError, Lambda};
 use crate::log::Log;
+use crate::mail::{Inbox, Mail, Ses};
 use crate::redis::Redis;
+use crate::stream::{self, DeadLetters};
 use crate::template::Template;
 
 /// The secrets that the stack makes up, by their variables' names.
@@ -65,6 +67,8 @@ pub struct Info {
     pub redis_url: String,
     /// Where the tables are.
     pub dynamodb_url: String,
+    /// Where mails are handed over.
+    pub ses_url: String,
     /// The table of users.
     pub users_table: String,
     /// The table of credentials.
@@ -80,6 +84,8 @@ pub struct Local {
     log: Log,
     lambdas: Vec<Arc<Lambda>>,
     redis_process_id: Option<u32>,
+    inbox: Inbox,
+    dead_letters: DeadLetters,
     runtime: tokio::runtime::Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -99,6 +105,8 @@ impl Local {
             info,
             lambdas,
             redis_process_id,
+            inbox,
+            dead_letters,
             runtime,
         } = result
             .recv()
@@ -108,6 +116,8 @@ impl Local {
             log,
             lambdas,
             redis_process_id,
+            inbox,
+            dead_letters,
             runtime,
             stop: Some(stop),
             thread: Some(thread),
@@ -122,6 +132,17 @@ impl Local {
     /// What the functions have printed so far, if it is kept.
     pub fn log_lines(&self) -> Vec<String> {
         self.log.lines()
+    }
+
+    /// The mails that were sent, newest first.
+    pub fn mails(&self) -> Vec<Mail> {
+        self.inbox.mails()
+    }
+
+    /// The stream records that were given up.
+    pub fn dead_letters(&self) -> Vec<serde_json::Value> {
+        let dead_letters = self.dead_letters.lock();
+        dead_letters.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Hands an event to a function as `aws lambda invoke` does.
@@ -184,6 +205,8 @@ struct Started {
     info: Info,
     lambdas: Vec<Arc<Lambda>>,
     redis_process_id: Option<u32>,
+    inbox: Inbox,
+    dead_letters: DeadLetters,
     runtime: tokio::runtime::Handle,
 }
 
@@ -209,6 +232,8 @@ fn run(
             info: stack.info.clone(),
             lambdas: stack.lambdas.clone(),
             redis_process_id: stack.redis.as_ref().map(Redis::process_id),
+            inbox: stack.inbox.clone(),
+            dead_letters: stack.dead_letters.clone(),
             runtime: tokio::runtime::Handle::current(),
         }));
         let _ = stopped.await; // also when the sender is dropped
@@ -221,7 +246,11 @@ struct Stack {
     info: Info,
     gateway: tokio::task::JoinHandle<()>,
     lambdas: Vec<Arc<Lambda>>,
+    streams: Vec<tokio::task::JoinHandle<()>>,
+    dead_letters: DeadLetters,
+    inbox: Inbox,
     _dynamodb: DynamoDb,
+    _ses: Ses,
     redis: Option<Redis>,
     _lock: Option<File>,
 }
@@ -244,7 +273,11 @@ impl Stack {
             None => Some(Redis::start(data("redis").as_deref(), &[])?),
         };
         let mut chosen = secrets(options.data_dir.as_deref())?;
+        let inbox = Inbox::default();
+        let ses = Ses::start(inbox.clone()).await?;
         chosen.insert("JWT_ISSUER".to_owned(), url.clone());
+        chosen.insert("FRONTEND_URL".to_owned(), format!("{url}/_local"));
+        chosen.insert("AWS_ENDPOINT_URL_SESV2".to_owned(), ses.url.clone());
         chosen.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), dynamodb.url.clone());
         if let Some(redis) = &redis {
             chosen.insert("REDIS_URL".to_owned(), redis.url.clone());
@@ -274,6 +307,7 @@ impl Stack {
             url,
             redis_url: given("REDIS_URL"),
             dynamodb_url: dynamodb.url.clone(),
+            ses_url: ses.url.clone(),
             users_table: variable("USERS_TABLE"),
             credentials_table: variable("CREDENTIALS_TABLE"),
             functions: lambdas
@@ -286,17 +320,24 @@ impl Stack {
                 })
                 .collect(),
         };
+        let dead_letters = DeadLetters::default();
+        let streams = read_streams(&lambdas, &dynamodb, &dead_letters, &options.log);
         let gateway = Gateway {
             lambdas: lambdas.clone(),
             cors: template.cors,
             info: info.clone(),
+            inbox: inbox.clone(),
         };
         let gateway = tokio::spawn(gateway::serve(listener, Arc::new(gateway)));
         Ok(Self {
             info,
             gateway,
             lambdas,
+            streams,
+            dead_letters,
+            inbox,
             _dynamodb: dynamodb,
+            _ses: ses,
             redis,
             _lock: lock,
         })
@@ -304,8 +345,32 @@ impl Stack {
 
     async fn stop(self) {
         self.gateway.abort();
+        for stream in &self.streams {
+            stream.abort();
+        }
         stop_all(&self.lambdas).await;
     }
+}
+
+/// A task for each function that reads a stream.
+fn read_streams(
+    lambdas: &[Arc<Lambda>],
+    dynamodb: &DynamoDb,
+    dead_letters: &DeadLetters,
+    log: &Log,
+) -> Vec<tokio::task::JoinHandle<()>> {
+    let readers = lambdas.iter().filter_map(|lambda| {
+        let stream = lambda.function.stream.clone()?;
+        let (database, lambda) = (dynamodb.database.clone(), lambda.clone());
+        let (dead_letters, log) = (dead_letters.clone(), log.clone());
+        Some(tokio::spawn(async move {
+            let reading = stream::deliver(database, stream, lambda, dead_letters, log.clone());
+            if let Err(error) = reading.await {
+                log.add("stream", &error.to_string());
+            }
+        }))
+    });
+    readers.collect()
 }
 
 async fn stop_all(lambdas: &[Arc<Lambda>]) {

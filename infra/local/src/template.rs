@@ -32,6 +32,21 @@ pub struct Function {
     pub memory_mib: u64,
     /// The routes that lead to it.
     pub routes: Vec<Route>,
+    /// The table whose stream it reads.
+    pub stream: Option<Stream>,
+}
+
+/// A table's stream as a function reads it.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// The table.
+    pub table: String,
+    /// Which records are handed over: any of these patterns, in EventBridge's language.
+    pub filters: Vec<Value>,
+    /// The most records at once.
+    pub batch_size: usize,
+    /// How often a batch is tried again before the record that fails is given up.
+    pub retries: usize,
 }
 
 /// A method and a path of the API.
@@ -146,6 +161,7 @@ fn function(resource: &str, globals: &Value, properties: &Value) -> Result<Funct
         }
     }
     let mut routes = Vec::new();
+    let mut reads = None;
     for event in properties["Events"]
         .as_object()
         .into_iter()
@@ -161,6 +177,8 @@ fn function(resource: &str, globals: &Value, properties: &Value) -> Result<Funct
                 method: method.to_uppercase(),
                 path,
             });
+        } else if event["Type"] == "DynamoDB" {
+            reads = Some(stream(&event["Properties"])?);
         }
     }
     Ok(Function {
@@ -169,6 +187,25 @@ fn function(resource: &str, globals: &Value, properties: &Value) -> Result<Funct
         timeout_seconds: setting("Timeout").unwrap_or(3),
         memory_mib: setting("MemorySize").unwrap_or(128),
         routes,
+        stream: reads,
+    })
+}
+
+fn stream(properties: &Value) -> Result<Stream, Error> {
+    let arn = properties["Stream"].as_str().unwrap_or_default();
+    let table = arn.strip_suffix(".StreamArn");
+    let filters = properties["FilterCriteria"]["Filters"].as_array();
+    let pattern = |filter: &Value| serde_json::from_str(filter["Pattern"].as_str().unwrap_or("{}"));
+    let number = |key: &str, default: u64| properties[key].as_u64().unwrap_or(default) as usize;
+    Ok(Stream {
+        table: table.ok_or("a stream that is no table's")?.to_owned(),
+        filters: filters
+            .into_iter()
+            .flatten()
+            .map(pattern)
+            .collect::<Result<_, _>>()?,
+        batch_size: number("BatchSize", 100),
+        retries: number("MaximumRetryAttempts", 0),
     })
 }
 

@@ -34,6 +34,12 @@ impl Timestamp {
         self.milliseconds.div_euclid(1000)
     }
 
+    /// How long it is from here to there; nothing if that has passed.
+    pub fn until(self, later: Self) -> Duration {
+        let milliseconds = later.milliseconds.saturating_sub(self.milliseconds);
+        Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
+    }
+
     /// This much later; the end of time where that would overflow.
     pub fn plus(self, duration: Duration) -> Self {
         let milliseconds = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);

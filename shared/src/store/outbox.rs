@@ -118,14 +118,16 @@ pub enum Claim {
     Granted,
     /// Nothing: it was sent, or given up, or is gone.
     Done,
-    /// Somebody is sending it, or died while sending it.
-    Busy,
+    /// Somebody is sending it, or died while sending it: free again at this time.
+    Busy(Timestamp),
 }
 
 #[derive(Deserialize)]
 struct State {
     sent_at: Option<Timestamp>,
     given_up: Option<String>,
+    #[serde(default)]
+    sending_until: i64,
 }
 
 impl Deliveries {
@@ -160,7 +162,8 @@ impl Deliveries {
             Some(State {
                 sent_at: None,
                 given_up: None,
-            }) => Claim::Busy,
+                sending_until,
+            }) => Claim::Busy(Timestamp::from_milliseconds(sending_until)),
             _ => Claim::Done,
         })
     }

@@ -1,0 +1,125 @@
+//! SES v2's `SendEmail`, and the inbox in which everything ends.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Response, StatusCode};
+use axum::routing::post;
+use axum::{Json, Router};
+use serde::Serialize;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::{Error, lambda};
+
+/// A mail that was sent.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mail {
+    /// What SES answered.
+    pub id: String,
+    /// To whom.
+    pub to: Vec<String>,
+    /// From whom.
+    pub from: String,
+    /// The subject.
+    pub subject: String,
+    /// The text.
+    pub text: String,
+    /// The HTML.
+    pub html: String,
+    /// When.
+    pub sent_at: String,
+}
+
+/// Every mail that was sent, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct Inbox(Arc<Mutex<Vec<Mail>>>);
+
+impl Inbox {
+    /// Newest first.
+    pub fn mails(&self) -> Vec<Mail> {
+        let mails = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        mails.iter().rev().cloned().collect()
+    }
+
+    /// Forgets all of them.
+    pub fn clear(&self) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
+    fn add(&self, mail: Mail) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(mail);
+    }
+}
+
+/// A running SES.
+pub struct Ses {
+    /// Where it answers.
+    pub url: String,
+    server: JoinHandle<()>,
+}
+
+impl Ses {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// Where it cannot listen.
+    pub async fn start(inbox: Inbox) -> Result<Self, Error> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let router = Router::new()
+            .route("/v2/email/outbound-emails", post(send))
+            .with_state(inbox);
+        let server = tokio::spawn(async move {
+            // Ends with the stack; an error then concerns nobody.
+            let _ = axum::serve(listener, router).await;
+        });
+        Ok(Self { url, server })
+    }
+}
+
+impl Drop for Ses {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn send(State(inbox): State<Inbox>, Json(request): Json<Value>) -> Response<Body> {
+    let simple = &request["Content"]["Simple"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let recipients = request["Destination"]["ToAddresses"].as_array();
+    let to: Vec<String> = recipients.into_iter().flatten().map(text).collect();
+    let from = text(&request["FromEmailAddress"]);
+    if to.is_empty() || from.is_empty() || simple.is_null() {
+        let refusal = json!({ "message": "a sender, a recipient and simple content are needed" });
+        let mut response = Response::new(Body::from(refusal.to_string()));
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        let kind = axum::http::HeaderValue::from_static("BadRequestException");
+        response.headers_mut().insert("x-amzn-errortype", kind);
+        return response;
+    }
+    let id = lambda::request_id();
+    inbox.add(Mail {
+        id: id.clone(),
+        to,
+        from,
+        subject: text(&simple["Subject"]["Data"]),
+        text: text(&simple["Body"]["Text"]["Data"]),
+        html: text(&simple["Body"]["Html"]["Data"]),
+        sent_at: OffsetDateTime::now_utc()
+            .format(&Rfc3339)
+            .unwrap_or_default(),
+    });
+    Response::new(Body::from(json!({ "MessageId": id }).to_string()))
+}

@@ -1,0 +1,352 @@
+//! The function `mailer`: from the outbox, over the table's stream, to SES.
+
+use std::time::{Duration, Instant};
+
+use harness::client::{unique_email, unique_password};
+use harness::peers::{Fault, FaultyService};
+use harness::{Account, World};
+use local::mail::Mail;
+use serde_json::{Value, json};
+
+/// The part of a link after `#token=`.
+fn token(mail: &Mail) -> String {
+    let (_, after) = mail.text.split_once("#token=").expect("a link");
+    after.chars().take_while(char::is_ascii_hexdigit).collect()
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "not yet: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_mailed_link_verifies_the_address() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+
+    let mail = world.mail(&account.email, "Verify your address").await;
+
+    assert_eq!(mail.from, "no-reply@example.com");
+    let link = format!("{}/_local/verify-email#token={}", world.url(), token(&mail));
+    assert!(
+        mail.text.contains(&link) && mail.html.contains(&link),
+        "{}",
+        mail.text
+    );
+    assert!(
+        mail.text.contains(&format!("{link}&reject=true")),
+        "{}",
+        mail.text
+    );
+    let body = json!({ "token": token(&mail) });
+    assert_eq!(
+        client.post("/api/auth/verify-email", body).await.status,
+        200
+    );
+    let outbox = world.dynamodb().items("OUTBOX#").await;
+    assert!(outbox[0]["sent_at"]["S"].is_string(), "{outbox:?}");
+}
+
+/// security.md 30.
+#[tokio::test]
+async fn whoever_resets_changes_or_deletes_gets_their_mails() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+    let email = &account.email;
+    client
+        .post("/forgot-password", json!({ "email": email }))
+        .await;
+    let reset = world.mail(email, "Reset your").await;
+    let (new, newer) = (unique_password(), unique_password());
+
+    let body = json!({ "token": token(&reset), "newPassword": new });
+    assert_eq!(client.post("/reset-password", body).await.status, 200);
+    world.mail(email, "password was reset").await;
+    let account = Account {
+        password: new.clone(),
+        ..account.clone()
+    };
+    let (access, _) = client.login(&account).await;
+    let body = json!({ "currentPassword": new, "newPassword": newer });
+    client
+        .post_as(&access, "/api/auth/change-password", body)
+        .await;
+    world.mail(email, "password was changed").await;
+    client
+        .delete_as(&access, "/api/auth/profile", json!({ "password": newer }))
+        .await;
+    world.mail(email, "account was deleted").await;
+
+    let mails = world.local().mails();
+    assert_eq!(
+        mails
+            .iter()
+            .filter(|mail| mail.to == [email.as_str()])
+            .count(),
+        5
+    );
+    let links = mails
+        .iter()
+        .filter(|mail| mail.text.contains("#token="))
+        .count();
+    assert_eq!(links, 2, "only to verify and to reset");
+}
+
+#[tokio::test]
+async fn mails_speak_the_readers_language_and_a_name_stays_text() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let client = world.client();
+    let email = unique_email();
+    let body = json!({ "email": email, "password": unique_password(), "name": "<script>alert(1)</script>" });
+    let request = client.request(reqwest::Method::POST, "/api/auth/register");
+
+    client
+        .send(request.header("accept-language", "de").json(&body))
+        .await;
+
+    let mail = world.mail(&email, "Bestätigen Sie Ihre Adresse").await;
+    assert!(!mail.html.contains("<script>"), "{}", mail.html);
+    assert!(
+        mail.text.contains("<script>alert(1)</script>"),
+        "{}",
+        mail.text
+    );
+}
+
+async fn world_with_faulty_ses() -> Option<(World, FaultyService)> {
+    let faulty = FaultyService::start().await;
+    let world = World::build()
+        .variable("AWS_ENDPOINT_URL_SESV2", &faulty.url)
+        .start()?;
+    faulty.set_upstream(&world.local().info().ses_url);
+    Some((world, faulty))
+}
+
+#[tokio::test]
+async fn what_is_refused_for_now_is_tried_again_and_sent_once() {
+    let Some((world, faulty)) = world_with_faulty_ses().await else {
+        return;
+    };
+    faulty.fail([
+        Fault::mail(429, "TooManyRequestsException"),
+        Fault::mail(503, "ServiceUnavailable"),
+        Fault::mail(400, "SendingPausedException"),
+    ]);
+
+    let account = world.client().register().await;
+
+    world.mail(&account.email, "Verify").await;
+    assert_eq!(faulty.faults_left(), 0);
+    assert_eq!(world.local().mails().len(), 1);
+    assert!(world.local().dead_letters().is_empty());
+}
+
+#[tokio::test]
+async fn what_will_never_be_taken_is_not_tried_again_and_holds_up_nothing() {
+    let Some((world, faulty)) = world_with_faulty_ses().await else {
+        return;
+    };
+    faulty.fail([Fault::mail(400, "MessageRejected")]);
+    let client = world.client();
+
+    let refused = client.register().await;
+    until("the first mail is tried", || faulty.faults_left() == 0).await;
+    let behind = client.register().await;
+
+    world.mail(&behind.email, "Verify").await;
+    assert_eq!(
+        world.local().mails().len(),
+        1,
+        "the refused one is given up"
+    );
+    assert!(world.local().dead_letters().is_empty());
+    let outbox = world.dynamodb().items("OUTBOX#").await;
+    let entry = outbox
+        .iter()
+        .find(|entry| entry["to"]["S"] == refused.email);
+    assert_eq!(entry.unwrap()["given_up"]["S"], "MessageRejected");
+}
+
+/// SES is down for longer than anybody tries: the entry stays, the queue knows, those behind are sent.
+#[tokio::test]
+async fn after_the_last_try_a_mail_goes_to_the_dead_letters_and_those_behind_are_sent() {
+    let Some((world, faulty)) = world_with_faulty_ses().await else {
+        return;
+    };
+    faulty.fail(vec![Fault::mail(503, "ServiceUnavailable"); 9]);
+    let client = world.client();
+
+    let lost = client.register().await;
+    until("the last try", || faulty.faults_left() == 0).await;
+    let behind = client.register().await;
+
+    world.mail(&behind.email, "Verify").await;
+    assert_eq!(world.local().mails().len(), 1);
+    let dead = world.local().dead_letters();
+    assert_eq!(dead.len(), 1, "{dead:?}");
+    let outbox = world.dynamodb().items("OUTBOX#").await;
+    let entry = outbox
+        .iter()
+        .find(|entry| entry["to"]["S"] == lost.email)
+        .unwrap();
+    assert_eq!(
+        entry["pk"], dead[0]["dynamodb"]["Keys"]["pk"],
+        "nothing is lost"
+    );
+    assert!(entry.get("sent_at").is_none() && entry.get("given_up").is_none());
+}
+
+/// SES sent it, but its answer got lost: once more, but so that nobody can tell the two apart.
+#[tokio::test]
+async fn a_mail_whose_answer_is_lost_is_the_same_to_the_letter_the_second_time() {
+    let Some((world, faulty)) = world_with_faulty_ses().await else {
+        return;
+    };
+    faulty.fail([Fault::lost_answer("/v2/email/outbound-emails")]);
+
+    let account = world.client().register().await;
+
+    world.mail(&account.email, "Verify").await;
+    until("both have arrived", || world.local().mails().len() == 2).await;
+    let mails = world.local().mails();
+    assert_eq!(
+        (&mails[0].subject, &mails[0].text, &mails[0].html),
+        (&mails[1].subject, &mails[1].text, &mails[1].html)
+    );
+}
+
+async fn stream_event(world: &World) -> Value {
+    let records: Vec<Value> = world.dynamodb().items("OUTBOX#").await;
+    let record = |(number, image): (usize, Value)| json!({ "eventName": "INSERT", "dynamodb": { "SequenceNumber": number.to_string(), "NewImage": image } });
+    let records: Vec<Value> = records.into_iter().enumerate().map(record).collect();
+    json!({ "Records": records })
+}
+
+#[tokio::test]
+async fn a_batch_that_is_delivered_again_sends_nothing_again() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let client = world.client();
+    let (first, second) = (client.register().await, client.register().await);
+    world.mail(&first.email, "Verify").await;
+    world.mail(&second.email, "Verify").await;
+    until("both are noted", || {
+        world
+            .log()
+            .iter()
+            .filter(|line| line["message"] == "mail")
+            .count()
+            == 2
+    })
+    .await;
+    let event = stream_event(&world).await.to_string().into_bytes();
+
+    for _ in 0..3 {
+        let answer = world.local().invoke("mailer", event.clone()).await.unwrap();
+        assert_eq!(answer, br#"{"batchItemFailures":[]}"#);
+    }
+
+    assert_eq!(world.local().mails().len(), 2);
+}
+
+/// The mailer is killed while it waits for SES: another one sends the mail.
+#[tokio::test]
+async fn a_mailer_that_crashes_in_the_middle_of_a_batch_loses_nothing() {
+    let silent = harness::peers::TcpProxy::start("127.0.0.1:9").await;
+    silent.set(harness::peers::Mode::Silent);
+    let url = format!("http://{}", silent.address);
+    let Some(world) = World::build()
+        .variable("AWS_ENDPOINT_URL_SESV2", &url)
+        .start()
+    else {
+        return;
+    };
+    let ses = world.local().info().ses_url.clone();
+    silent.set_upstream(ses.trim_start_matches("http://"));
+    let mailer = world.local().idle_processes("mailer")[0];
+    let account = world.client().register().await;
+    until("the mailer is at work", || {
+        world.local().idle_processes("mailer").is_empty()
+    })
+    .await;
+
+    let pid = rustix::process::Pid::from_raw(mailer.cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    silent.set(harness::peers::Mode::Gone);
+    silent.set(harness::peers::Mode::Forward);
+
+    world.mail(&account.email, "Verify").await;
+    assert_eq!(world.local().mails().len(), 1);
+}
+
+#[tokio::test]
+async fn an_entry_that_no_code_has_written_is_passed_over() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let record = |image: Value| json!({ "dynamodb": { "SequenceNumber": "1", "NewImage": image } });
+    let images = [
+        json!({}),
+        json!({ "kind": { "S": "unknown" } }),
+        json!({ "pk": { "S": "USER#1" } }),
+    ];
+    let event = json!({ "Records": images.map(record) }).to_string();
+
+    let answer = world
+        .local()
+        .invoke("mailer", event.into_bytes())
+        .await
+        .unwrap();
+
+    assert_eq!(answer, br#"{"batchItemFailures":[]}"#);
+    assert!(world.local().mails().is_empty());
+}
+
+/// `events/mailer.json`: of an entry that is not in the table (any more) there is nothing to send.
+#[tokio::test]
+async fn the_event_is_answered() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let event = std::fs::read(local::build::workspace().join("events/mailer.json")).unwrap();
+
+    let answer = world.local().invoke("mailer", event).await.unwrap();
+
+    assert_eq!(answer, br#"{"batchItemFailures":[]}"#);
+}
+
+#[tokio::test]
+async fn the_inbox_is_served_and_emptied() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let account = world.client().register().await;
+    world.mail(&account.email, "Verify").await;
+    let url = format!("{}/_local/mail", world.url());
+
+    let mails: Value = reqwest::get(&url).await.unwrap().json().await.unwrap();
+    let deleted = reqwest::Client::new().delete(&url).send().await.unwrap();
+    let after: Value = reqwest::get(&url).await.unwrap().json().await.unwrap();
+
+    let fields: Vec<&String> = mails[0].as_object().unwrap().keys().collect();
+    assert_eq!(
+        fields,
+        ["from", "html", "id", "sentAt", "subject", "text", "to"]
+    );
+    assert_eq!((deleted.status().as_u16(), after), (204, json!([])));
+}
