@@ -7,6 +7,7 @@
 //! "security.md 19" and the like name a line of the design's list of what a security test must find.
 
 mod authentication;
+mod browser;
 #[path = "change-password.rs"]
 mod change_password;
 #[path = "delete-account.rs"]

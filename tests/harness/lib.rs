@@ -1,6 +1,7 @@
 //! What the tests stand on: a world (the whole system, or a deployment), clients that check every
 //! answer, and peers that fail on command.
 
+pub mod browser;
 pub mod client;
 pub mod dynamodb;
 pub mod peers;

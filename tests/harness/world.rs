@@ -122,7 +122,7 @@ impl Builder {
     /// Starts it; nothing against a deployment, which cannot be started in another way.
     pub fn start(self) -> Option<World> {
         if deployment().is_some() {
-            skip("needs a system of its own");
+            skip("needs a system of its own, and this is a deployment");
             return None;
         }
         Some(
@@ -308,7 +308,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub fn is_inside() -> bool {
     let is_inside = deployment().is_none();
     if !is_inside {
-        skip("needs to look inside");
+        skip("needs to look inside, and this is a deployment");
     }
     is_inside
 }
@@ -320,11 +320,11 @@ fn deployment() -> Option<String> {
 }
 
 /// Says so where it is seen, past the capture of a test's output.
-fn skip(why: &str) {
+pub(crate) fn skip(why: &str) {
     let thread = std::thread::current();
     let _ = writeln!(
         std::io::stderr(),
-        "skipped against a deployment: {}: {why}",
+        "skipped: {}: {why}",
         thread.name().unwrap_or_default()
     );
 }

@@ -1,0 +1,114 @@
+//! A new user finishes the flows of the mails in a real browser, without any frontend: in the inbox and
+//! the pages under `/_local`.
+
+use harness::browser::Browser;
+use harness::client::unique_password;
+use harness::{Account, World};
+use serde_json::json;
+
+/// The link in the mail that the inbox shows.
+async fn link(world: &World, account: &Account, subject: &str) -> String {
+    let mail = world.mail(&account.email, subject).await;
+    let mut words = mail.text.split_whitespace();
+    let link = words.find(|word| word.starts_with("http")).expect("a link");
+    link.to_owned()
+}
+
+#[tokio::test]
+async fn a_new_user_verifies_the_address_and_resets_the_password() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+
+    let verification = link(&world, &account, "Verify").await;
+    browser.open(&format!("{}/_local/", world.url())).await;
+    browser
+        .wait_for_text("#mail h2", "Verify your address")
+        .await;
+    let sandbox = browser.attribute("iframe", "sandbox").await.unwrap();
+    assert!(
+        !sandbox.contains("scripts") && !sandbox.contains("same-origin"),
+        "{sandbox}"
+    );
+    browser.enter_frame(Some("iframe")).await;
+    browser.wait_for_text(".button", "Verify address").await;
+    assert_eq!(
+        browser.attribute(".button", "href").await.unwrap(),
+        verification
+    );
+    browser.enter_frame(None).await;
+    browser.screenshot("inbox").await;
+
+    // security.md 26: opening the link changes nothing, only the button does.
+    browser.open(&verification).await;
+    browser.wait_for_text("#confirm", "Verify address").await;
+    let user = client.profile(&account.access).await["user"].clone();
+    assert_eq!(user["emailVerified"], false);
+    browser.screenshot("verify-email").await;
+    browser.click("#confirm").await;
+    browser.wait_for_text("#result", "verified").await;
+    let user = client.profile(&account.access).await["user"].clone();
+    assert_eq!(user["emailVerified"], true);
+
+    client
+        .post("/forgot-password", json!({ "email": account.email }))
+        .await;
+    let reset = link(&world, &account, "Reset your").await;
+    browser.open(&reset).await;
+    browser.type_into("#password", "short").await;
+    browser.click("button").await;
+    browser
+        .wait_for_text("#result", "must be at least 8 characters")
+        .await;
+    browser.screenshot("reset-password-refused").await;
+    assert_eq!(client.profile(&account.access).await.status, 200);
+    let new = unique_password();
+    browser.open(&reset).await;
+    browser.type_into("#password", &new).await;
+    browser.click("button").await;
+    browser
+        .wait_for_text("#result", "Sign in with it now")
+        .await;
+    browser.screenshot("reset-password").await;
+
+    assert_eq!(
+        client.profile(&account.access).await.code(),
+        "token_revoked"
+    );
+    let login = json!({ "email": account.email, "password": new });
+    assert_eq!(client.post("/api/auth/login", login).await.status, 200);
+    browser.open(&reset).await;
+    browser.type_into("#password", &new).await;
+    browser.click("button").await;
+    browser.wait_for_text("#result", "not valid any more").await;
+}
+
+#[tokio::test]
+async fn whoever_did_not_register_removes_the_account() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+    let rejection = format!("{}&reject=true", link(&world, &account, "Verify").await);
+
+    browser.open(&rejection).await;
+    browser.wait_for_text("#title", "Remove the account").await;
+    browser.screenshot("reject").await;
+    assert_eq!(client.profile(&account.access).await.status, 200);
+    browser.click("#confirm").await;
+    browser.wait_for_text("#result", "removed").await;
+
+    assert_eq!(
+        client.profile(&account.access).await.code(),
+        "token_revoked"
+    );
+}
