@@ -421,6 +421,31 @@ async fn a_login_needs_no_password_rules_but_the_maximum() {
     );
 }
 
+/// security.md 30.
+#[tokio::test]
+async fn a_sign_in_from_elsewhere_is_mailed_to_the_owner_and_one_from_here_is_not() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let (here, elsewhere) = (world.client(), world.client());
+    let account = here.register().await;
+    let mails = async || world.mails("new_device", &account.email).await;
+    let login = json!({ "email": account.email, "password": account.password });
+    let wrong = json!({ "email": account.email, "password": "Wrong-7-horse" });
+
+    here.login(&account).await;
+    elsewhere.post(PATH, wrong).await;
+    assert_eq!(mails().await, 0, "known, or not signed in");
+    elsewhere.login(&account).await;
+    assert_eq!(mails().await, 1, "another address");
+    elsewhere.login(&account).await;
+    assert_eq!(mails().await, 1, "known by now");
+    let request = here.request(reqwest::Method::POST, PATH);
+    here.send(request.header("user-agent", "another/1.0").json(&login))
+        .await;
+    assert_eq!(mails().await, 2, "another agent");
+}
+
 /// What cannot be recorded does not succeed, and leaves no session that would push out others.
 #[tokio::test]
 async fn a_login_that_cannot_be_recorded_leaves_no_session() {

@@ -79,6 +79,7 @@ async fn whoever_resets_changes_or_deletes_gets_their_mails() {
         ..account.clone()
     };
     let (access, _) = client.login(&account).await;
+    world.mail(email, "new device").await; // all sessions were over: none has this address any more
     let body = json!({ "currentPassword": new, "newPassword": newer });
     client
         .post_as(&access, "/api/auth/change-password", body)
@@ -95,7 +96,7 @@ async fn whoever_resets_changes_or_deletes_gets_their_mails() {
             .iter()
             .filter(|mail| mail.to == [email.as_str()])
             .count(),
-        5
+        6
     );
     let links = mails
         .iter()

@@ -329,8 +329,10 @@ pub(crate) fn skip(why: &str) {
     );
 }
 
-/// Built once for all tests of this process.
+/// Built once for all tests of this process; benchmarks, which are optimised, measure optimised functions.
 pub fn binaries() -> &'static Binaries {
     static BINARIES: OnceLock<Binaries> = OnceLock::new();
-    BINARIES.get_or_init(|| build::build(false).unwrap_or_else(|error| panic!("{error}")))
+    BINARIES.get_or_init(|| {
+        build::build(!cfg!(debug_assertions)).unwrap_or_else(|error| panic!("{error}"))
+    })
 }

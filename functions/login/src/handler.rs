@@ -8,7 +8,6 @@ use shared::domain::id::Id;
 use shared::domain::password::Password;
 use shared::domain::password_hash::{PasswordHash, PasswordHasher, Verification};
 use shared::domain::session::{Lifetime, SessionId};
-use shared::domain::timestamp::Timestamp;
 use shared::domain::user::{Status, User, UserId};
 use shared::domain::username::Username;
 use shared::error::ApiError;
@@ -19,6 +18,7 @@ use shared::http::{Request, Response};
 use shared::store::audit::{self, Audit, Event, Outcome};
 use shared::store::credentials::Credentials;
 use shared::store::dynamodb::{DynamoDb, Write};
+use shared::store::outbox::{Kind, Outbox};
 use shared::store::sessions::Sessions;
 use shared::store::users::Users;
 use shared::{random, telemetry};
@@ -95,7 +95,7 @@ pub async fn login(app: &App, request: Request) -> Result<Response, ApiError> {
 
 async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
     let login = Login::parse(request)?;
-    let account = Account::find(app, &login.identifier, request.received_at()).await?;
+    let account = Account::find(app, &login.identifier, request).await?;
     let verification = telemetry::hashing(|| app.hasher.verify(&login.password, &account.hash))?;
 
     let is_match = verification != Verification::Mismatch;
@@ -107,7 +107,7 @@ async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
             if verification == Verification::MatchOutdated {
                 rehash(app, user.id, &login.password, &account.hash).await;
             }
-            sign_in(app, user, login.remember_me, request).await
+            sign_in(app, user, &account, login.remember_me, request).await
         }
         // Said only after the right password: whoever knows it may know this too.
         Some(user) if is_match && user.status == Status::Disabled => {
@@ -122,12 +122,15 @@ struct Account {
     id: UserId,
     user: Option<User>,
     hash: PasswordHash,
+    /// Whether the request comes from where the account is signed in already.
+    device_is_known: bool,
 }
 
 impl Account {
     /// The same reads whether the account exists or not, so that time tells nobody (ASVS
     /// 5.0, 6.3.8).
-    async fn find(app: &App, identifier: &Identifier, now: Timestamp) -> Result<Self, ApiError> {
+    async fn find(app: &App, identifier: &Identifier, request: &Request) -> Result<Self, ApiError> {
+        let now = request.received_at();
         let claimed = match identifier {
             Identifier::Email(email) => app.users.find_id_by_email(email, now).await?,
             Identifier::Username(username) => app.users.find_id_by_username(username, now).await?,
@@ -137,12 +140,18 @@ impl Account {
             }
         };
         let id = claimed.unwrap_or_else(|| Id::new(now, random::bytes()));
-        let (user, hash) = tokio::try_join!(
+        let (user, hash, device_is_known) = tokio::try_join!(
             app.users.find(id, now),
-            app.credentials.find_password(id, now)
+            app.credentials.find_password(id, now),
+            app.sessions.knows_device(id, request.origin()),
         )?;
         let hash = hash.unwrap_or_else(|| app.hasher.stand_in(random::bytes()));
-        Ok(Self { id, user, hash })
+        Ok(Self {
+            id,
+            user,
+            hash,
+            device_is_known,
+        })
     }
 }
 
@@ -175,6 +184,7 @@ async fn refuse(
 async fn sign_in(
     app: &App,
     user: &User,
+    account: &Account,
     is_remembered: bool,
     request: &Request,
 ) -> Result<Response, ApiError> {
@@ -188,13 +198,18 @@ async fn sign_in(
         maximum: app.session_max_age,
     };
     let (event, success) = (Event::Login, Outcome::Success);
-    let record = vec![
+    let mut record = vec![
         Write::new(app.users.record_login(user.id, now), Refused::NotActive),
         Write::new(
             app.audit.create(user.id, event, success, origin),
             Refused::Collision,
         ),
     ];
+    if !account.device_is_known {
+        let (kind, language) = (Kind::NewDevice, request.language());
+        let mail = app.outbox.create(kind, user, None, language, now);
+        record.push(Write::new(mail, Refused::Collision));
+    }
     let id = Id::new(now, random::bytes());
 
     let (session, recorded) = tokio::join!(
@@ -265,6 +280,7 @@ pub struct App {
     users: Users,
     credentials: Credentials,
     audit: Audit,
+    outbox: Outbox,
     sessions: Sessions,
     refresh_expiry: Duration,
     remember_me_expiry: Duration,
@@ -284,7 +300,8 @@ impl App {
         let app = Self {
             users: Users::new(dynamodb.clone(), users_table.clone()),
             credentials: Credentials::new(dynamodb.clone(), credentials_table),
-            audit: Audit::new(dynamodb.clone(), users_table),
+            audit: Audit::new(dynamodb.clone(), users_table.clone()),
+            outbox: Outbox::new(users_table),
             dynamodb,
             sessions: environment.sessions(),
             refresh_expiry: environment.refresh_expiry(),

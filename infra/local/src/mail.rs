@@ -10,7 +10,7 @@ use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -109,6 +109,8 @@ async fn send(State(inbox): State<Inbox>, Json(request): Json<Value>) -> Respons
         response.headers_mut().insert("x-amzn-errortype", kind);
         return response;
     }
+    let rfc3339 =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     let id = lambda::request_id();
     inbox.add(Mail {
         id: id.clone(),
@@ -118,7 +120,7 @@ async fn send(State(inbox): State<Inbox>, Json(request): Json<Value>) -> Respons
         text: text(&simple["Body"]["Text"]["Data"]),
         html: text(&simple["Body"]["Html"]["Data"]),
         sent_at: OffsetDateTime::now_utc()
-            .format(&Rfc3339)
+            .format(rfc3339)
             .unwrap_or_default(),
     });
     Response::new(Body::from(json!({ "MessageId": id }).to_string()))

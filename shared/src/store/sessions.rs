@@ -31,6 +31,7 @@ pub struct Sessions {
     revoke: Script,
     revoke_all: Script,
     revoke_others: Script,
+    knows_device: Script,
 }
 
 /// What became of a refresh token.
@@ -79,6 +80,7 @@ impl Sessions {
             revoke: Script::new(include_str!("scripts/revoke_session.lua")),
             revoke_all: Script::new(include_str!("scripts/revoke_all_sessions.lua")),
             revoke_others: Script::new(include_str!("scripts/revoke_other_sessions.lua")),
+            knows_device: Script::new(include_str!("scripts/knows_device.lua")),
         }
     }
 
@@ -176,6 +178,19 @@ impl Sessions {
     /// Those of the store.
     pub async fn exists(&self, id: SessionId, user_id: UserId) -> Result<bool, Error> {
         let call = on_session(&self.exists, id, user_id);
+        self.redis.invoke(&call).await
+    }
+
+    /// Whether one of the user's sessions has this address and agent.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn knows_device(&self, user_id: UserId, origin: &Origin) -> Result<bool, Error> {
+        let mut call = self.knows_device.prepare_invoke();
+        call.key(set_key(user_id))
+            .arg(session_prefix(user_id))
+            .arg(&origin.ip)
+            .arg(&origin.user_agent);
         self.redis.invoke(&call).await
     }
 

@@ -1,0 +1,63 @@
+//! Whether time tells who has an account: answers for a known and an unknown one, asked in turn, and the
+//! ratio of their medians. `cargo bench -p tests --bench timing` prints it; nobody's machine is quiet
+//! enough for a test that fails over it.
+
+use std::time::{Duration, Instant};
+
+use harness::client::unique_email;
+use harness::{Client, World};
+use serde_json::{Value, json};
+
+const SAMPLES: usize = 200;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(measure());
+}
+
+async fn measure() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+    println!("median time to the answer, {SAMPLES} samples each, hashes of 1 MiB");
+    let reset = |email: &str| json!({ "email": email });
+    compare(
+        &client,
+        "/api/auth/password-reset/request",
+        &account.email,
+        reset,
+    )
+    .await;
+    compare(
+        &client,
+        "/api/auth/verify-email/resend",
+        &account.email,
+        reset,
+    )
+    .await;
+    let login = |email: &str| json!({ "email": email, "password": "Wrong-7-horse" });
+    compare(&client, "/api/auth/login", &account.email, login).await;
+}
+
+async fn compare(client: &Client, path: &str, known: &str, body: impl Fn(&str) -> Value) {
+    let mut times: [Vec<Duration>; 2] = Default::default();
+    for _ in 0..SAMPLES + 10 {
+        let unknown = unique_email();
+        for (email, times) in [known, unknown.as_str()].into_iter().zip(&mut times) {
+            let started = Instant::now();
+            client.post(path, body(email)).await;
+            times.push(started.elapsed());
+        }
+    }
+    let [known, unknown] = times.map(|mut times| {
+        let mut times = times.split_off(10); // the first ones start processes and connections
+        times.sort();
+        times[times.len() / 2].as_secs_f64() * 1000.0
+    });
+    let ratio = known / unknown;
+    println!("{path:36} known {known:6.2} ms, unknown {unknown:6.2} ms, ratio {ratio:.3}");
+}
