@@ -1,10 +1,11 @@
 use shared::StartError;
 use shared::config::Environment;
 use shared::domain::password::{Owner, Password, Policy};
-use shared::domain::password_hash::{PasswordHash, PasswordHasher, Verification};
+use shared::domain::password_hash::{PasswordHash, PasswordHasher};
 use shared::domain::user::User;
 use shared::error::ApiError;
 use shared::http::authentication::Authenticator;
+use shared::http::password_check::PasswordCheck;
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Audit, Event, Outcome};
 use shared::store::credentials::Credentials;
@@ -61,7 +62,8 @@ pub async fn change_password(app: &App, request: Request) -> Result<Response, Ap
     let caller = app.authenticator.required(&request).await?;
     let user = &caller.user;
     let change = Change::parse(&request, &app.policy, user)?;
-    let old = verify(app, user, &change.current, &request).await?;
+    let (check, event) = (app.password_check(), Event::PasswordChange);
+    let old = check.verify(user, &change.current, event, &request).await?;
     let new = telemetry::hashing(|| app.hasher.hash(&change.new, random::bytes()));
 
     // The other sessions first: if they cannot be ended, nothing has changed and the owner tries again.
@@ -71,29 +73,6 @@ pub async fn change_password(app: &App, request: Request) -> Result<Response, Ap
     write(app, user, &old, &new, &request).await?;
     sessions.revoke_others(caller.session_id, user.id).await?;
     Ok(Response::done("The password was changed."))
-}
-
-async fn verify(
-    app: &App,
-    user: &User,
-    current: &Password,
-    request: &Request,
-) -> Result<PasswordHash, ApiError> {
-    let stored = app
-        .credentials
-        .find_password(user.id, request.received_at());
-    let stored = stored.await?;
-    let stored =
-        stored.ok_or_else(|| ApiError::Internal("an account without a password".into()))?;
-    let verification = telemetry::hashing(|| app.hasher.verify(current, &stored))?;
-    if verification == Verification::Mismatch {
-        let (event, outcome) = (Event::PasswordChange, Outcome::Failure);
-        app.audit
-            .record(user.id, event, outcome, request.origin())
-            .await?;
-        return Err(ApiError::InvalidCredentials);
-    }
-    Ok(stored)
 }
 
 /// The password with all that follows from it: a reset link that is on its way is void, and the owner
@@ -141,6 +120,14 @@ pub struct App {
 }
 
 impl App {
+    fn password_check(&self) -> PasswordCheck<'_> {
+        PasswordCheck {
+            credentials: &self.credentials,
+            hasher: &self.hasher,
+            audit: &self.audit,
+        }
+    }
+
     /// From the environment variables.
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();

@@ -3,17 +3,17 @@ use std::time::Duration;
 use shared::StartError;
 use shared::config::Environment;
 use shared::domain::password::Password;
-use shared::domain::password_hash::{PasswordHasher, Verification};
+use shared::domain::password_hash::PasswordHasher;
 use shared::domain::user::User;
 use shared::error::ApiError;
 use shared::http::authentication::Authenticator;
+use shared::http::password_check::PasswordCheck;
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Audit, Event, Outcome};
 use shared::store::credentials::Credentials;
 use shared::store::dynamodb::{DynamoDb, TransactionError, Write};
 use shared::store::outbox::{Kind, Outbox};
 use shared::store::users::Users;
-use shared::telemetry;
 
 /// From the deletion to the purge; until then address and username stay taken.
 const PURGE_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -28,7 +28,10 @@ struct Stale;
 pub async fn delete_account(app: &App, request: Request) -> Result<Response, ApiError> {
     let caller = app.authenticator.required(&request).await?;
     let password = request.parse(|fields| fields.required("password", Password::parse))?;
-    verify(app, &caller.user, &password, &request).await?;
+    let (check, event) = (app.password_check(), Event::AccountDelete);
+    check
+        .verify(&caller.user, &password, event, &request)
+        .await?;
 
     let user = delete_current(app, caller.user, &request).await?;
     audit::log(
@@ -62,33 +65,6 @@ async fn delete_current(app: &App, mut user: User, request: &Request) -> Result<
     Err(ApiError::ServiceUnavailable(
         "the record kept changing".into(),
     ))
-}
-
-async fn verify(
-    app: &App,
-    user: &User,
-    password: &Password,
-    request: &Request,
-) -> Result<(), ApiError> {
-    let stored = app
-        .credentials
-        .find_password(user.id, request.received_at())
-        .await?;
-    let stored =
-        stored.ok_or_else(|| ApiError::Internal("an account without a password".into()))?;
-    let verification = telemetry::hashing(|| app.hasher.verify(password, &stored))?;
-    if verification == Verification::Mismatch {
-        app.audit
-            .record(
-                user.id,
-                Event::AccountDelete,
-                Outcome::Failure,
-                request.origin(),
-            )
-            .await?;
-        return Err(ApiError::InvalidCredentials);
-    }
-    Ok(())
 }
 
 /// The account with all that belongs to it, or nothing: the status ends sign-in at once, the `ttl`
@@ -134,6 +110,14 @@ pub struct App {
 }
 
 impl App {
+    fn password_check(&self) -> PasswordCheck<'_> {
+        PasswordCheck {
+            credentials: &self.credentials,
+            hasher: &self.hasher,
+            audit: &self.audit,
+        }
+    }
+
     /// From the environment variables.
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();

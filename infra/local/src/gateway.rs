@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 
 use crate::lambda::{self, InvokeError, Lambda};
 use crate::mail::{Inbox, Mail};
-use crate::pages;
+use crate::pages::PAGES;
 use crate::stack::Info;
 use crate::template::{Cors, Route};
 
@@ -44,9 +44,7 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>) {
     let router = Router::new()
         .route("/_local/info", get(info))
         .route("/_local/mail", get(mails).delete(clear_mails))
-        .route("/_local/", get(pages::inbox))
-        .route("/_local/reset-password", get(pages::reset_password))
-        .route("/_local/verify-email", get(pages::verify_email))
+        .merge(pages())
         .fallback(answer)
         .with_state(gateway);
     // Ends with the stack; an error then concerns nobody.
@@ -55,6 +53,13 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>) {
         router.into_make_service_with_connect_info::<SocketAddr>(),
     )
     .await;
+}
+
+fn pages() -> Router<Arc<Gateway>> {
+    PAGES.into_iter().fold(Router::new(), |router, page| {
+        let path = page.path;
+        router.route(path, get(async move || page.answer()))
+    })
 }
 
 async fn info(State(gateway): State<Arc<Gateway>>) -> Json<Info> {

@@ -4,26 +4,54 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
 
-/// `/_local/`.
-pub async fn inbox() -> Response<Body> {
-    page(include_str!("../pages/inbox.html"))
+const HTML: &str = "text/html; charset=utf-8";
+
+/// A file under `/_local`.
+#[derive(Clone, Copy)]
+pub struct Page {
+    /// Its path.
+    pub path: &'static str,
+    content_type: &'static str,
+    content: &'static str,
 }
 
-/// `/_local/reset-password`.
-pub async fn reset_password() -> Response<Body> {
-    page(include_str!("../pages/reset-password.html"))
-}
+/// All of them.
+pub const PAGES: [Page; 5] = [
+    Page {
+        path: "/_local/",
+        content_type: HTML,
+        content: include_str!("../pages/inbox.html"),
+    },
+    Page {
+        path: "/_local/reset-password",
+        content_type: HTML,
+        content: include_str!("../pages/reset-password.html"),
+    },
+    Page {
+        path: "/_local/verify-email",
+        content_type: HTML,
+        content: include_str!("../pages/verify-email.html"),
+    },
+    Page {
+        path: "/_local/style.css",
+        content_type: "text/css; charset=utf-8",
+        content: include_str!("../pages/style.css"),
+    },
+    Page {
+        path: "/_local/link.js",
+        content_type: "text/javascript; charset=utf-8",
+        content: include_str!("../pages/link.js"),
+    },
+];
 
-/// `/_local/verify-email`.
-pub async fn verify_email() -> Response<Body> {
-    page(include_str!("../pages/verify-email.html"))
-}
-
-fn page(html: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from(html));
-    let headers = response.headers_mut();
-    let html = HeaderValue::from_static("text/html; charset=utf-8");
-    headers.insert(header::CONTENT_TYPE, html);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+impl Page {
+    /// The file as an answer.
+    pub fn answer(&self) -> Response<Body> {
+        let mut response = Response::new(Body::from(self.content));
+        let headers = response.headers_mut();
+        let content_type = HeaderValue::from_static(self.content_type);
+        headers.insert(header::CONTENT_TYPE, content_type);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
 }

@@ -3,6 +3,7 @@
 pub mod authentication;
 pub mod body;
 mod event;
+pub mod password_check;
 pub mod representation;
 mod request;
 mod response;
