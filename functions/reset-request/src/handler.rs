@@ -12,14 +12,15 @@ use shared::store::audit::{self, Audit, Event, Outcome};
 use shared::store::dynamodb::{DynamoDb, TransactionError, Write};
 use shared::store::outbox::{Kind, Outbox};
 use shared::store::reset_tokens::ResetTokens;
+use shared::store::stand_ins::StandIns;
 use shared::store::users::Users;
 
-/// Nobody gets a link: there is no such account, or it is not active.
+/// The account has changed since its record was read.
 #[derive(Clone, Copy)]
-struct Nobody;
+struct Refused;
 
-/// The same answer after the same work for every address: where there is no account, stand-ins take
-/// its place, and every write is one whose condition does not hold.
+/// The same answer after the same work for every address: where there is no account, or none that is
+/// active, stand-ins are read and written in its place.
 pub async fn request_reset(app: &App, request: Request) -> Result<Response, ApiError> {
     let email = request.parse(|fields| fields.required("email", EmailAddress::parse))?;
     let (now, origin) = (request.received_at(), request.origin());
@@ -33,22 +34,23 @@ pub async fn request_reset(app: &App, request: Request) -> Result<Response, ApiE
     app.reset_tokens.create(&token, owner).await?;
 
     // The record names the one token that is valid; the mail is written with it, or not at all.
-    let user = found.unwrap_or_else(|| User::new(id, email, None, None, now));
-    let (event, success, language) = (
-        Event::PasswordResetRequest,
-        Outcome::Success,
-        request.language(),
-    );
-    let writes = [
-        app.users.set_reset_token(user.id, &token),
-        app.outbox
-            .create(Kind::ResetPassword, &user, Some(&token_id), language, now),
-        app.audit.create(user.id, event, success, origin),
-    ];
-    let writes = writes.map(|item| Write::new(item, Nobody)).into();
+    let (event, success) = (Event::PasswordResetRequest, Outcome::Success);
+    let (kind, language) = (Kind::ResetPassword, request.language());
+    let writes = match &found {
+        Some(user) => [
+            app.users.set_reset_token(user.id, &token),
+            app.outbox
+                .create(kind, user, Some(&token_id), language, now),
+            app.audit.create(user.id, event, success, origin),
+        ],
+        None => [(); 3].map(|()| app.stand_ins.create(now)),
+    };
+    let writes = writes.map(|item| Write::new(item, Refused)).into();
     match app.dynamodb.transact(writes).await {
-        Ok(()) => audit::log(Some(user.id), event, success, origin),
-        Err(TransactionError::Refused(Nobody)) => audit::log(None, event, Outcome::Failure, origin),
+        Ok(()) => audit::log(owner, event, success, origin),
+        Err(TransactionError::Refused(Refused)) => {
+            audit::log(owner, event, Outcome::Failure, origin)
+        }
         Err(TransactionError::Store(error)) => return Err(error.into()),
     }
     Ok(Response::done(
@@ -62,6 +64,7 @@ pub struct App {
     users: Users,
     outbox: Outbox,
     audit: Audit,
+    stand_ins: StandIns,
     reset_tokens: ResetTokens,
     email_token_secret: Secret,
 }
@@ -75,7 +78,8 @@ impl App {
         let app = Self {
             users: Users::new(dynamodb.clone(), users_table.clone()),
             outbox: Outbox::new(users_table.clone()),
-            audit: Audit::new(dynamodb.clone(), users_table),
+            audit: Audit::new(dynamodb.clone(), users_table.clone()),
+            stand_ins: StandIns::new(users_table),
             dynamodb,
             reset_tokens: environment.reset_tokens(),
             email_token_secret: environment.secret("EMAIL_TOKEN_SECRET"),

@@ -4,41 +4,44 @@ use shared::domain::email_address::EmailAddress;
 use shared::domain::email_token::{self, Purpose};
 use shared::domain::id::Id;
 use shared::domain::secret::Secret;
-use shared::domain::user::User;
 use shared::error::ApiError;
 use shared::http::{Request, Response};
 use shared::random;
 use shared::store::dynamodb::{DynamoDb, TransactionError, Write};
 use shared::store::outbox::{Kind, Outbox};
+use shared::store::stand_ins::StandIns;
 use shared::store::users::Users;
 use shared::store::verification_tokens::VerificationTokens;
 
-/// Nobody gets a link: there is no such account, or nothing to verify about it.
+/// The account has changed since its record was read.
 #[derive(Clone, Copy)]
-struct Nobody;
+struct Refused;
 
-/// The same answer after the same work for every address: where there is no account, stand-ins take
-/// its place, and every write is one whose condition does not hold.
+/// The same answer after the same work for every address: where there is no account, or nothing to
+/// verify about it, stand-ins are read and written in its place.
 pub async fn resend(app: &App, request: Request) -> Result<Response, ApiError> {
     let email = request.parse(|fields| fields.required("email", EmailAddress::parse))?;
     let now = request.received_at();
     let claimed = app.users.find_id_by_email(&email, now).await?;
     let id = claimed.unwrap_or_else(|| Id::new(now, random::bytes()));
     let found = app.users.find(id, now).await?;
-    let user = found.unwrap_or_else(|| User::new(id, email, None, None, now));
+    let found = found.filter(|user| user.is_active() && !user.email_verified);
 
     let (secret, purpose) = (&app.email_token_secret, Purpose::VerifyEmail);
     let (token_id, token) = email_token::mint(secret, purpose, random::bytes());
     let (kind, language) = (Kind::VerifyEmail, request.language());
-    let writes = [
-        app.users.set_verification_token(user.id, &token),
-        app.verification_tokens.create(&token, user.id, now),
-        app.outbox
-            .create(kind, &user, Some(&token_id), language, now),
-    ];
-    let writes = writes.map(|item| Write::new(item, Nobody)).into();
+    let writes = match &found {
+        Some(user) => [
+            app.users.set_verification_token(user.id, &token),
+            app.verification_tokens.create(&token, user.id, now),
+            app.outbox
+                .create(kind, user, Some(&token_id), language, now),
+        ],
+        None => [(); 3].map(|()| app.stand_ins.create(now)),
+    };
+    let writes = writes.map(|item| Write::new(item, Refused)).into();
     match app.dynamodb.transact(writes).await {
-        Ok(()) | Err(TransactionError::Refused(Nobody)) => Ok(Response::done(
+        Ok(()) | Err(TransactionError::Refused(Refused)) => Ok(Response::done(
             "If there is something to verify about this address, a mail is on its way.",
         )),
         Err(TransactionError::Store(error)) => Err(error.into()),
@@ -51,6 +54,7 @@ pub struct App {
     users: Users,
     verification_tokens: VerificationTokens,
     outbox: Outbox,
+    stand_ins: StandIns,
     email_token_secret: Secret,
 }
 
@@ -63,7 +67,8 @@ impl App {
         let app = Self {
             users: Users::new(dynamodb.clone(), users_table.clone()),
             verification_tokens: VerificationTokens::new(dynamodb.clone(), users_table.clone()),
-            outbox: Outbox::new(users_table),
+            outbox: Outbox::new(users_table.clone()),
+            stand_ins: StandIns::new(users_table),
             dynamodb,
             email_token_secret: environment.secret("EMAIL_TOKEN_SECRET"),
         };

@@ -8,6 +8,7 @@ pub mod outbox;
 pub mod redis;
 pub mod reset_tokens;
 pub mod sessions;
+pub mod stand_ins;
 pub mod users;
 pub mod verification_tokens;
 

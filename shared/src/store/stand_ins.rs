@@ -1,0 +1,53 @@
+//! Writes in the place of those that there is nobody to make for. A transaction that is refused is
+//! answered sooner than one that is committed, and would tell a stranger who has no account; so these
+//! are committed, and gone after an hour. They hold nothing.
+//!
+//! | pk | sk | attributes |
+//! |---|---|---|
+//! | `NOBODY#01J…` | `NOTHING` | filler, ttl (1 h) |
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use serde::Serialize;
+
+use super::dynamodb;
+use super::users::absent;
+use crate::domain::id::Id;
+use crate::domain::timestamp::Timestamp;
+use crate::random;
+
+/// How long an item stays: 1 h.
+const LIFETIME: Duration = Duration::from_secs(60 * 60);
+/// About the size of what it stands in for.
+const FILLER: &str = "................................................................................................................................................................................................................................................................";
+
+/// The stand-ins in a table.
+#[derive(Clone)]
+pub struct StandIns {
+    table: String,
+}
+
+#[derive(Serialize)]
+struct Nothing {
+    filler: &'static str,
+    ttl: i64,
+}
+
+impl StandIns {
+    /// The stand-ins in this table.
+    pub fn new(table: String) -> Self {
+        Self { table }
+    }
+
+    /// One item, as a part of a transaction.
+    pub fn create(&self, now: Timestamp) -> TransactWriteItem {
+        let id = Id::<Self>::new(now, random::bytes());
+        let nothing = Nothing {
+            filler: FILLER,
+            ttl: now.plus(LIFETIME).seconds(),
+        };
+        let item = dynamodb::item(format!("NOBODY#{id}"), "NOTHING", &nothing);
+        dynamodb::put(&self.table, item, absent())
+    }
+}
