@@ -1,8 +1,6 @@
 //! Who is asking: the access token at every protected endpoint, and the piece of `shared` that all of
 //! them use, in the ways that no endpoint uses yet (function `fixture`).
 
-use std::time::Duration;
-
 use harness::{World, token};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -110,15 +108,7 @@ async fn an_access_token_expires() {
     };
     let client = world.client();
     let account = client.register().await;
-    let exp = token::parts(&account.access).1["exp"].as_u64().unwrap();
-    while std::time::SystemTime::UNIX_EPOCH
-        .elapsed()
-        .unwrap()
-        .as_secs()
-        < exp
-    {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    token::wait_until_expired(&account.access).await;
 
     assert_eq!(
         client.profile(&account.access).await.code(),

@@ -276,15 +276,7 @@ async fn an_expired_refresh_token_is_told_so() {
     };
     let client = world.client();
     let account = client.register().await;
-    let exp = token::parts(&account.refresh).1["exp"].as_u64().unwrap();
-    while std::time::SystemTime::UNIX_EPOCH
-        .elapsed()
-        .unwrap()
-        .as_secs()
-        < exp
-    {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    token::wait_until_expired(&account.refresh).await;
 
     let answer = client.refresh(&account.refresh).await;
 

@@ -30,3 +30,16 @@ pub fn mailed(secret: &str, purpose: &str, token_id: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     hex::encode(hmac::sign(&key, format!("{purpose}{token_id}").as_bytes()))
 }
+
+/// Waits until a token has expired.
+pub async fn wait_until_expired(token: &str) {
+    let exp = parts(token).1["exp"].as_u64().expect("a time");
+    let now = || {
+        std::time::SystemTime::UNIX_EPOCH
+            .elapsed()
+            .expect("a clock")
+    };
+    while now().as_secs() < exp {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}

@@ -210,36 +210,32 @@ impl Users {
 
     /// Makes this the one verification token that is valid. Refused where there is nothing to verify.
     pub fn set_verification_token(&self, id: UserId, token: &TokenHash) -> TransactWriteItem {
-        let expression = Expression {
-            update: "SET #verification_token = :token, #version = #version + :one".to_owned(),
-            condition: "#status = :active AND #email_verified = :false".to_owned(),
+        let changes = Expression {
+            update: "SET #verification_token = :token".to_owned(),
+            condition: "#email_verified = :false".to_owned(),
             values: vec![
                 (":token", text(token.as_str())),
-                (":one", number(1)),
-                (":active", text("active")),
                 (":false", AttributeValue::Bool(false)),
             ],
         };
-        self.update(id, expression)
+        self.update_active(id, changes)
     }
 
     /// Marks the address verified. Refused unless this is the one token that is valid: it works once,
     /// also in parallel.
     pub fn verify_email(&self, id: UserId, token: &TokenHash, now: Timestamp) -> TransactWriteItem {
-        let expression = Expression {
-            update: "SET #email_verified = :true, #updated_at = :now, #version = #version + :one \
+        let changes = Expression {
+            update: "SET #email_verified = :true, #updated_at = :now \
                      REMOVE #verification_token"
                 .to_owned(),
-            condition: "#status = :active AND #verification_token = :token".to_owned(),
+            condition: "#verification_token = :token".to_owned(),
             values: vec![
                 (":true", AttributeValue::Bool(true)),
                 (":now", text(now.to_string())),
-                (":one", number(1)),
-                (":active", text("active")),
                 (":token", text(token.as_str())),
             ],
         };
-        self.update(id, expression)
+        self.update_active(id, changes)
     }
 
     /// Removes a record that nobody has verified, by the token of the mail that its owner got.
@@ -267,16 +263,12 @@ impl Users {
 
     /// Makes this the one reset token that is valid. Refused for an account that is not active.
     pub fn set_reset_token(&self, id: UserId, token: &TokenHash) -> TransactWriteItem {
-        let expression = Expression {
-            update: "SET #reset_token = :token, #version = #version + :one".to_owned(),
-            condition: "#status = :active".to_owned(),
-            values: vec![
-                (":token", text(token.as_str())),
-                (":one", number(1)),
-                (":active", text("active")),
-            ],
+        let changes = Expression {
+            update: "SET #reset_token = :token".to_owned(),
+            condition: String::new(),
+            values: vec![(":token", text(token.as_str()))],
         };
-        self.update(id, expression)
+        self.update_active(id, changes)
     }
 
     /// Uses up the reset token, and with it marks the address verified: whoever got the mail has
@@ -287,36 +279,43 @@ impl Users {
         token: &TokenHash,
         now: Timestamp,
     ) -> TransactWriteItem {
-        let expression = Expression {
-            update: "SET #email_verified = :true, #updated_at = :now, #version = #version + :one \
+        let changes = Expression {
+            update: "SET #email_verified = :true, #updated_at = :now \
                      REMOVE #reset_token, #verification_token"
                 .to_owned(),
-            condition: "#status = :active AND #reset_token = :token".to_owned(),
+            condition: "#reset_token = :token".to_owned(),
             values: vec![
                 (":true", AttributeValue::Bool(true)),
                 (":now", text(now.to_string())),
-                (":one", number(1)),
-                (":active", text("active")),
                 (":token", text(token.as_str())),
             ],
         };
-        self.update(id, expression)
+        self.update_active(id, changes)
     }
 
     /// Notes a new password: a reset token that is on its way is void. Refused for an account that is
     /// not active.
     pub fn void_reset_token(&self, id: UserId, now: Timestamp) -> TransactWriteItem {
-        let expression = Expression {
-            update: "SET #updated_at = :now, #version = #version + :one REMOVE #reset_token"
-                .to_owned(),
-            condition: "#status = :active".to_owned(),
-            values: vec![
-                (":now", text(now.to_string())),
-                (":one", number(1)),
-                (":active", text("active")),
-            ],
+        let changes = Expression {
+            update: "SET #updated_at = :now REMOVE #reset_token".to_owned(),
+            condition: String::new(),
+            values: vec![(":now", text(now.to_string()))],
         };
-        self.update(id, expression)
+        self.update_active(id, changes)
+    }
+
+    /// A change of an active account's record, counted in its version. Refused for any other account,
+    /// and where `changes` has a condition that does not hold.
+    fn update_active(&self, id: UserId, mut changes: Expression) -> TransactWriteItem {
+        let set = changes.update.strip_prefix("SET ").unwrap_or_default();
+        changes.update = format!("SET #version = #version + :one, {set}");
+        changes.condition = match changes.condition.as_str() {
+            "" => "#status = :active".to_owned(),
+            condition => format!("#status = :active AND {condition}"),
+        };
+        changes.values.push((":one", number(1)));
+        changes.values.push((":active", text("active")));
+        self.update(id, changes)
     }
 
     fn update(&self, id: UserId, expression: Expression) -> TransactWriteItem {
