@@ -137,7 +137,6 @@ fn no_function_is_given_a_variable_that_it_does_not_use() {
                 "JWT_ISSUER",
                 "JWT_AUDIENCE",
                 "APP_NAME",
-                "EMAIL_FROM",
             ];
             let value = if takes_any_text.contains(&name.as_str()) {
                 ""

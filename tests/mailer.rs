@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use harness::client::{unique_email, unique_password};
 use harness::peers::{Fault, FaultyService};
+use harness::smtp::SmtpServer;
 use harness::{Account, World};
 use local::mail::Mail;
 use serde_json::{Value, json};
@@ -350,4 +351,105 @@ async fn the_inbox_is_served_and_emptied() {
         ["from", "html", "id", "sentAt", "subject", "text", "to"]
     );
     assert_eq!((deleted.status().as_u16(), after), (204, json!([])));
+}
+
+async fn through_smtp(server: &SmtpServer) -> Option<World> {
+    World::build()
+        .variable("SMTP_URL", &server.url())
+        .variable("SMTP_CA", &server.ca)
+        .variable("EMAIL_FROM", "Gatehouse <no-reply@example.com>")
+        .start()
+}
+
+/// Another provider than SES, with TLS from the first byte and with STARTTLS.
+#[tokio::test]
+async fn with_an_smtp_server_mails_go_there_over_tls() {
+    for server in [SmtpServer::with_implicit_tls(), SmtpServer::with_starttls()] {
+        let Some(server) = server else { return };
+        let Some(world) = through_smtp(&server).await else {
+            return;
+        };
+
+        let account = world.client().register().await;
+
+        until("the server has it", || server.mails().len() == 1).await;
+        let mail = &server.mails()[0];
+        assert_eq!(mail["to"], json!([account.email]));
+        assert_eq!(mail["from"], "no-reply@example.com");
+        assert_eq!(mail["headers"]["from"], "Gatehouse <no-reply@example.com>");
+        assert_eq!(
+            mail["headers"]["subject"],
+            "Verify your address for Gatehouse"
+        );
+        let token = world.mailed_token("verify_email", &account.email).await;
+        for form in ["text", "html"] {
+            assert!(mail[form].as_str().unwrap().contains(&token), "{mail}");
+        }
+        assert!(world.local().mails().is_empty(), "nothing goes to SES");
+        let body = json!({ "token": token });
+        let answer = world.client().post("/api/auth/verify-email", body).await;
+        assert_eq!(answer.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn an_smtp_server_may_refuse_for_now_or_for_ever() {
+    let Some(server) = SmtpServer::with_starttls() else {
+        return;
+    };
+    let Some(world) = through_smtp(&server).await else {
+        return;
+    };
+    let client = world.client();
+    let register = async |email: &str| {
+        let body = json!({ "email": email, "password": unique_password() });
+        assert_eq!(client.post("/api/auth/register", body).await.status, 201);
+    };
+
+    let (never, later) = (
+        format!("never-{}", unique_email()),
+        format!("later-{}", unique_email()),
+    );
+    register(&never).await;
+    register(&later).await;
+
+    until("the second try is taken", || server.mails().len() == 1).await;
+    assert_eq!(server.mails()[0]["to"], json!([later]));
+    let state = async |email: &str| {
+        let outbox = world.dynamodb().items("OUTBOX#").await;
+        outbox.into_iter().find(|entry| entry["to"]["S"] == email)
+    };
+    assert_eq!(state(&never).await.unwrap()["given_up"]["S"], "550");
+    assert!(world.local().dead_letters().is_empty());
+}
+
+/// A wrong password, and a server that nobody vouches for: the mail waits, and the log says why.
+#[tokio::test]
+async fn a_mail_waits_while_the_smtp_server_cannot_be_used() {
+    let Some(server) = SmtpServer::with_starttls() else {
+        return;
+    };
+    let settings = [
+        (server.url_with("wrong"), server.ca.clone(), "535"),
+        (server.url(), String::new(), "UnknownIssuer"),
+    ];
+    for (url, ca, code) in settings {
+        let world = World::build()
+            .variable("SMTP_URL", &url)
+            .variable("SMTP_CA", &ca);
+        let Some(world) = world.start() else { return };
+
+        world.client().register().await;
+
+        let failed = |line: &Value| {
+            let says = line["code"]
+                .as_str()
+                .is_some_and(|text| text.contains(code));
+            line["outcome"] == "failed" && says
+        };
+        until(code, || world.log().iter().any(failed)).await;
+        let outbox = world.dynamodb().items("OUTBOX#").await;
+        assert!(outbox[0].get("given_up").is_none() && outbox[0].get("sent_at").is_none());
+        assert!(server.mails().is_empty());
+    }
 }

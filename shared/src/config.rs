@@ -169,13 +169,21 @@ impl Environment {
         form: &str,
         parse: impl Fn(&str) -> Option<T>,
     ) -> T {
-        let Some(text) = self.optional_text(name) else {
-            return default;
-        };
-        parse(&text).unwrap_or_else(|| {
+        self.optional(name, form, parse).unwrap_or(default)
+    }
+
+    /// A variable that may be absent, in a form that `parse` knows; `form` says it to people.
+    pub fn optional<T>(
+        &mut self,
+        name: &str,
+        form: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let value = parse(&self.optional_text(name)?);
+        if value.is_none() {
             self.problems.push(format!("{name} must be {form}"));
-            default
-        })
+        }
+        value
     }
 
     /// An absolute `http:` or `https:` URL without a fragment.
@@ -192,13 +200,10 @@ impl Environment {
 
     /// A name of letters, digits, `-` and `_` that may be absent.
     pub fn optional_name(&mut self, name: &str) -> Option<String> {
-        let text = self.optional_text(name)?;
         let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        if !text.bytes().all(is_valid) {
-            let problem = format!("{name} must be a name of letters, digits, - and _");
-            self.problems.push(problem);
-        }
-        Some(text)
+        self.optional(name, "a name of letters, digits, - and _", |text| {
+            text.bytes().all(is_valid).then(|| text.to_owned())
+        })
     }
 
     /// `true` or `false`.

@@ -5,6 +5,7 @@ pub mod browser;
 pub mod client;
 pub mod dynamodb;
 pub mod peers;
+pub mod smtp;
 pub mod token;
 pub mod world;
 

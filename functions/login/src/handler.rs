@@ -155,8 +155,8 @@ impl Account {
     }
 }
 
-/// The failure is recorded in the same time for everybody: with a write under the user, or with one
-/// that writes nothing where there is none (or none any more).
+/// The failure is recorded in the same time for everybody: with a write under the user, or with a
+/// stand-in where there is none (or none any more).
 async fn refuse(
     app: &App,
     account: &Account,
@@ -170,11 +170,7 @@ async fn refuse(
     let (event, outcome, origin) = (Event::Login, Outcome::Failure, request.origin());
     match is_known {
         true => app.audit.record(account.id, event, outcome, origin).await?,
-        false => {
-            app.audit
-                .record_unknown(account.id, event, outcome, origin)
-                .await?
-        }
+        false => app.audit.record_unknown(event, outcome, origin).await?,
     }
     Err(error)
 }

@@ -4,11 +4,12 @@ use shared::config::Environment;
 use shared::domain::email_token::{self, Purpose, TokenId};
 use shared::domain::language::Language;
 use shared::domain::secret::Secret;
+use shared::domain::timestamp::Timestamp;
 use shared::store::outbox::{Claim, Deliveries, Kind};
 use shared::{StartError, clock, telemetry};
 
 use crate::letter::{Letter, Writer};
-use crate::sender::{Refusal, Sender};
+use crate::sender::{Envelope, Refusal, Sender};
 
 /// A batch of the table's stream.
 #[derive(Deserialize)]
@@ -51,6 +52,7 @@ struct Entry {
     name: Option<String>,
     token_id: Option<TokenId>,
     language: Language,
+    created_at: Timestamp,
 }
 
 /// The mail is to be tried again; why, has been logged.
@@ -85,7 +87,7 @@ async fn send(app: &App, entry: &Entry) -> Result<(), TryAgain> {
         return Ok(());
     }
     let letter = compose(app, entry);
-    let sent = app.sender.send(&entry.to, &letter).await;
+    let sent = app.sender.send(&entry.envelope(), &letter).await;
     let noted = match &sent {
         Ok(()) => app.deliveries.mark_sent(&entry.pk, clock::now()).await,
         Err(Refusal::Final(code)) => app.deliveries.give_up(&entry.pk, code).await,
@@ -175,7 +177,16 @@ impl Entry {
             name: text("name"),
             token_id: text("token_id").map(TokenId::from_stored),
             language: language.unwrap_or_default(),
+            created_at: serde_json::from_value(text("created_at")?.into()).ok()?,
         })
+    }
+
+    fn envelope(&self) -> Envelope<'_> {
+        Envelope {
+            id: self.pk.trim_start_matches("OUTBOX#"),
+            to: &self.to,
+            created_at: self.created_at,
+        }
     }
 }
 
@@ -194,11 +205,7 @@ impl App {
         let mut environment = Environment::of_process();
         let app = Self {
             deliveries: Deliveries::new(environment.dynamodb(), environment.text("USERS_TABLE")),
-            sender: Sender::new(
-                &environment.ses(),
-                environment.text("EMAIL_FROM"),
-                environment.optional_name("EMAIL_CONFIGURATION_SET"),
-            ),
+            sender: Sender::from_env(&mut environment),
             writer: Writer::new(environment.text("APP_NAME")),
             email_token_secret: environment.secret("EMAIL_TOKEN_SECRET"),
             frontend_url: environment

@@ -2,6 +2,8 @@
 mod handler;
 mod letter;
 mod sender;
+mod ses;
+mod smtp;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), shared::StartError> {

@@ -1,22 +1,34 @@
-//! Hands mails over, to SES v2.
+//! Hands mails over: to SES, or to the server that `SMTP_URL` names.
 
 use std::time::Duration;
 
-use aws_sdk_sesv2::Client;
-use aws_sdk_sesv2::config::retry::RetryConfig;
-use aws_sdk_sesv2::config::timeout::TimeoutConfig;
-use aws_sdk_sesv2::config::{BehaviorVersion, Region};
-use aws_sdk_sesv2::error::ProvideErrorMetadata;
-use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message};
-use shared::config::AwsConfig;
+use lettre::message::Mailbox;
+use shared::config::Environment;
+use shared::domain::timestamp::Timestamp;
 
 use crate::letter::Letter;
+use crate::ses::Ses;
+use crate::smtp::Smtp;
+
+/// How long one try may take: less than an entry of the outbox is leased for.
+pub const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sends mails from one address.
-pub struct Sender {
-    client: Client,
-    from: String,
-    configuration_set: Option<String>,
+pub enum Sender {
+    /// Through SES.
+    Ses(Ses),
+    /// Through another server.
+    Smtp(Box<Smtp>),
+}
+
+/// Which mail it is, and whose; the same for every try at it.
+pub struct Envelope<'a> {
+    /// The entry's in the outbox.
+    pub id: &'a str,
+    /// The address.
+    pub to: &'a str,
+    /// When its cause happened.
+    pub created_at: Timestamp,
 }
 
 /// Why a mail was not taken.
@@ -37,24 +49,15 @@ impl Refusal {
 }
 
 impl Sender {
-    /// Through SES.
-    pub fn new(config: &AwsConfig, from: String, configuration_set: Option<String>) -> Self {
-        // One try, shorter than an entry is leased for: the stream tries again.
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(2))
-            .operation_timeout(Duration::from_secs(5))
-            .build();
-        let mut builder = aws_sdk_sesv2::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new(config.region.clone()))
-            .credentials_provider(config.credentials())
-            .timeout_config(timeouts)
-            .retry_config(RetryConfig::disabled());
-        builder.set_endpoint_url(config.endpoint_url.clone());
-        Self {
-            client: Client::from_conf(builder.build()),
-            from,
-            configuration_set,
+    /// As the variables say.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        let from = environment.text("EMAIL_FROM");
+        let mailbox: Option<Mailbox> =
+            environment.optional("EMAIL_FROM", "an address", |text| text.parse().ok());
+        let configuration_set = environment.optional_name("EMAIL_CONFIGURATION_SET");
+        match Smtp::from_env(environment, mailbox) {
+            Some(smtp) => Self::Smtp(Box::new(smtp)),
+            None => Self::Ses(Ses::new(&environment.ses(), from, configuration_set)),
         }
     }
 
@@ -62,40 +65,10 @@ impl Sender {
     ///
     /// # Errors
     /// Whether it was refused for now or for ever.
-    pub async fn send(&self, to: &str, letter: &Letter) -> Result<(), Refusal> {
-        let body = Body::builder()
-            .text(content(&letter.text))
-            .html(content(&letter.html))
-            .build();
-        let message = Message::builder()
-            .subject(content(&letter.subject))
-            .body(body)
-            .build();
-        let request = self
-            .client
-            .send_email()
-            .from_email_address(&self.from)
-            .destination(Destination::builder().to_addresses(to).build())
-            .content(EmailContent::builder().simple(message).build())
-            .set_configuration_set_name(self.configuration_set.clone());
-        let Err(error) = request.send().await else {
-            return Ok(());
-        };
-        // Without an answer nobody knows whether it was sent: then once more, the same to the letter.
-        let code = error.code().unwrap_or("no answer").to_owned();
-        Err(match code.as_str() {
-            // The address, or what is in the mail.
-            "MessageRejected" | "BadRequestException" => Refusal::Final(code),
-            _ => Refusal::Passing(code),
-        })
+    pub async fn send(&self, envelope: &Envelope<'_>, letter: &Letter) -> Result<(), Refusal> {
+        match self {
+            Self::Ses(ses) => ses.send(envelope.to, letter).await,
+            Self::Smtp(smtp) => smtp.send(envelope, letter).await,
+        }
     }
-}
-
-#[expect(
-    clippy::expect_used,
-    reason = "the text is all that the builder asks for"
-)]
-fn content(text: &str) -> Content {
-    let content = Content::builder().data(text).charset("UTF-8").build();
-    content.expect("a content has its text")
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use shared::StartError;
 use shared::config::Environment;
 use shared::domain::email_address::EmailAddress;
@@ -7,24 +9,34 @@ use shared::domain::secret::Secret;
 use shared::domain::user::User;
 use shared::error::ApiError;
 use shared::http::{Request, Response};
-use shared::random;
 use shared::store::audit::{self, Audit, Event, Outcome};
 use shared::store::dynamodb::{DynamoDb, TransactionError, Write};
 use shared::store::outbox::{Kind, Outbox};
 use shared::store::reset_tokens::ResetTokens;
 use shared::store::stand_ins::StandIns;
 use shared::store::users::Users;
+use shared::{clock, random};
 
 /// The account has changed since its record was read.
 #[derive(Clone, Copy)]
 struct Refused;
 
-/// The same answer after the same work for every address: where there is no account, or none that is
-/// active, stand-ins are read and written in its place.
+/// The same answer after the same time for every address. The work is the same too; what differs by the
+/// size of an item that is there or not ends within this time.
+const ANSWER_TIME: Duration = Duration::from_millis(100);
+
 pub async fn request_reset(app: &App, request: Request) -> Result<Response, ApiError> {
     let email = request.parse(|fields| fields.required("email", EmailAddress::parse))?;
+    clock::at_least(ANSWER_TIME, write(app, &request, &email)).await?;
+    Ok(Response::done(
+        "If there is an account with this address, a mail is on its way.",
+    ))
+}
+
+/// Where there is no account, or none that is active, stand-ins are read and written in its place.
+async fn write(app: &App, request: &Request, email: &EmailAddress) -> Result<(), ApiError> {
     let (now, origin) = (request.received_at(), request.origin());
-    let claimed = app.users.find_id_by_email(&email, now).await?;
+    let claimed = app.users.find_id_by_email(email, now).await?;
     let id = claimed.unwrap_or_else(|| Id::new(now, random::bytes()));
     let found = app.users.find(id, now).await?.filter(User::is_active);
 
@@ -53,9 +65,7 @@ pub async fn request_reset(app: &App, request: Request) -> Result<Response, ApiE
         }
         Err(TransactionError::Store(error)) => return Err(error.into()),
     }
-    Ok(Response::done(
-        "If there is an account with this address, a mail is on its way.",
-    ))
+    Ok(())
 }
 
 /// What this endpoint may touch.

@@ -10,7 +10,8 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use serde::Serialize;
 
 use super::Error;
-use super::dynamodb::{self, DynamoDb, Expression, Item};
+use super::dynamodb::{self, DynamoDb, Item};
+use super::stand_ins;
 use super::users::{absent, partition};
 use crate::domain::id::Id;
 use crate::domain::timestamp::Timestamp;
@@ -157,25 +158,20 @@ impl Audit {
         Ok(())
     }
 
-    /// The log event alone, where there is no user to write it under; and a write that never
-    /// succeeds, so that an unknown account takes the time of a known one (ASVS 5.0, 6.3.8).
+    /// The log event alone, where there is no user to write it under; and a stand-in for the entry, so
+    /// that an unknown account takes the time of a known one (ASVS 5.0, 6.3.8).
     ///
     /// # Errors
     /// Those of the store.
     pub async fn record_unknown(
         &self,
-        stand_in: UserId,
         event: Event,
         outcome: Outcome,
         origin: &Origin,
     ) -> Result<(), Error> {
         log(None, event, outcome, origin);
-        let never = Expression {
-            condition: "attribute_exists(pk)".to_owned(),
-            ..Default::default()
-        };
         self.dynamodb
-            .put(&self.table, entry(stand_in, event, outcome, origin), never)
+            .put(&self.table, stand_ins::item(origin.at), absent())
             .await?;
         Ok(())
     }

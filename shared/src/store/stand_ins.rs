@@ -1,4 +1,4 @@
-//! Writes in the place of those that there is nobody to make for. A transaction that is refused is
+//! Writes in the place of those that there is nobody to make for. A write that is refused is
 //! answered sooner than one that is committed, and would tell a stranger who has no account; so these
 //! are committed, and gone after an hour. They hold nothing.
 //!
@@ -11,7 +11,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use serde::Serialize;
 
-use super::dynamodb;
+use super::dynamodb::{self, Item};
 use super::users::absent;
 use crate::domain::id::Id;
 use crate::domain::timestamp::Timestamp;
@@ -42,12 +42,15 @@ impl StandIns {
 
     /// One item, as a part of a transaction.
     pub fn create(&self, now: Timestamp) -> TransactWriteItem {
-        let id = Id::<Self>::new(now, random::bytes());
-        let nothing = Nothing {
-            filler: FILLER,
-            ttl: now.plus(LIFETIME).seconds(),
-        };
-        let item = dynamodb::item(format!("NOBODY#{id}"), "NOTHING", &nothing);
-        dynamodb::put(&self.table, item, absent())
+        dynamodb::put(&self.table, item(now), absent())
     }
+}
+
+pub(super) fn item(now: Timestamp) -> Item {
+    let id = Id::<StandIns>::new(now, random::bytes());
+    let nothing = Nothing {
+        filler: FILLER,
+        ttl: now.plus(LIFETIME).seconds(),
+    };
+    dynamodb::item(format!("NOBODY#{id}"), "NOTHING", &nothing)
 }

@@ -1,0 +1,85 @@
+//! Hands mails over to SES v2.
+
+use std::time::Duration;
+
+use aws_sdk_sesv2::Client;
+use aws_sdk_sesv2::config::retry::RetryConfig;
+use aws_sdk_sesv2::config::timeout::TimeoutConfig;
+use aws_sdk_sesv2::config::{BehaviorVersion, Region};
+use aws_sdk_sesv2::error::ProvideErrorMetadata;
+use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message};
+use shared::config::AwsConfig;
+
+use crate::letter::Letter;
+use crate::sender::{Refusal, TIMEOUT};
+
+/// SES, as the owner of one address.
+pub struct Ses {
+    client: Client,
+    from: String,
+    configuration_set: Option<String>,
+}
+
+impl Ses {
+    /// With this configuration set.
+    pub fn new(config: &AwsConfig, from: String, configuration_set: Option<String>) -> Self {
+        // One try: the stream tries again.
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(2))
+            .operation_timeout(TIMEOUT)
+            .build();
+        let mut builder = aws_sdk_sesv2::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(config.region.clone()))
+            .credentials_provider(config.credentials())
+            .timeout_config(timeouts)
+            .retry_config(RetryConfig::disabled());
+        builder.set_endpoint_url(config.endpoint_url.clone());
+        Self {
+            client: Client::from_conf(builder.build()),
+            from,
+            configuration_set,
+        }
+    }
+
+    /// Sends a letter.
+    ///
+    /// # Errors
+    /// Whether it was refused for now or for ever.
+    pub async fn send(&self, to: &str, letter: &Letter) -> Result<(), Refusal> {
+        let body = Body::builder()
+            .text(content(&letter.text))
+            .html(content(&letter.html))
+            .build();
+        let message = Message::builder()
+            .subject(content(&letter.subject))
+            .body(body)
+            .build();
+        let request = self
+            .client
+            .send_email()
+            .from_email_address(&self.from)
+            .destination(Destination::builder().to_addresses(to).build())
+            .content(EmailContent::builder().simple(message).build())
+            .set_configuration_set_name(self.configuration_set.clone());
+        let Err(error) = request.send().await else {
+            return Ok(());
+        };
+        // Without an answer nobody knows whether it was sent: then once more, the same to the letter.
+        let code = error.code().unwrap_or("no answer").to_owned();
+        Err(match code.as_str() {
+            // The address, or what is in the mail.
+            "MessageRejected" | "BadRequestException" => Refusal::Final(code),
+            _ => Refusal::Passing(code),
+        })
+    }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "the text is all that the builder asks for"
+)]
+fn content(text: &str) -> Content {
+    let content = Content::builder().data(text).charset("UTF-8").build();
+    content.expect("a content has its text")
+}

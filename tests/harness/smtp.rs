@@ -1,0 +1,127 @@
+//! A real SMTP server with a certificate of its own authority.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use local::build;
+use serde_json::Value;
+
+/// What the server wants to hear; its special characters must survive the URL.
+const PASSWORD: &str = "p@ss:w/rd %";
+
+/// A running server; it ends with this value.
+pub struct SmtpServer {
+    process: Child,
+    scheme: &'static str,
+    port: u16,
+    mails: Arc<Mutex<Vec<Value>>>,
+    /// The authority that vouches for it, in PEM.
+    pub ca: String,
+    _folder: tempfile::TempDir,
+}
+
+impl SmtpServer {
+    /// One that wants STARTTLS.
+    pub fn with_starttls() -> Option<Self> {
+        Self::start("starttls", "smtp")
+    }
+
+    /// One that speaks TLS from the first byte.
+    pub fn with_implicit_tls() -> Option<Self> {
+        Self::start("tls", "smtps")
+    }
+
+    fn start(mode: &str, scheme: &'static str) -> Option<Self> {
+        let Some(python) = python() else {
+            assert!(std::env::var_os("CI").is_none(), "CI has aiosmtpd");
+            crate::world::skip("Python's aiosmtpd is not installed");
+            return None;
+        };
+        let (ca, certificate, key) = certificates();
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let mut process = Command::new(python)
+            .arg(build::workspace().join("tests/harness/smtp_server.py"))
+            .arg(mode)
+            .arg(file("certificate.pem", &certificate))
+            .arg(file("key.pem", &key))
+            .arg(PASSWORD)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let port = lines.next().expect("a port").unwrap().parse().unwrap();
+        let mails = Arc::new(Mutex::new(Vec::new()));
+        let kept = mails.clone();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                kept.lock()
+                    .unwrap()
+                    .push(serde_json::from_str(&line).unwrap());
+            }
+        });
+        Some(Self {
+            process,
+            scheme,
+            port,
+            mails,
+            ca,
+            _folder: folder,
+        })
+    }
+
+    /// What `SMTP_URL` has to be.
+    pub fn url(&self) -> String {
+        self.url_with("p%40ss%3Aw%2Frd%20%25")
+    }
+
+    /// The same with another password.
+    pub fn url_with(&self, password: &str) -> String {
+        format!(
+            "{}://mail%20user:{password}@localhost:{}",
+            self.scheme, self.port
+        )
+    }
+
+    /// What it has taken, oldest first.
+    pub fn mails(&self) -> Vec<Value> {
+        self.mails.lock().unwrap().clone()
+    }
+}
+
+impl Drop for SmtpServer {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
+}
+
+/// One that has the library: CI's own, or the system's.
+fn python() -> Option<String> {
+    let of_ci = build::workspace().join("target/ci-tools/bin/python");
+    let candidates = [of_ci.to_string_lossy().into_owned(), "python3".to_owned()];
+    candidates.into_iter().find(|python| {
+        let mut import = Command::new(python);
+        import.args(["-c", "import aiosmtpd"]).stderr(Stdio::null());
+        import.status().is_ok_and(|status| status.success())
+    })
+}
+
+/// An authority, and a certificate and key for `localhost` from it.
+fn certificates() -> (String, String, String) {
+    let ca_key = rcgen::KeyPair::generate().unwrap();
+    let mut ca = rcgen::CertificateParams::new([]).unwrap();
+    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca_certificate = ca.self_signed(&ca_key).unwrap();
+    let issuer = rcgen::Issuer::new(ca, ca_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let server = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let certificate = server.signed_by(&key, &issuer).unwrap();
+    (ca_certificate.pem(), certificate.pem(), key.serialize_pem())
+}

@@ -1,0 +1,72 @@
+"""A real SMTP server (aiosmtpd) that wants TLS and a password, and prints each mail as a line of JSON.
+
+Arguments: `starttls` or `tls`, the files of its certificate and key, the password. The local part of a
+recipient says what becomes of a mail: `never-…` is refused for ever, `later-…` the first time only.
+"""
+
+import asyncio
+import email
+import email.policy
+import json
+import ssl
+import sys
+
+from aiosmtpd.smtp import SMTP, AuthResult
+
+mode, certificate, key, password = sys.argv[1:]
+seen = set()
+
+
+class Handler:
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address.startswith("never-"):
+            return "550 5.1.1 no such mailbox"
+        if address.startswith("later-") and address not in seen:
+            seen.add(address)
+            return "451 4.3.0 try again"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server, session, envelope):
+        message = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        mail = {
+            "to": envelope.rcpt_tos,
+            "from": envelope.mail_from,
+            "tls": session.ssl is not None,
+            "headers": {name.lower(): str(value) for name, value in message.items()},
+            "text": message.get_body(("plain",)).get_content(),
+            "html": message.get_body(("html",)).get_content(),
+        }
+        print(json.dumps(mail), flush=True)
+        return "250 OK"
+
+
+def authenticate(server, session, envelope, mechanism, data):
+    success = (data.login, data.password) == (b"mail user", password.encode())
+    return AuthResult(success=success, handled=success)  # a failure is the library's to answer
+
+
+async def serve():
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+
+    def session():
+        return SMTP(
+            Handler(),
+            authenticator=authenticate,
+            auth_required=True,
+            # Over TLS from the first byte, the library does not know that there is TLS.
+            auth_require_tls=mode == "starttls",
+            tls_context=context if mode == "starttls" else None,
+            require_starttls=mode == "starttls",
+        )
+
+    server = await asyncio.get_running_loop().create_server(
+        session, "127.0.0.1", 0, ssl=context if mode == "tls" else None
+    )
+    print(server.sockets[0].getsockname()[1], flush=True)
+    # The end of standard input is the end of the test.
+    await asyncio.to_thread(sys.stdin.read)
+
+
+asyncio.run(serve())
