@@ -7,7 +7,7 @@ use local::build;
 use serde_json::{Value, json};
 
 /// Every file with the status of its answer.
-const EVENTS: [(&str, u16); 29] = [
+const EVENTS: [(&str, u16); 33] = [
     ("register.json", 201),
     ("register-invalid.json", 400),
     ("register-minimal.json", 201),
@@ -26,6 +26,10 @@ const EVENTS: [(&str, u16); 29] = [
     ("refresh.json", 200),
     ("refresh-malformed.json", 400),
     ("refresh-no-token.json", 400),
+    ("sessions.json", 200),
+    ("sessions-no-token.json", 401),
+    ("sessions-end-others.json", 200),
+    ("sessions-end-unknown.json", 404),
     ("verify-email-unknown.json", 400),
     ("verify-resend.json", 200),
     ("verify-email.json", 200),

@@ -27,6 +27,7 @@ mod register;
 mod reset_confirm;
 #[path = "reset-request.rs"]
 mod reset_request;
+mod sessions;
 mod telemetry;
 #[path = "verify-email.rs"]
 mod verify_email;

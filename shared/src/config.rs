@@ -4,21 +4,28 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use url::Url;
 
-use crate::domain::password::Policy;
+use crate::domain::csrf_token::CsrfTokens;
+use crate::domain::device_token::{DeviceTokenIssuer, DeviceTokenVerifier};
+use crate::domain::password;
 use crate::domain::password_hash::{Cost, PasswordHasher};
+use crate::domain::rate_limit::{Limit, Policy};
 use crate::domain::secret::Secret;
 use crate::domain::token::{
     AccessTokenIssuer, AccessTokenVerifier, RefreshTokenIssuer, RefreshTokenVerifier,
     SigningConfig, VerifyingConfig,
 };
 use crate::http::authentication::Authenticator;
+use crate::http::cookie_mode::CookieCheck;
+use crate::http::lockout::Lockout;
 use crate::http::token_issuer::TokenIssuer;
 use crate::store::dynamodb::DynamoDb;
+use crate::store::rate_limiter::RateLimiter;
 use crate::store::redis::{self, Redis};
 use crate::store::reset_tokens::ResetTokens;
 use crate::store::sessions::Sessions;
@@ -91,6 +98,8 @@ pub struct Environment {
     problems: Vec<String>,
     /// Production refuses what is fine for trying out.
     is_production: bool,
+    /// One connection, whoever uses it.
+    redis: Option<Arc<Redis>>,
 }
 
 impl Environment {
@@ -104,6 +113,7 @@ impl Environment {
             lookup: Box::new(lookup),
             problems: Vec::new(),
             is_production: false,
+            redis: None,
         };
         let name = environment.text("ENVIRONMENT");
         if !matches!(name.as_str(), "" | "dev" | "staging" | "prod") {
@@ -272,7 +282,43 @@ impl Environment {
         ResetTokens::new(self.redis())
     }
 
-    fn redis(&mut self) -> Redis {
+    /// What counts requests.
+    pub fn rate_limiter(&mut self) -> RateLimiter {
+        RateLimiter::new(self.redis())
+    }
+
+    /// The limit `RATE_LIMIT_<name>`; `None` if it is off.
+    pub fn rate_limit(&mut self, name: &str, default: &str) -> Option<Policy> {
+        let limit = self.limit(&format!("RATE_LIMIT_{name}"), default)?;
+        let name = name.to_ascii_lowercase().replace('_', "-");
+        Some(Policy { name, limit })
+    }
+
+    /// What locks accounts: `LOGIN_LOCKOUT`.
+    pub fn lockout(&mut self) -> Lockout {
+        let limit = self.limit("LOGIN_LOCKOUT", "5/15m");
+        let name = "login-lockout".to_owned();
+        Lockout::new(
+            self.rate_limiter(),
+            limit.map(|limit| Policy { name, limit }),
+        )
+    }
+
+    fn limit(&mut self, name: &str, default: &str) -> Option<Limit> {
+        let default = parse_limit(default).flatten();
+        self.parsed(name, default, "a limit such as 5/15m, or off", parse_limit)
+    }
+
+    fn redis(&mut self) -> Arc<Redis> {
+        if let Some(redis) = &self.redis {
+            return redis.clone();
+        }
+        let redis = Arc::new(self.connect_redis());
+        self.redis = Some(redis.clone());
+        redis
+    }
+
+    fn connect_redis(&mut self) -> Redis {
         let config = redis::Config {
             url: Secret::new(self.text("REDIS_URL")),
             is_cluster: self.boolean("REDIS_CLUSTER", false),
@@ -289,9 +335,36 @@ impl Environment {
     /// What issues both kinds of token.
     pub fn token_issuer(&mut self) -> TokenIssuer {
         let expiry = self.lifetime("JWT_EXPIRY", minutes(15));
+        let refresh = self.signing("JWT_REFRESH_SECRET");
         TokenIssuer {
             access: AccessTokenIssuer::new(self.signing("JWT_SECRET"), expiry),
-            refresh: RefreshTokenIssuer::new(self.signing("JWT_REFRESH_SECRET")),
+            csrf: CsrfTokens::new(&refresh.secret, None),
+            refresh: RefreshTokenIssuer::new(refresh),
+        }
+    }
+
+    /// What issues device tokens.
+    pub fn device_token_issuer(&mut self) -> DeviceTokenIssuer {
+        DeviceTokenIssuer::new(self.signing("JWT_REFRESH_SECRET"))
+    }
+
+    /// What verifies device tokens.
+    pub fn device_token_verifier(&mut self) -> DeviceTokenVerifier {
+        DeviceTokenVerifier::new(self.verifying("JWT_REFRESH_SECRET"))
+    }
+
+    /// What checks requests that come with a cookie.
+    pub fn cookie_check(&mut self) -> CookieCheck {
+        let (name, form) = (
+            "CORS_ALLOWED_ORIGINS",
+            "origins such as https://app.example.com, separated by commas",
+        );
+        let origins = self.parsed(name, Vec::new(), form, parse_origins);
+        let secret = self.secret("JWT_REFRESH_SECRET");
+        let previous = self.optional_secret("JWT_REFRESH_SECRET_PREVIOUS");
+        CookieCheck {
+            origins,
+            csrf_tokens: CsrfTokens::new(&secret, previous.as_ref()),
         }
     }
 
@@ -350,8 +423,8 @@ impl Environment {
     }
 
     /// What a new password must satisfy.
-    pub fn password_policy(&mut self) -> Policy {
-        Policy {
+    pub fn password_policy(&mut self) -> password::Policy {
+        password::Policy {
             minimum_length: self.number("PASSWORD_MIN_LENGTH", 8, 8..=64) as usize,
             symbol_is_required: self.boolean("PASSWORD_REQUIRE_SYMBOL", false),
             application_name: self.text("APP_NAME"),
@@ -380,6 +453,27 @@ fn minutes(number: u64) -> Duration {
 
 fn days(number: u64) -> Duration {
     Duration::from_secs(number * 24 * 60 * 60)
+}
+
+fn parse_origins(text: &str) -> Option<Vec<String>> {
+    let origins = text.split(',').map(str::trim);
+    let is_origin =
+        |text: &str| Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text);
+    origins
+        .map(|text| is_origin(text).then(|| text.to_owned()))
+        .collect()
+}
+
+/// `5/15m`: so many within a duration of at least a second; `off`: none.
+fn parse_limit(text: &str) -> Option<Option<Limit>> {
+    if text == "off" {
+        return Some(None);
+    }
+    let (most, window) = text.split_once('/')?;
+    let is_number = most.bytes().all(|byte| byte.is_ascii_digit());
+    let most = most.parse().ok().filter(|most| is_number && *most > 0)?;
+    let window = parse_duration(window).filter(|window| !window.is_zero())?;
+    Some(Some(Limit { most, window }))
 }
 
 /// A whole number and one of `s`, `m`, `h`, `d`; at most ten years, so that no sum overflows.

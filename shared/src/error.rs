@@ -4,6 +4,7 @@
 use http::StatusCode;
 
 use crate::domain::password_hash::UnknownHash;
+use crate::domain::rate_limit::Quota;
 use crate::store::{self, dynamodb::TransactionError};
 
 /// The result of a request that failed.
@@ -37,8 +38,14 @@ pub enum ApiError {
     EmailNotVerified,
     /// The right password of an account that an operator has disabled.
     AccountDisabled,
-    /// Signed in, but not allowed to.
+    /// Not allowed: with the role that the caller has, or past CloudFront.
     Forbidden,
+    /// Neither a person nor an app, by what it calls itself.
+    BotDetected,
+    /// A cookie without the token that only a page of ours can read.
+    CsrfFailed,
+    /// A cookie from a page whose origin is not on the list.
+    OriginNotAllowed,
     /// No such thing, or not the caller's.
     NotFound,
     /// Another account has the address.
@@ -49,6 +56,10 @@ pub enum ApiError {
     PayloadTooLarge,
     /// A body that is not declared as JSON.
     UnsupportedMediaType,
+    /// Too many requests under a limit.
+    RateLimited(Box<Quota>),
+    /// Too many wrong passwords for the account.
+    AccountLocked(Box<Quota>),
     /// A bug, or data that no code of ours has written.
     Internal(Cause),
     /// DynamoDB or Redis does not answer.
@@ -142,6 +153,31 @@ impl ApiError {
                 "The account is disabled.",
             ),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This is not allowed."),
+            Self::BotDetected => (
+                StatusCode::FORBIDDEN,
+                "bot_detected",
+                "Automated clients are not served here.",
+            ),
+            Self::CsrfFailed => (
+                StatusCode::FORBIDDEN,
+                "csrf_failed",
+                "The X-CSRF-Token does not match the session.",
+            ),
+            Self::OriginNotAllowed => (
+                StatusCode::FORBIDDEN,
+                "origin_not_allowed",
+                "The origin is not allowed.",
+            ),
+            Self::RateLimited(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "Too many requests.",
+            ),
+            Self::AccountLocked(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "account_locked",
+                "Too many failed attempts. The account is locked for a while.",
+            ),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "Not found."),
             Self::EmailTaken => (
                 StatusCode::CONFLICT,
@@ -201,7 +237,18 @@ impl ApiError {
 
     /// When to try again.
     pub fn retry_after_seconds(&self) -> Option<u64> {
-        matches!(self, Self::ServiceUnavailable(_)).then_some(5)
+        match self {
+            Self::ServiceUnavailable(_) => Some(5),
+            _ => self.quota().map(Quota::reset_seconds),
+        }
+    }
+
+    /// The limit that was hit.
+    pub fn quota(&self) -> Option<&Quota> {
+        match self {
+            Self::RateLimited(quota) | Self::AccountLocked(quota) => Some(quota),
+            _ => None,
+        }
     }
 
     /// The challenge of a 401 (RFC 9110, 11.6.1; RFC 6750, 3: `error` where a token was given).

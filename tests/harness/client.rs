@@ -28,7 +28,7 @@ const HEADERS: [(&str, &str); 8] = [
 ];
 
 /// Beside those, what an answer may carry at all; the gateway's own included.
-const OTHER_HEADERS: [&str; 8] = [
+const OTHER_HEADERS: [&str; 11] = [
     "x-request-id",
     "content-length",
     "date",
@@ -37,6 +37,9 @@ const OTHER_HEADERS: [&str; 8] = [
     "connection",
     "apigw-requestid",
     "vary",
+    "ratelimit",
+    "ratelimit-policy",
+    "set-cookie",
 ];
 
 /// The closed list of `api.md`.

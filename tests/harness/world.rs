@@ -75,6 +75,19 @@ impl Observed {
     }
 }
 
+/// Tests ask more often than people do. Those about limits set the limits that they are about.
+fn no_limits() -> impl Iterator<Item = (String, String)> {
+    let template = build::workspace().join("template.yaml");
+    let template =
+        local::template::Template::read(&template, &BTreeMap::new()).expect("a template");
+    let functions = template.functions.into_iter();
+    let names: BTreeSet<String> = functions
+        .flat_map(|function| function.variables.into_keys())
+        .filter(|name| name.starts_with("RATE_LIMIT_"))
+        .collect();
+    names.into_iter().map(|name| (name, "off".to_owned()))
+}
+
 /// How a world is to be; only what differs from the default is named.
 pub struct Builder {
     variables: BTreeMap<String, String>,
@@ -94,6 +107,13 @@ impl Builder {
         for (name, _) in CHEAP_HASHES {
             self.variables.remove(name);
         }
+        self
+    }
+
+    /// The limits as they are by default.
+    pub fn default_limits(mut self) -> Self {
+        self.variables
+            .retain(|name, _| !name.starts_with("RATE_LIMIT_"));
         self
     }
 
@@ -162,7 +182,7 @@ impl World {
             .chain([("EMAIL_TOKEN_SECRET", EMAIL_TOKEN_SECRET)])
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
         Builder {
-            variables: variables.collect(),
+            variables: variables.chain(no_limits()).collect(),
             data_dir: None,
             template: None,
         }

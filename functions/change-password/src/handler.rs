@@ -5,6 +5,8 @@ use shared::domain::password_hash::{PasswordHash, PasswordHasher};
 use shared::domain::user::User;
 use shared::error::ApiError;
 use shared::http::authentication::Authenticator;
+use shared::http::guard::{Endpoint, Guard};
+use shared::http::lockout::Lockout;
 use shared::http::password_check::PasswordCheck;
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Audit, Event, Outcome};
@@ -109,6 +111,8 @@ async fn write(
 
 /// What this endpoint may touch.
 pub struct App {
+    pub guard: Guard,
+    lockout: Lockout,
     authenticator: Authenticator,
     dynamodb: DynamoDb,
     users: Users,
@@ -124,6 +128,7 @@ impl App {
         PasswordCheck {
             credentials: &self.credentials,
             hasher: &self.hasher,
+            lockout: &self.lockout,
             audit: &self.audit,
         }
     }
@@ -135,7 +140,10 @@ impl App {
         let users_table = environment.text("USERS_TABLE");
         let credentials_table = environment.text("CREDENTIALS_TABLE");
         let users = Users::new(dynamodb.clone(), users_table.clone());
+        let endpoint = Endpoint::per_user("PASSWORD_CHANGE", "5/15m");
         let app = Self {
+            guard: Guard::for_users(&mut environment, Some(endpoint)),
+            lockout: environment.lockout(),
             authenticator: environment.authenticator(users.clone()),
             users,
             credentials: Credentials::new(dynamodb.clone(), credentials_table),

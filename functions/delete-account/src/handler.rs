@@ -7,6 +7,8 @@ use shared::domain::password_hash::PasswordHasher;
 use shared::domain::user::User;
 use shared::error::ApiError;
 use shared::http::authentication::Authenticator;
+use shared::http::guard::{Endpoint, Guard};
+use shared::http::lockout::Lockout;
 use shared::http::password_check::PasswordCheck;
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Audit, Event, Outcome};
@@ -100,6 +102,8 @@ async fn delete(app: &App, user: &User, request: &Request) -> Result<(), Transac
 
 /// What this endpoint may touch.
 pub struct App {
+    pub guard: Guard,
+    lockout: Lockout,
     authenticator: Authenticator,
     dynamodb: DynamoDb,
     users: Users,
@@ -114,6 +118,7 @@ impl App {
         PasswordCheck {
             credentials: &self.credentials,
             hasher: &self.hasher,
+            lockout: &self.lockout,
             audit: &self.audit,
         }
     }
@@ -125,7 +130,10 @@ impl App {
         let users_table = environment.text("USERS_TABLE");
         let credentials_table = environment.text("CREDENTIALS_TABLE");
         let users = Users::new(dynamodb.clone(), users_table.clone());
+        let endpoint = Endpoint::per_user("ACCOUNT_DELETE", "5/15m");
         let app = Self {
+            guard: Guard::for_users(&mut environment, Some(endpoint)),
+            lockout: environment.lockout(),
             authenticator: environment.authenticator(users.clone()),
             users,
             credentials: Credentials::new(dynamodb.clone(), credentials_table),

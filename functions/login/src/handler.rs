@@ -3,22 +3,28 @@ use std::time::Duration;
 use serde::Serialize;
 use shared::StartError;
 use shared::config::Environment;
+use shared::domain::device_token::{Device, DeviceTokenIssuer, DeviceTokenVerifier};
 use shared::domain::email_address::EmailAddress;
 use shared::domain::id::Id;
 use shared::domain::password::Password;
 use shared::domain::password_hash::{PasswordHash, PasswordHasher, Verification};
 use shared::domain::session::{Lifetime, SessionId};
-use shared::domain::user::{Status, User, UserId};
+use shared::domain::user::{Admitted, NotAdmitted, Status, User, UserId};
 use shared::domain::username::Username;
 use shared::error::ApiError;
 use shared::http::body::Fields;
+use shared::http::cookie_mode::Transport;
+use shared::http::guard::{Endpoint, Guard};
+use shared::http::lockout::{self, Attempt, Lockout};
+use shared::http::password_check::record_failure;
 use shared::http::representation::{TokensBody, UserBody};
-use shared::http::token_issuer::TokenIssuer;
-use shared::http::{Request, Response};
+use shared::http::token_issuer::{TokenIssuer, Tokens};
+use shared::http::{Request, Response, device};
 use shared::store::audit::{self, Audit, Event, Outcome};
 use shared::store::credentials::Credentials;
 use shared::store::dynamodb::{DynamoDb, Write};
 use shared::store::outbox::{Kind, Outbox};
+use shared::store::rate_limiter::TextHash;
 use shared::store::sessions::Sessions;
 use shared::store::users::Users;
 use shared::{random, telemetry};
@@ -33,7 +39,7 @@ enum Identifier {
     Email(EmailAddress),
     Username(Username),
     /// Can name no account, but takes the time of one that could.
-    Impossible,
+    Impossible(String),
 }
 
 impl Login {
@@ -71,7 +77,17 @@ impl Identifier {
     }
 
     fn username(text: &str) -> Self {
-        Username::parse(text).map_or(Self::Impossible, Self::Username)
+        let impossible = |_| Self::Impossible(text.to_lowercase());
+        Username::parse(text).map_or_else(impossible, Self::Username)
+    }
+
+    /// In every spelling the same.
+    fn canonical(&self) -> String {
+        match self {
+            Self::Email(email) => email.canonical(),
+            Self::Username(username) => username.canonical(),
+            Self::Impossible(text) => text.clone(),
+        }
     }
 
     fn either(text: &str) -> Self {
@@ -96,62 +112,117 @@ pub async fn login(app: &App, request: Request) -> Result<Response, ApiError> {
 async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
     let login = Login::parse(request)?;
     let account = Account::find(app, &login.identifier, request).await?;
-    let verification = telemetry::hashing(|| app.hasher.verify(&login.password, &account.hash))?;
-
-    let is_match = verification != Verification::Mismatch;
-    match &account.user {
-        Some(user) if is_match && user.is_active() => {
-            if app.verification_is_required && !user.email_verified {
-                return refuse(app, &account, ApiError::EmailNotVerified, request).await;
-            }
-            if verification == Verification::MatchOutdated {
-                rehash(app, user.id, &login.password, &account.hash).await;
-            }
-            sign_in(app, user, &account, login.remember_me, request).await
-        }
-        // Said only after the right password: whoever knows it may know this too.
-        Some(user) if is_match && user.status == Status::Disabled => {
-            refuse(app, &account, ApiError::AccountDisabled, request).await
-        }
-        _ => refuse(app, &account, ApiError::InvalidCredentials, request).await,
+    let verification = telemetry::hashing(|| app.hasher.verify(&login.password, &account.hash));
+    let result = match verification {
+        Ok(verification) => judge(app, &login, &account, verification, request).await,
+        Err(unknown_hash) => Err(unknown_hash.into()),
+    };
+    // What was no wrong password does not stay counted as one.
+    if !matches!(result, Ok(_) | Err(ApiError::InvalidCredentials)) {
+        app.lockout.take_back(&account.attempt, request).await;
     }
+    result
+}
+
+/// What is said of the account is said only after the right password: whoever knows it may know this
+/// too.
+async fn judge(
+    app: &App,
+    login: &Login,
+    account: &Account,
+    verification: Verification,
+    request: &Request,
+) -> Result<Response, ApiError> {
+    let is_match = verification != Verification::Mismatch;
+    let Some(user) = account.user.as_ref().filter(|_| is_match) else {
+        return refuse(app, account, ApiError::InvalidCredentials, request).await;
+    };
+    let admitted = match user.admit(app.verification_is_required) {
+        Ok(admitted) => admitted,
+        Err(NotAdmitted::Deleted) => {
+            return refuse(app, account, ApiError::InvalidCredentials, request).await;
+        }
+        Err(NotAdmitted::Disabled) => {
+            return refuse(app, account, ApiError::AccountDisabled, request).await;
+        }
+        Err(NotAdmitted::Unverified) => {
+            return refuse(app, account, ApiError::EmailNotVerified, request).await;
+        }
+    };
+    if verification == Verification::MatchOutdated {
+        rehash(app, user.id, &login.password, &account.hash).await;
+    }
+    sign_in(app, admitted, account, login.remember_me, request).await
 }
 
 /// What is compared with: a user and a hash, or stand-ins for what there is not.
 struct Account {
-    id: UserId,
     user: Option<User>,
     hash: PasswordHash,
+    attempt: Attempt,
+    /// The device that the account has signed in from before, by its token.
+    device: Option<Device>,
     /// Whether the request comes from where the account is signed in already.
-    device_is_known: bool,
+    origin_is_known: bool,
 }
 
 impl Account {
-    /// The same reads whether the account exists or not, so that time tells nobody (ASVS
+    /// The same work whether the account exists or not, so that time tells nobody (ASVS
     /// 5.0, 6.3.8).
     async fn find(app: &App, identifier: &Identifier, request: &Request) -> Result<Self, ApiError> {
         let now = request.received_at();
         let claimed = match identifier {
             Identifier::Email(email) => app.users.find_id_by_email(email, now).await?,
             Identifier::Username(username) => app.users.find_id_by_username(username, now).await?,
-            Identifier::Impossible => {
+            Identifier::Impossible(_) => {
                 app.users.find(Id::new(now, random::bytes()), now).await?;
                 None
             }
         };
         let id = claimed.unwrap_or_else(|| Id::new(now, random::bytes()));
-        let (user, hash, device_is_known) = tokio::try_join!(
+        let account = match claimed {
+            Some(id) => lockout::Account::Known(id),
+            None => lockout::Account::Unknown(TextHash::of(&identifier.canonical())),
+        };
+        let device = device::presented(&app.device_tokens, request);
+        let device = device.filter(|device| device.user_id == id);
+        let (user, hash, origin_is_known, attempt) = tokio::join!(
             app.users.find(id, now),
             app.credentials.find_password(id, now),
-            app.sessions.knows_device(id, request.origin()),
-        )?;
-        let hash = hash.unwrap_or_else(|| app.hasher.stand_in(random::bytes()));
-        Ok(Self {
-            id,
+            app.sessions.knows_origin(id, request.origin()),
+            app.lockout.attempt(&account, device, request),
+        );
+        let attempt = attempt?;
+        let (user, hash, origin_is_known) = match (user, hash, origin_is_known) {
+            (Ok(user), Ok(hash), Ok(is_known)) => (user, hash, is_known),
+            (user, hash, is_known) => {
+                app.lockout.take_back(&attempt, request).await;
+                user?;
+                hash?;
+                is_known?;
+                unreachable!("one of the three has failed")
+            }
+        };
+        let mut account_found = Self {
             user,
-            hash,
-            device_is_known,
-        })
+            hash: hash.unwrap_or_else(|| app.hasher.stand_in(random::bytes())),
+            attempt,
+            device,
+            origin_is_known,
+        };
+        if account_found.device_is_void() {
+            // It counts like everybody else's.
+            app.lockout.take_back(&account_found.attempt, request).await;
+            account_found.attempt = app.lockout.attempt(&account, None, request).await?;
+            account_found.device = None;
+        }
+        Ok(account_found)
+    }
+
+    /// A reset of the password voids the device tokens of before.
+    fn device_is_void(&self) -> bool {
+        let since = self.user.as_ref().and_then(|user| user.device_tokens_since);
+        matches!((self.device, since), (Some(device), Some(since)) if device.id.time() < since)
     }
 }
 
@@ -163,15 +234,11 @@ async fn refuse(
     error: ApiError,
     request: &Request,
 ) -> Result<Response, ApiError> {
-    let is_known = account
-        .user
-        .as_ref()
-        .is_some_and(|user| user.status != Status::Deleted);
-    let (event, outcome, origin) = (Event::Login, Outcome::Failure, request.origin());
-    match is_known {
-        true => app.audit.record(account.id, event, outcome, origin).await?,
-        false => app.audit.record_unknown(event, outcome, origin).await?,
-    }
+    let known = account.user.as_ref();
+    let known = known.filter(|user| user.status != Status::Deleted);
+    let id = known.map(|user| user.id);
+    let locks = account.attempt.locks() && matches!(error, ApiError::InvalidCredentials);
+    record_failure(&app.audit, id, Event::Login, locks, request).await?;
     Err(error)
 }
 
@@ -179,12 +246,12 @@ async fn refuse(
 /// fails, the other is taken back, and the client has no tokens.
 async fn sign_in(
     app: &App,
-    user: &User,
+    admitted: Admitted<'_>,
     account: &Account,
     is_remembered: bool,
     request: &Request,
 ) -> Result<Response, ApiError> {
-    let (now, origin) = (request.received_at(), request.origin());
+    let (now, origin, user) = (request.received_at(), request.origin(), admitted.user());
     let lifetime = Lifetime {
         is_remembered,
         idle: match is_remembered {
@@ -201,17 +268,17 @@ async fn sign_in(
             Refused::Collision,
         ),
     ];
-    if !account.device_is_known {
+    if account.device.is_none() && !account.origin_is_known {
         let (kind, language) = (Kind::NewDevice, request.language());
         let mail = app.outbox.create(kind, user, None, language, now);
         record.push(Write::new(mail, Refused::Collision));
     }
     let id = Id::new(now, random::bytes());
 
-    let (session, recorded) = tokio::join!(
-        app.sessions
-            .start(id, user.id, user.role, &lifetime, origin),
+    let (session, recorded, ()) = tokio::join!(
+        app.sessions.start(id, admitted, &lifetime, origin),
         app.dynamodb.transact(record),
+        app.lockout.forgive(&account.attempt),
     );
     let session = match (session, recorded) {
         (Ok(session), Ok(())) => session,
@@ -226,13 +293,21 @@ async fn sign_in(
         }
     };
     audit::log(Some(user.id), event, success, origin);
-    let tokens = app.tokens.issue(&session, user.role, now);
+    let transport = Transport::asked_for(request);
+    let tokens = app.tokens.issue(&session, user.role, transport, now);
+    let device = account.device.unwrap_or_else(|| Device {
+        id: Id::new(now, random::bytes()),
+        user_id: user.id,
+    });
+    let Tokens { body, cookies, .. } =
+        tokens.with_device_token(app.device_token_issuer.issue(device, now));
     let user = User {
         last_login_at: Some(now),
         ..user.clone()
     };
     let user = UserBody::from(&user);
-    Ok(Response::ok("Signed in.", LoggedIn { user, tokens }))
+    let tokens = body;
+    Ok(Response::ok("Signed in.", LoggedIn { user, tokens }).with_cookies(cookies))
 }
 
 /// Why a sign-in was not recorded.
@@ -272,6 +347,7 @@ async fn rehash(app: &App, id: UserId, password: &Password, old: &PasswordHash) 
 
 /// What this endpoint may touch.
 pub struct App {
+    pub guard: Guard,
     dynamodb: DynamoDb,
     users: Users,
     credentials: Credentials,
@@ -283,6 +359,9 @@ pub struct App {
     session_max_age: Duration,
     verification_is_required: bool,
     tokens: TokenIssuer,
+    device_token_issuer: DeviceTokenIssuer,
+    device_tokens: DeviceTokenVerifier,
+    lockout: Lockout,
     hasher: PasswordHasher,
 }
 
@@ -293,7 +372,9 @@ impl App {
         let dynamodb = environment.dynamodb();
         let users_table = environment.text("USERS_TABLE");
         let credentials_table = environment.text("CREDENTIALS_TABLE");
+        let endpoint = Endpoint::per_client("LOGIN", "5/15m");
         let app = Self {
+            guard: Guard::for_guests(&mut environment, endpoint),
             users: Users::new(dynamodb.clone(), users_table.clone()),
             credentials: Credentials::new(dynamodb.clone(), credentials_table),
             audit: Audit::new(dynamodb.clone(), users_table.clone()),
@@ -305,6 +386,9 @@ impl App {
             session_max_age: environment.session_max_age(),
             verification_is_required: environment.boolean("REQUIRE_VERIFIED_EMAIL", false),
             tokens: environment.token_issuer(),
+            device_token_issuer: environment.device_token_issuer(),
+            device_tokens: environment.device_token_verifier(),
+            lockout: environment.lockout(),
             hasher: environment.password_hasher(),
         };
         environment.finish(app)

@@ -2,7 +2,9 @@ use shared::StartError;
 use shared::config::Environment;
 use shared::domain::token::AccessTokenVerifier;
 use shared::error::ApiError;
-use shared::http::{Request, Response, authentication};
+use shared::http::cookie_mode::CookieCheck;
+use shared::http::guard::Guard;
+use shared::http::{Request, Response, authentication, cookies};
 use shared::store::audit::{Audit, Event, Outcome};
 use shared::store::sessions::Sessions;
 
@@ -10,6 +12,11 @@ pub async fn logout(app: &App, request: Request) -> Result<Response, ApiError> {
     // The token alone: a session that is over already is what was asked for.
     let claims = authentication::claims(&app.access_tokens, &request)?;
     let claims = claims.ok_or(ApiError::MissingToken)?;
+    let has_cookie = request.cookie(cookies::REFRESH_TOKEN).is_some();
+    if has_cookie {
+        app.cookie_check.origin(&request)?;
+        app.cookie_check.csrf_token(&request, claims.sid)?;
+    }
     let all_devices = request.parse_optional(|fields| fields.flag("allDevices"))?;
 
     let message = match all_devices {
@@ -29,11 +36,14 @@ pub async fn logout(app: &App, request: Request) -> Result<Response, ApiError> {
     app.audit
         .record(claims.sub, event, outcome, request.origin())
         .await?;
-    Ok(Response::done(message))
+    let ended = has_cookie.then(|| cookies::remove(cookies::REFRESH_TOKEN));
+    Ok(Response::done(message).with_cookies(ended.into_iter().collect()))
 }
 
 /// What this endpoint may touch.
 pub struct App {
+    pub guard: Guard,
+    cookie_check: CookieCheck,
     access_tokens: AccessTokenVerifier,
     sessions: Sessions,
     audit: Audit,
@@ -44,6 +54,8 @@ impl App {
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
         let app = Self {
+            guard: Guard::for_users(&mut environment, None),
+            cookie_check: environment.cookie_check(),
             access_tokens: environment.access_token_verifier(),
             sessions: environment.sessions(),
             audit: Audit::new(environment.dynamodb(), environment.text("USERS_TABLE")),

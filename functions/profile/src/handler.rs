@@ -8,6 +8,7 @@ use shared::domain::username::Username;
 use shared::error::ApiError;
 use shared::http::authentication::Authenticator;
 use shared::http::body::Change;
+use shared::http::guard::{Endpoint, Guard};
 use shared::http::representation::{TwoFactorBody, UserBody};
 use shared::http::{Method, Request, Response};
 use shared::store::audit::{self, Audit, Event, Outcome};
@@ -171,6 +172,7 @@ async fn write(
 
 /// What this endpoint may touch.
 pub struct App {
+    pub guard: Guard,
     authenticator: Authenticator,
     dynamodb: DynamoDb,
     users: Users,
@@ -184,7 +186,9 @@ impl App {
         let dynamodb = environment.dynamodb();
         let users_table = environment.text("USERS_TABLE");
         let users = Users::new(dynamodb.clone(), users_table.clone());
+        let endpoint = Endpoint::per_user("PROFILE", "20/15m");
         let app = Self {
+            guard: Guard::for_users(&mut environment, Some(endpoint)),
             authenticator: environment.authenticator(users.clone()),
             users,
             audit: Audit::new(dynamodb.clone(), users_table),

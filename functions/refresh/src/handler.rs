@@ -1,12 +1,14 @@
 use shared::StartError;
 use shared::config::Environment;
 use shared::domain::secret::Secret;
-use shared::domain::session::{RotationPolicy, Session};
-use shared::domain::token::{RefreshTokenVerifier, TokenError};
+use shared::domain::session::RotationPolicy;
+use shared::domain::token::{RefreshClaims, RefreshTokenVerifier, TokenError};
 use shared::domain::user::User;
 use shared::error::ApiError;
+use shared::http::cookie_mode::{CookieCheck, Transport};
+use shared::http::guard::{Endpoint, Guard};
 use shared::http::token_issuer::TokenIssuer;
-use shared::http::{Request, Response};
+use shared::http::{Request, Response, refresh_token};
 use shared::store::audit::{Audit, Event, Outcome};
 use shared::store::sessions::{Rotated, Rotation, Sessions};
 use shared::store::users::Users;
@@ -20,14 +22,8 @@ pub async fn refresh(app: &App, request: Request) -> Result<Response, ApiError> 
 }
 
 async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
-    let token = |text: &str| Ok::<_, &str>(Secret::new(text.to_owned()));
-    let token = request.parse(|fields| fields.required("refreshToken", token))?;
     let now = request.received_at();
-    let verified = app.verifier.verify(token.expose(), now);
-    let claims = verified.map_err(|error| match error {
-        TokenError::Invalid => ApiError::RefreshTokenInvalid,
-        TokenError::Expired => ApiError::RefreshTokenExpired,
-    })?;
+    let (claims, transport) = presented(app, request)?;
 
     // Together: the answer of one does not change what is asked of the other. Both to the end: a
     // rotation whose user cannot be read is taken back.
@@ -54,8 +50,11 @@ async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
     };
     match rotation {
         // For both the same token: whoever lost the answer, or asked twice, gets the one successor.
-        Rotation::Rotated(Rotated { session, .. }) => Ok(renewed(app, &session, &user, request)),
-        Rotation::Repeated(session) => Ok(renewed(app, &session, &user, request)),
+        Rotation::Rotated(Rotated { session, .. }) | Rotation::Repeated(session) => {
+            let tokens = app.tokens.issue(&session, user.role, transport, now);
+            let response = Response::ok("The tokens were renewed.", tokens.body);
+            Ok(response.with_cookies(tokens.cookies))
+        }
         Rotation::Gone => Err(ApiError::RefreshTokenInvalid),
         Rotation::Reused => {
             telemetry::count("RefreshTokenReuse", &[]);
@@ -66,9 +65,36 @@ async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
     }
 }
 
-fn renewed(app: &App, session: &Session, user: &User, request: &Request) -> Response {
-    let tokens = app.tokens.issue(session, user.role, request.received_at());
-    Response::ok("The tokens were renewed.", tokens)
+/// The refresh token, and how its successor is to be sent. A token in the body goes before one in a
+/// cookie, which needs proof that a page of ours has sent it.
+fn presented(app: &App, request: &Request) -> Result<(RefreshClaims, Transport), ApiError> {
+    let in_cookie = refresh_token::in_cookie(request);
+    let in_body = request.parse_optional(|fields| {
+        let token = |text: &str| Ok::<_, &str>(Secret::new(text.to_owned()));
+        match in_cookie {
+            Some(_) => fields.optional("refreshToken", token),
+            None => fields.required("refreshToken", token).map(Some),
+        }
+    })?;
+    let verify = |token: &Secret| {
+        let verified = app.verifier.verify(token.expose(), request.received_at());
+        verified.map_err(|error| match error {
+            TokenError::Invalid => ApiError::RefreshTokenInvalid,
+            TokenError::Expired => ApiError::RefreshTokenExpired,
+        })
+    };
+    match (in_body, in_cookie) {
+        (None, Some(token)) => {
+            app.cookie_check.origin(request)?;
+            let claims = verify(&token)?;
+            let csrf_token = app.cookie_check.csrf_token(request, claims.sid)?;
+            Ok((claims, Transport::Cookies(Some(csrf_token))))
+        }
+        (token, _) => {
+            let token = token.unwrap_or_default(); // it was required
+            Ok((verify(&token)?, Transport::asked_for(request)))
+        }
+    }
 }
 
 /// Without this, an outage longer than the grace would make the client's next try look like the use
@@ -81,12 +107,14 @@ async fn undo(app: &App, rotated: &Rotated) {
 
 /// What this endpoint may touch.
 pub struct App {
+    pub guard: Guard,
     users: Users,
     audit: Audit,
     sessions: Sessions,
     policy: RotationPolicy,
     verifier: RefreshTokenVerifier,
     tokens: TokenIssuer,
+    cookie_check: CookieCheck,
 }
 
 impl App {
@@ -95,7 +123,9 @@ impl App {
         let mut environment = Environment::of_process();
         let dynamodb = environment.dynamodb();
         let users_table = environment.text("USERS_TABLE");
+        let endpoint = Endpoint::per_session("REFRESH", "30/15m");
         let app = Self {
+            guard: Guard::for_sessions(&mut environment, endpoint),
             users: Users::new(dynamodb.clone(), users_table.clone()),
             audit: Audit::new(dynamodb, users_table),
             sessions: environment.sessions(),
@@ -106,6 +136,7 @@ impl App {
             },
             verifier: environment.refresh_token_verifier(),
             tokens: environment.token_issuer(),
+            cookie_check: environment.cookie_check(),
         };
         environment.finish(app)
     }

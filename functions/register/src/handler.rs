@@ -1,6 +1,7 @@
 use serde::Serialize;
 use shared::StartError;
 use shared::config::Environment;
+use shared::domain::device_token::{Device, DeviceTokenIssuer};
 use shared::domain::email_address::EmailAddress;
 use shared::domain::email_token::{self, Purpose, TokenId};
 use shared::domain::id::Id;
@@ -12,8 +13,10 @@ use shared::domain::session::{Lifetime, Session};
 use shared::domain::user::User;
 use shared::domain::username::Username;
 use shared::error::ApiError;
+use shared::http::cookie_mode::Transport;
+use shared::http::guard::{Endpoint, Guard};
 use shared::http::representation::{TokensBody, UserBody};
-use shared::http::token_issuer::TokenIssuer;
+use shared::http::token_issuer::{TokenIssuer, Tokens};
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Audit, Event, Outcome};
 use shared::store::credentials::Credentials;
@@ -95,19 +98,19 @@ pub async fn register(app: &App, request: Request) -> Result<Response, ApiError>
     let (token_id, token) = email_token::mint(secret, purpose, random::bytes());
     user.verification_token = Some(token);
 
-    if app.verification_is_required {
+    let Ok(admitted) = user.admit(app.verification_is_required) else {
         create(app, &user, &hash, &token_id, &request).await?;
         telemetry::count("Registrations", &[]);
         let (user, tokens) = (UserBody::from(&user), None);
         let message = "The account was created. The address must be verified before signing in.";
         return Ok(Response::created(message, Registered { user, tokens }));
-    }
+    };
     // The session first: if Redis is down, nothing has been made. A session whose account then is
     // not made belongs to nobody, and its tokens are never handed out.
     let session_id = Id::new(now, random::bytes());
     let session = app
         .sessions
-        .start(session_id, user.id, user.role, &app.lifetime, origin)
+        .start(session_id, admitted, &app.lifetime, origin)
         .await?;
     if let Err(error) = create(app, &user, &hash, &token_id, &request).await {
         discard(app, &session).await;
@@ -115,10 +118,17 @@ pub async fn register(app: &App, request: Request) -> Result<Response, ApiError>
     }
 
     telemetry::count("Registrations", &[]);
-    let tokens = Some(app.tokens.issue(&session, user.role, now));
-    let user = UserBody::from(&user);
+    let device = Device {
+        id: Id::new(now, random::bytes()),
+        user_id: user.id,
+    };
+    let transport = Transport::asked_for(&request);
+    let tokens = app.tokens.issue(&session, user.role, transport, now);
+    let Tokens { body, cookies, .. } =
+        tokens.with_device_token(app.device_tokens.issue(device, now));
+    let (user, tokens) = (UserBody::from(&user), Some(body));
     let message = "The account was created.";
-    Ok(Response::created(message, Registered { user, tokens }))
+    Ok(Response::created(message, Registered { user, tokens }).with_cookies(cookies))
 }
 
 /// Everything that makes an account, or nothing: of two registrations racing for an address or a
@@ -170,6 +180,7 @@ async fn discard(app: &App, session: &Session) {
 
 /// What this endpoint may touch.
 pub struct App {
+    pub guard: Guard,
     dynamodb: DynamoDb,
     users: Users,
     credentials: Credentials,
@@ -179,6 +190,7 @@ pub struct App {
     sessions: Sessions,
     lifetime: Lifetime,
     tokens: TokenIssuer,
+    device_tokens: DeviceTokenIssuer,
     email_token_secret: Secret,
     verification_is_required: bool,
     policy: Policy,
@@ -192,7 +204,9 @@ impl App {
         let dynamodb = environment.dynamodb();
         let users_table = environment.text("USERS_TABLE");
         let credentials_table = environment.text("CREDENTIALS_TABLE");
+        let endpoint = Endpoint::per_client("REGISTER", "5/15m");
         let app = Self {
+            guard: Guard::for_guests(&mut environment, endpoint),
             users: Users::new(dynamodb.clone(), users_table.clone()),
             credentials: Credentials::new(dynamodb.clone(), credentials_table),
             verification_tokens: VerificationTokens::new(dynamodb.clone(), users_table.clone()),
@@ -206,6 +220,7 @@ impl App {
                 maximum: environment.session_max_age(),
             },
             tokens: environment.token_issuer(),
+            device_tokens: environment.device_token_issuer(),
             email_token_secret: environment.secret("EMAIL_TOKEN_SECRET"),
             verification_is_required: environment.boolean("REQUIRE_VERIFIED_EMAIL", false),
             policy: environment.password_policy(),

@@ -5,6 +5,8 @@ use shared::domain::password::{Owner, Password, Policy};
 use shared::domain::password_hash::{PasswordHash, PasswordHasher};
 use shared::domain::user::User;
 use shared::error::ApiError;
+use shared::http::guard::{Endpoint, Guard};
+use shared::http::lockout::Lockout;
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Audit, Event, Outcome};
 use shared::store::credentials::Credentials;
@@ -41,6 +43,7 @@ pub async fn confirm_reset(app: &App, request: Request) -> Result<Response, ApiE
     app.sessions.revoke_all(user.id).await?;
     write(app, &user, &token, &hash, &request).await?;
     app.sessions.revoke_all(user.id).await?;
+    app.lockout.forgive_all(user.id).await;
     if let Err(error) = app.reset_tokens.remove(&token).await {
         tracing::warn!(cause = %error, "a reset token that was used is left to expire");
     }
@@ -93,6 +96,8 @@ async fn write(
 
 /// What this endpoint may touch.
 pub struct App {
+    pub guard: Guard,
+    lockout: Lockout,
     dynamodb: DynamoDb,
     users: Users,
     credentials: Credentials,
@@ -111,7 +116,10 @@ impl App {
         let dynamodb = environment.dynamodb();
         let users_table = environment.text("USERS_TABLE");
         let credentials_table = environment.text("CREDENTIALS_TABLE");
+        let endpoint = Endpoint::per_client("PASSWORD_RESET_CONFIRM", "5/15m");
         let app = Self {
+            guard: Guard::for_guests(&mut environment, endpoint),
+            lockout: environment.lockout(),
             users: Users::new(dynamodb.clone(), users_table.clone()),
             credentials: Credentials::new(dynamodb.clone(), credentials_table),
             outbox: Outbox::new(users_table.clone()),

@@ -8,6 +8,7 @@ use shared::domain::id::Id;
 use shared::domain::secret::Secret;
 use shared::domain::user::User;
 use shared::error::ApiError;
+use shared::http::guard::{Endpoint, Guard};
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Audit, Event, Outcome};
 use shared::store::dynamodb::{DynamoDb, TransactionError, Write};
@@ -27,6 +28,7 @@ const ANSWER_TIME: Duration = Duration::from_millis(100);
 
 pub async fn request_reset(app: &App, request: Request) -> Result<Response, ApiError> {
     let email = request.parse(|fields| fields.required("email", EmailAddress::parse))?;
+    app.guard.count_about(&request, &email.canonical()).await?;
     clock::at_least(ANSWER_TIME, write(app, &request, &email)).await?;
     Ok(Response::done(
         "If there is an account with this address, a mail is on its way.",
@@ -70,6 +72,7 @@ async fn write(app: &App, request: &Request, email: &EmailAddress) -> Result<(),
 
 /// What this endpoint may touch.
 pub struct App {
+    pub guard: Guard,
     dynamodb: DynamoDb,
     users: Users,
     outbox: Outbox,
@@ -85,7 +88,9 @@ impl App {
         let mut environment = Environment::of_process();
         let dynamodb = environment.dynamodb();
         let users_table = environment.text("USERS_TABLE");
+        let endpoint = Endpoint::per_client("PASSWORD_RESET", "3/1h");
         let app = Self {
+            guard: Guard::for_guests(&mut environment, endpoint),
             users: Users::new(dynamodb.clone(), users_table.clone()),
             outbox: Outbox::new(users_table.clone()),
             audit: Audit::new(dynamodb.clone(), users_table.clone()),

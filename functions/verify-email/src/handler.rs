@@ -3,6 +3,7 @@ use shared::config::Environment;
 use shared::domain::email_token::{self, TokenHash};
 use shared::domain::user::User;
 use shared::error::ApiError;
+use shared::http::guard::{Endpoint, Guard};
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Audit, Event, Outcome};
 use shared::store::credentials::Credentials;
@@ -93,6 +94,7 @@ async fn reject(
 
 /// What this endpoint may touch.
 pub struct App {
+    pub guard: Guard,
     dynamodb: DynamoDb,
     users: Users,
     credentials: Credentials,
@@ -108,7 +110,9 @@ impl App {
         let dynamodb = environment.dynamodb();
         let users_table = environment.text("USERS_TABLE");
         let credentials_table = environment.text("CREDENTIALS_TABLE");
+        let endpoint = Endpoint::per_client("EMAIL_VERIFICATION", "10/15m");
         let app = Self {
+            guard: Guard::for_guests(&mut environment, endpoint),
             users: Users::new(dynamodb.clone(), users_table.clone()),
             credentials: Credentials::new(dynamodb.clone(), credentials_table),
             verification_tokens: VerificationTokens::new(dynamodb.clone(), users_table.clone()),

@@ -7,6 +7,7 @@ use shared::domain::email_token::{self, Purpose};
 use shared::domain::id::Id;
 use shared::domain::secret::Secret;
 use shared::error::ApiError;
+use shared::http::guard::{Endpoint, Guard};
 use shared::http::{Request, Response};
 use shared::store::dynamodb::{DynamoDb, TransactionError, Write};
 use shared::store::outbox::{Kind, Outbox};
@@ -25,6 +26,7 @@ const ANSWER_TIME: Duration = Duration::from_millis(100);
 
 pub async fn resend(app: &App, request: Request) -> Result<Response, ApiError> {
     let email = request.parse(|fields| fields.required("email", EmailAddress::parse))?;
+    app.guard.count_about(&request, &email.canonical()).await?;
     clock::at_least(ANSWER_TIME, write(app, &request, &email)).await?;
     Ok(Response::done(
         "If there is something to verify about this address, a mail is on its way.",
@@ -60,6 +62,7 @@ async fn write(app: &App, request: &Request, email: &EmailAddress) -> Result<(),
 
 /// What this endpoint may touch.
 pub struct App {
+    pub guard: Guard,
     dynamodb: DynamoDb,
     users: Users,
     verification_tokens: VerificationTokens,
@@ -74,7 +77,9 @@ impl App {
         let mut environment = Environment::of_process();
         let dynamodb = environment.dynamodb();
         let users_table = environment.text("USERS_TABLE");
+        let endpoint = Endpoint::per_client("EMAIL_RESEND", "3/1h");
         let app = Self {
+            guard: Guard::for_guests(&mut environment, endpoint),
             users: Users::new(dynamodb.clone(), users_table.clone()),
             verification_tokens: VerificationTokens::new(dynamodb.clone(), users_table.clone()),
             outbox: Outbox::new(users_table.clone()),

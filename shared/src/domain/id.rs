@@ -28,6 +28,12 @@ impl<T> Id<T> {
             of: PhantomData,
         }
     }
+
+    /// When it was made.
+    pub fn time(self) -> Timestamp {
+        let milliseconds = self.ulid.timestamp_ms();
+        Timestamp::from_milliseconds(i64::try_from(milliseconds).unwrap_or(i64::MAX))
+    }
 }
 
 impl<T> FromStr for Id<T> {

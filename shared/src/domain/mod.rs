@@ -1,6 +1,9 @@
 //! The rules of the field, pure: what a valid value is and what may follow from it.
 
 pub mod avatar_url;
+pub mod client_address;
+pub mod csrf_token;
+pub mod device_token;
 pub mod email_address;
 pub mod email_token;
 pub mod id;
@@ -8,6 +11,7 @@ pub mod language;
 pub mod password;
 pub mod password_hash;
 pub mod person_name;
+pub mod rate_limit;
 pub mod secret;
 pub mod session;
 pub mod timestamp;

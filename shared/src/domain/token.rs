@@ -224,14 +224,14 @@ fn seconds_between(now: Timestamp, later_seconds: i64) -> Duration {
 }
 
 /// Signs one kind of token.
-struct Signer {
-    config: SigningConfig,
+pub(super) struct Signer {
+    pub(super) config: SigningConfig,
     header: Header,
     key: EncodingKey,
 }
 
 impl Signer {
-    fn new(config: SigningConfig, typ: &str) -> Self {
+    pub(super) fn new(config: SigningConfig, typ: &str) -> Self {
         let mut header = Header::new(Algorithm::HS256);
         header.typ = Some(typ.to_owned());
         header.kid = Some(key_id(&config.secret));
@@ -247,14 +247,14 @@ impl Signer {
         clippy::expect_used,
         reason = "HMAC takes any key and the claims are plain data"
     )]
-    fn sign(&self, claims: &impl Serialize) -> Secret {
+    pub(super) fn sign(&self, claims: &impl Serialize) -> Secret {
         let token = jsonwebtoken::encode(&self.header, claims, &self.key);
         Secret::new(token.expect("claims can be signed"))
     }
 }
 
 /// Verifies one kind of token.
-struct Verifier {
+pub(super) struct Verifier {
     typ: &'static str,
     /// By their ids, the current one first.
     keys: Vec<(String, DecodingKey)>,
@@ -262,7 +262,7 @@ struct Verifier {
 }
 
 impl Verifier {
-    fn new(config: VerifyingConfig, typ: &'static str) -> Self {
+    pub(super) fn new(config: VerifyingConfig, typ: &'static str) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[&config.current.issuer]);
         validation.set_audience(&[&config.current.audience]);
@@ -279,7 +279,7 @@ impl Verifier {
         }
     }
 
-    fn verify<C: DeserializeOwned + Clone>(&self, token: &str) -> Result<C, TokenError> {
+    pub(super) fn verify<C: DeserializeOwned + Clone>(&self, token: &str) -> Result<C, TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
         // RFC 8725, 3.11: explicit typing, so that no kind of token passes for another.
         let typ = header.typ.unwrap_or_default();

@@ -56,6 +56,9 @@ pub struct User {
     /// The one reset token that is valid: a newer one takes its place, a new password removes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_token: Option<TokenHash>,
+    /// Device tokens of before are void: when the password was last reset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_tokens_since: Option<Timestamp>,
     /// Counts the changes of the record, so that two of them cannot overwrite each other.
     pub version: u64,
 }
@@ -119,6 +122,7 @@ impl User {
             last_login_at: None,
             verification_token: None,
             reset_token: None,
+            device_tokens_since: None,
             version: 1,
         }
     }
@@ -127,4 +131,42 @@ impl User {
     pub fn is_active(&self) -> bool {
         self.status == Status::Active
     }
+
+    /// Whether the user may sign in, now that it is certain that it is the user. Whatever starts a
+    /// session asks here, because a session cannot be started for anybody else.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit(&self, verification_is_required: bool) -> Result<Admitted<'_>, NotAdmitted> {
+        match self.status {
+            Status::Deleted => Err(NotAdmitted::Deleted),
+            Status::Disabled => Err(NotAdmitted::Disabled),
+            Status::Active if verification_is_required && !self.email_verified => {
+                Err(NotAdmitted::Unverified)
+            }
+            Status::Active => Ok(Admitted(self)),
+        }
+    }
+}
+
+/// A user who may sign in.
+#[derive(Clone, Copy, Debug)]
+pub struct Admitted<'a>(&'a User);
+
+impl Admitted<'_> {
+    /// The user.
+    pub fn user(&self) -> &User {
+        self.0
+    }
+}
+
+/// Why a user may not sign in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAdmitted {
+    /// By the user's own decision.
+    Deleted,
+    /// By an operator's.
+    Disabled,
+    /// The address must be proven first.
+    Unverified,
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::Request;
 use crate::error::{ApiError, Detail};
 
-const LARGEST_BODY: usize = 16 * 1024;
+pub(super) const LARGEST_BODY: usize = 16 * 1024;
 
 /// The fields of a body, taken one by one; what is left at the end is unknown.
 pub struct Fields {

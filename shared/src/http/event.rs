@@ -12,6 +12,9 @@ pub(super) struct Event {
     pub(super) raw_path: String,
     /// Names in lower case; several of one name are joined by commas.
     pub(super) headers: BTreeMap<String, String>,
+    /// Each `name=value`.
+    pub(super) cookies: Vec<String>,
+    pub(super) path_parameters: BTreeMap<String, String>,
     pub(super) request_context: RequestContext,
     pub(super) body: Option<String>,
     pub(super) is_base64_encoded: bool,
@@ -38,5 +41,7 @@ pub(super) struct Http {
 pub(super) struct Answer {
     pub(super) status_code: u16,
     pub(super) headers: BTreeMap<&'static str, String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) cookies: Vec<String>,
     pub(super) body: String,
 }

@@ -2,8 +2,15 @@
 
 pub mod authentication;
 pub mod body;
+mod bots;
+pub mod cookie_mode;
+pub mod cookies;
+pub mod device;
 mod event;
+pub mod guard;
+pub mod lockout;
 pub mod password_check;
+pub mod refresh_token;
 pub mod representation;
 mod request;
 mod response;

@@ -87,13 +87,33 @@ impl From<&User> for TwoFactorBody {
 pub struct TokensBody {
     #[serde(serialize_with = "exposed")]
     pub(super) access_token: Secret,
-    #[serde(serialize_with = "exposed")]
-    pub(super) refresh_token: Secret,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "exposed_if_any"
+    )]
+    pub(super) refresh_token: Option<Secret>,
     pub(super) token_type: &'static str,
     pub(super) expires_in: u64,
     pub(super) refresh_expires_in: u64,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "exposed_if_any"
+    )]
+    pub(super) csrf_token: Option<Secret>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "exposed_if_any"
+    )]
+    pub(super) device_token: Option<Secret>,
 }
 
 fn exposed<S: serde::Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(secret.expose())
+}
+
+fn exposed_if_any<S: serde::Serializer>(
+    secret: &Option<Secret>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(secret.as_ref().map(Secret::expose).unwrap_or_default())
 }

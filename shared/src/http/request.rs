@@ -7,7 +7,9 @@ use http::header::{ACCEPT_LANGUAGE, HeaderName};
 
 use super::body::Fields;
 use super::event::Event;
+use super::guard::Tally;
 use crate::clock;
+use crate::domain::client_address::ClientAddress;
 use crate::domain::language::Language;
 use crate::domain::timestamp::Timestamp;
 use crate::error::ApiError;
@@ -22,6 +24,7 @@ pub struct Request {
     method: Method,
     body: Vec<u8>,
     origin: Origin,
+    tally: Tally,
 }
 
 impl Request {
@@ -41,7 +44,6 @@ impl Request {
         let user_agent = event.headers.get("user-agent");
         let user_agent = user_agent.map(String::as_str).unwrap_or_default().chars();
         let origin = Origin {
-            // The gateway's own word; headers such as X-Forwarded-For are the client's.
             ip: context.http.source_ip.clone(),
             user_agent: user_agent
                 .filter(|c| !c.is_control())
@@ -55,7 +57,23 @@ impl Request {
             event,
             body,
             origin,
+            tally: Tally::default(),
         }
+    }
+
+    /// The address that the gateway was asked from.
+    pub(super) fn source_ip(&self) -> &str {
+        &self.event.request_context.http.source_ip
+    }
+
+    /// Whose request it is, now that it is known.
+    pub(super) fn set_client(&mut self, client: ClientAddress) {
+        self.origin.ip = client.to_string();
+    }
+
+    /// What the request was counted under.
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// The method.
@@ -76,6 +94,25 @@ impl Request {
     /// A header's value; several of one name are joined by commas.
     pub fn header(&self, name: &HeaderName) -> Option<&str> {
         self.event.headers.get(name.as_str()).map(String::as_str)
+    }
+
+    /// A cookie's value; of several of one name, the first.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        let mut cookies = self
+            .event
+            .cookies
+            .iter()
+            .map(|cookie| cookie.split_once('='));
+        cookies.find_map(|cookie| {
+            cookie
+                .filter(|(key, _)| *key == name)
+                .map(|(_, value)| value)
+        })
+    }
+
+    /// A part of the path that the route names.
+    pub fn path_parameter(&self, name: &str) -> Option<&str> {
+        self.event.path_parameters.get(name).map(String::as_str)
     }
 
     /// The language that its sender reads.

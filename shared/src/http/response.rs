@@ -6,6 +6,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::event::Answer;
+use crate::domain::rate_limit::Quota;
 use crate::error::{ApiError, Detail};
 
 /// On every answer of every function.
@@ -31,6 +32,7 @@ const HEADERS: [(&str, &str); 8] = [
 pub struct Response {
     status: StatusCode,
     body: String,
+    cookies: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -82,15 +84,26 @@ impl Response {
                 message,
                 fields,
             }),
+            cookies: Vec::new(),
         }
     }
 
-    pub(super) fn into_answer(self, request_id: &str) -> Answer {
-        render(self.status, self.body, request_id)
+    /// The same, setting these cookies.
+    pub fn with_cookies(self, cookies: Vec<String>) -> Self {
+        Self { cookies, ..self }
+    }
+
+    pub(super) fn into_answer(self, request_id: &str, quota: Option<&Quota>) -> Answer {
+        let cookies = self.cookies;
+        Answer {
+            cookies,
+            ..render(self.status, self.body, request_id, quota)
+        }
     }
 }
 
-pub(super) fn failure(error: &ApiError, request_id: &str) -> Answer {
+/// What the client is told of its limits is what the error is about, if it is about one.
+pub(super) fn failure(error: &ApiError, request_id: &str, quota: Option<&Quota>) -> Answer {
     let details = match error {
         ApiError::ValidationFailed(details) => Some(details.as_slice()),
         _ => None,
@@ -104,7 +117,12 @@ pub(super) fn failure(error: &ApiError, request_id: &str) -> Answer {
         details,
         retry_after,
     };
-    let mut answer = render(error.status(), json(&body), request_id);
+    let mut answer = render(
+        error.status(),
+        json(&body),
+        request_id,
+        error.quota().or(quota),
+    );
     let challenge = error.challenge().map(str::to_owned);
     let retry_after = retry_after.map(|seconds| seconds.to_string());
     for (name, value) in [
@@ -116,12 +134,17 @@ pub(super) fn failure(error: &ApiError, request_id: &str) -> Answer {
     answer
 }
 
-fn render(status: StatusCode, body: String, request_id: &str) -> Answer {
+fn render(status: StatusCode, body: String, request_id: &str, quota: Option<&Quota>) -> Answer {
     let mut headers = BTreeMap::from(HEADERS.map(|(name, value)| (name, value.to_owned())));
     headers.insert("x-request-id", request_id.to_owned());
+    if let Some(quota) = quota {
+        headers.insert("ratelimit-policy", quota.policy.to_string());
+        headers.insert("ratelimit", quota.header());
+    }
     Answer {
         status_code: status.as_u16(),
         headers,
+        cookies: Vec::new(),
         body,
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 
 use super::event::{Answer, Event};
+use super::guard::Guard;
 use super::response::failure;
 use super::{Request, Response};
 use crate::config::StartError;
@@ -17,28 +18,29 @@ use crate::{runtime, telemetry};
 /// A client is told within two seconds; stores that are slow one after the other must not add up.
 const DEADLINE: Duration = Duration::from_millis(1800);
 
-/// Serves requests until the runtime ends or SIGTERM arrives. A handler that fails or panics costs its
+/// Serves the requests that the guard admits, until the runtime ends or SIGTERM arrives. A handler that fails or panics costs its
 /// own request a 5xx and no other.
 ///
 /// # Errors
 /// Where the runtime cannot be reached.
-pub async fn serve<H, F>(handler: H) -> Result<(), StartError>
+pub async fn serve<H, F>(guard: &Guard, handler: H) -> Result<(), StartError>
 where
     H: Fn(Request) -> F,
     F: Future<Output = Result<Response, ApiError>>,
 {
     let is_cold = AtomicBool::new(true);
     let (handler, is_cold) = (&handler, &is_cold);
-    runtime::run(|event: Event| respond(event, handler, is_cold)).await
+    runtime::run(|event: Event| respond(event, guard, handler, is_cold)).await
 }
 
-async fn respond<H, F>(event: Event, handler: &H, is_cold: &AtomicBool) -> Answer
+async fn respond<H, F>(event: Event, guard: &Guard, handler: &H, is_cold: &AtomicBool) -> Answer
 where
     H: Fn(Request) -> F,
     F: Future<Output = Result<Response, ApiError>>,
 {
     let started = Instant::now();
-    let request = Request::new(event);
+    let mut request = Request::new(event);
+    let tally = request.tally().clone();
     let request_id = request.origin().request_id.clone();
     let route = request.route().to_owned();
     let function = telemetry::function_name();
@@ -48,20 +50,25 @@ where
     }
 
     // Boxed, or the compiler gives up on the size of what a handler's future holds.
-    let handled = AssertUnwindSafe(Box::pin(handler(request))).catch_unwind();
+    let handled = Box::pin(async move {
+        guard.admit(&mut request).await?;
+        handler(request).await
+    });
+    let handled = AssertUnwindSafe(handled).catch_unwind();
     let result = match tokio::time::timeout(DEADLINE, handled).await {
         Ok(Ok(result)) => result,
         Ok(Err(panic)) => Err(panicked(&panic)),
         Err(_) => Err(ApiError::ServiceUnavailable("no answer in time".into())),
     };
 
+    let quota = tally.tightest();
     let (outcome, answer) = match result {
-        Ok(response) => ("ok", response.into_answer(&request_id)),
+        Ok(response) => ("ok", response.into_answer(&request_id, quota.as_ref())),
         Err(error) => {
             if let Some(cause) = error.cause() {
                 tracing::error!(request_id, function, route, cause = %cause, "failed");
             }
-            (error.code(), failure(&error, &request_id))
+            (error.code(), failure(&error, &request_id, quota.as_ref()))
         }
     };
     tracing::info!(

@@ -1,32 +1,90 @@
 //! Issues the tokens of a session.
 
+use std::time::Duration;
+
+use super::cookie_mode::Transport;
+use super::cookies;
 use super::representation::TokensBody;
+use crate::domain::csrf_token::CsrfTokens;
+use crate::domain::device_token;
+use crate::domain::secret::Secret;
 use crate::domain::session::Session;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::{AccessTokenIssuer, RefreshTokenIssuer};
 use crate::domain::user::Role;
 use crate::{random, telemetry};
 
-/// Issues both kinds.
+/// Issues all kinds.
 pub struct TokenIssuer {
     /// The short-lived ones.
     pub access: AccessTokenIssuer,
     /// The ones that are exchanged.
     pub refresh: RefreshTokenIssuer,
+    /// Those that go with a cookie.
+    pub csrf: CsrfTokens,
+}
+
+/// Tokens as they go to the client.
+pub struct Tokens {
+    /// In the body.
+    pub body: TokensBody,
+    /// As cookies.
+    pub cookies: Vec<String>,
+    transport: Transport,
 }
 
 impl TokenIssuer {
     /// The tokens for the session as it is now; the role is the user's at this moment.
-    pub fn issue(&self, session: &Session, role: Role, now: Timestamp) -> TokensBody {
+    pub fn issue(
+        &self,
+        session: &Session,
+        role: Role,
+        transport: Transport,
+        now: Timestamp,
+    ) -> Tokens {
         let (access_token, expires_in) = self.access.issue(session, role, now, random::bytes());
         let (refresh_token, refresh_expires_in) = self.refresh.issue(session, now);
         telemetry::count("TokensIssued", &[]);
-        TokensBody {
-            access_token,
-            refresh_token,
-            token_type: "Bearer",
-            expires_in: expires_in.as_secs(),
-            refresh_expires_in: refresh_expires_in.as_secs(),
+        let csrf_token = match &transport {
+            Transport::Body => None,
+            Transport::Cookies(known) => {
+                Some(known.clone().unwrap_or_else(|| self.csrf.token(session.id)))
+            }
+        };
+        let mut tokens = Tokens {
+            body: TokensBody {
+                access_token,
+                refresh_token: None,
+                token_type: "Bearer",
+                expires_in: expires_in.as_secs(),
+                refresh_expires_in: refresh_expires_in.as_secs(),
+                csrf_token,
+                device_token: None,
+            },
+            cookies: Vec::new(),
+            transport,
+        };
+        let (name, lifetime) = (cookies::REFRESH_TOKEN, refresh_expires_in);
+        tokens.body.refresh_token = tokens.hand_over(refresh_token, name, lifetime);
+        tokens
+    }
+}
+
+impl Tokens {
+    /// The same with a device token.
+    pub fn with_device_token(mut self, token: Secret) -> Self {
+        self.body.device_token = self.hand_over(token, cookies::DEVICE, device_token::LIFETIME);
+        self
+    }
+
+    /// A token for the body, unless it goes as a cookie.
+    fn hand_over(&mut self, token: Secret, cookie: &str, lifetime: Duration) -> Option<Secret> {
+        match &self.transport {
+            Transport::Body => Some(token),
+            Transport::Cookies(_) => {
+                self.cookies.push(cookies::set(cookie, &token, lifetime));
+                None
+            }
         }
     }
 }

@@ -39,6 +39,10 @@ pub enum Event {
     RefreshTokenReuse,
     /// One session was ended by its user, or all of them.
     Logout,
+    /// Other sessions than the asking one were ended by their user.
+    SessionRevocation,
+    /// Too many wrong passwords: the account is locked for a while.
+    AccountLock,
     /// Username, name or picture were changed.
     ProfileUpdate,
     /// Somebody tried to delete the account.
@@ -62,6 +66,8 @@ impl Event {
             Self::Login => "login",
             Self::RefreshTokenReuse => "refresh_token_reuse",
             Self::Logout => "logout",
+            Self::SessionRevocation => "session_revocation",
+            Self::AccountLock => "account_lock",
             Self::ProfileUpdate => "profile_update",
             Self::AccountDelete => "account_delete",
             Self::PasswordChange => "password_change",

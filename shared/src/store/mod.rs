@@ -5,6 +5,7 @@ pub mod audit;
 pub mod credentials;
 pub mod dynamodb;
 pub mod outbox;
+pub mod rate_limiter;
 pub mod redis;
 pub mod reset_tokens;
 pub mod sessions;

@@ -6,6 +6,8 @@
 //! |---|---|---|
 //! | `password_reset:<sha256 of the token>` | string | user id |
 
+use std::sync::Arc;
+
 use super::Error;
 use super::redis::Redis;
 use crate::domain::email_token::TokenHash;
@@ -16,7 +18,7 @@ const LIFETIME_SECONDS: u64 = 60 * 60;
 
 /// The reset tokens of all users.
 pub struct ResetTokens {
-    redis: Redis,
+    redis: Arc<Redis>,
 }
 
 fn key(hash: &TokenHash) -> String {
@@ -25,7 +27,7 @@ fn key(hash: &TokenHash) -> String {
 
 impl ResetTokens {
     /// The tokens kept there.
-    pub fn new(redis: Redis) -> Self {
+    pub fn new(redis: Arc<Redis>) -> Self {
         Self { redis }
     }
 

@@ -9,13 +9,15 @@
 //! is one script over the session's hash, so that a refresh cannot outrun a revocation, and the
 //! server's clock alone decides, so that functions with different clocks agree.
 
+use std::sync::Arc;
+
 use redis::{Script, ScriptInvocation};
 
 use super::Error;
 use super::redis::Redis;
 use crate::domain::session::{Lifetime, RotationPolicy, Session, SessionId};
 use crate::domain::timestamp::Timestamp;
-use crate::domain::user::{Role, UserId};
+use crate::domain::user::{Admitted, Role, UserId};
 use crate::store::audit::Origin;
 
 /// The newest sessions of a user stay, the oldest beyond this number is ended.
@@ -23,7 +25,7 @@ const MOST_SESSIONS: usize = 10;
 
 /// The sessions of all users.
 pub struct Sessions {
-    redis: Redis,
+    redis: Arc<Redis>,
     start: Script,
     exists: Script,
     rotate: Script,
@@ -31,7 +33,8 @@ pub struct Sessions {
     revoke: Script,
     revoke_all: Script,
     revoke_others: Script,
-    knows_device: Script,
+    knows_origin: Script,
+    list: Script,
 }
 
 /// What became of a refresh token.
@@ -56,6 +59,21 @@ pub struct Rotated {
     previously_expired_at: i64,
 }
 
+/// A session as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Names the session.
+    pub id: SessionId,
+    /// When its user signed in.
+    pub created_at: Timestamp,
+    /// When it was last refreshed.
+    pub last_used_at: Timestamp,
+    /// The address that it was last refreshed from.
+    pub ip: String,
+    /// The agent that it was last refreshed by.
+    pub user_agent: String,
+}
+
 fn session_key(user_id: UserId, id: SessionId) -> String {
     format!("{}{id}", session_prefix(user_id))
 }
@@ -70,7 +88,7 @@ fn set_key(user_id: UserId) -> String {
 
 impl Sessions {
     /// The sessions kept there.
-    pub fn new(redis: Redis) -> Self {
+    pub fn new(redis: Arc<Redis>) -> Self {
         Self {
             redis,
             start: Script::new(include_str!("scripts/start_session.lua")),
@@ -80,7 +98,8 @@ impl Sessions {
             revoke: Script::new(include_str!("scripts/revoke_session.lua")),
             revoke_all: Script::new(include_str!("scripts/revoke_all_sessions.lua")),
             revoke_others: Script::new(include_str!("scripts/revoke_other_sessions.lua")),
-            knows_device: Script::new(include_str!("scripts/knows_device.lua")),
+            knows_origin: Script::new(include_str!("scripts/knows_origin.lua")),
+            list: Script::new(include_str!("scripts/list_sessions.lua")),
         }
     }
 
@@ -91,11 +110,11 @@ impl Sessions {
     pub async fn start(
         &self,
         id: SessionId,
-        user_id: UserId,
-        role: Role,
+        admitted: Admitted<'_>,
         lifetime: &Lifetime,
         origin: &Origin,
     ) -> Result<Session, Error> {
+        let (user_id, role) = (admitted.user().id, admitted.user().role);
         let mut call = on_session(&self.start, id, user_id);
         call.arg(milliseconds(lifetime.idle))
             .arg(milliseconds(lifetime.maximum))
@@ -185,13 +204,37 @@ impl Sessions {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn knows_device(&self, user_id: UserId, origin: &Origin) -> Result<bool, Error> {
-        let mut call = self.knows_device.prepare_invoke();
+    pub async fn knows_origin(&self, user_id: UserId, origin: &Origin) -> Result<bool, Error> {
+        let mut call = self.knows_origin.prepare_invoke();
         call.key(set_key(user_id))
             .arg(session_prefix(user_id))
             .arg(&origin.ip)
             .arg(&origin.user_agent);
         self.redis.invoke(&call).await
+    }
+
+    /// The sessions of a user, newest first.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn list(&self, user_id: UserId) -> Result<Vec<Listed>, Error> {
+        type Row = (String, i64, i64, String, String);
+        let mut call = self.list.prepare_invoke();
+        call.key(set_key(user_id)).arg(session_prefix(user_id));
+        let rows: Vec<Row> = self.redis.invoke(&call).await?;
+        let listed = |(id, created_at, last_used_at, ip, user_agent): Row| {
+            Some(Listed {
+                id: id.parse().ok()?,
+                created_at: Timestamp::from_milliseconds(created_at),
+                last_used_at: Timestamp::from_milliseconds(last_used_at),
+                ip,
+                user_agent,
+            })
+        };
+        rows.into_iter()
+            .map(listed)
+            .collect::<Option<_>>()
+            .ok_or_else(unreadable)
     }
 
     /// Ends one session; one that is over already is no error.

@@ -225,7 +225,7 @@ impl Users {
     /// also in parallel.
     pub fn verify_email(&self, id: UserId, token: &TokenHash, now: Timestamp) -> TransactWriteItem {
         let changes = Expression {
-            update: "SET #email_verified = :true, #updated_at = :now \
+            update: "SET #email_verified = :true, #updated_at = :now, #device_tokens_since = :now \
                      REMOVE #verification_token"
                 .to_owned(),
             condition: "#verification_token = :token".to_owned(),
@@ -272,7 +272,7 @@ impl Users {
     }
 
     /// Uses up the reset token, and with it marks the address verified: whoever got the mail has
-    /// proven it. Refused unless this is the one token that is valid: it works once, also in parallel.
+    /// proven it; and voids the device tokens. Refused unless this is the one token that is valid: it works once, also in parallel.
     pub fn consume_reset_token(
         &self,
         id: UserId,

@@ -1,0 +1,106 @@
+use serde::Serialize;
+use shared::StartError;
+use shared::config::Environment;
+use shared::domain::session::SessionId;
+use shared::domain::timestamp::Timestamp;
+use shared::error::ApiError;
+use shared::http::authentication::{Authenticator, Caller};
+use shared::http::guard::{Endpoint, Guard};
+use shared::http::{Method, Request, Response};
+use shared::store::audit::{Audit, Event, Outcome};
+use shared::store::sessions::Listed;
+use shared::store::users::Users;
+
+#[derive(Serialize)]
+struct Sessions {
+    sessions: Vec<SessionBody>,
+}
+
+/// A session as its owner sees it. The identifier authenticates nothing.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionBody {
+    id: SessionId,
+    created_at: Timestamp,
+    last_used_at: Timestamp,
+    ip: String,
+    user_agent: String,
+    current: bool,
+}
+
+pub async fn sessions(app: &App, request: Request) -> Result<Response, ApiError> {
+    let caller = app.authenticator.required(&request).await?;
+    if request.method() != Method::DELETE {
+        return list(app, &caller).await;
+    }
+    request.parse_optional(|_| Some(()))?; // a body may come, but nothing is in it
+    match request.path_parameter("id") {
+        Some(id) => end_one(app, &caller, id).await?,
+        None => {
+            let sessions = &app.authenticator.sessions;
+            sessions
+                .revoke_others(caller.session_id, caller.user.id)
+                .await?;
+        }
+    }
+    let (event, success) = (Event::SessionRevocation, Outcome::Success);
+    app.audit
+        .record(caller.user.id, event, success, request.origin())
+        .await?;
+    Ok(Response::done(match request.path_parameter("id") {
+        Some(_) => "The session was ended.",
+        None => "All other sessions were ended.",
+    }))
+}
+
+async fn list(app: &App, caller: &Caller) -> Result<Response, ApiError> {
+    let listed = app.authenticator.sessions.list(caller.user.id).await?;
+    let body = |session: Listed| SessionBody {
+        id: session.id,
+        created_at: session.created_at,
+        last_used_at: session.last_used_at,
+        ip: session.ip,
+        user_agent: session.user_agent,
+        current: session.id == caller.session_id,
+    };
+    let sessions = listed.into_iter().map(body).collect();
+    Ok(Response::ok(
+        "The sessions of the account.",
+        Sessions { sessions },
+    ))
+}
+
+/// Another user's session is one that there is not: the key is made of the caller's id.
+async fn end_one(app: &App, caller: &Caller, id: &str) -> Result<(), ApiError> {
+    let id: SessionId = id.parse().map_err(|_| ApiError::NotFound)?;
+    let sessions = &app.authenticator.sessions;
+    if !sessions.exists(id, caller.user.id).await? {
+        return Err(ApiError::NotFound);
+    }
+    sessions.revoke(id, caller.user.id).await?;
+    Ok(())
+}
+
+/// What this endpoint may touch.
+pub struct App {
+    pub guard: Guard,
+    authenticator: Authenticator,
+    audit: Audit,
+}
+
+impl App {
+    /// From the environment variables.
+    pub fn from_env() -> Result<Self, StartError> {
+        let mut environment = Environment::of_process();
+        let dynamodb = environment.dynamodb();
+        let users_table = environment.text("USERS_TABLE");
+        let users = Users::new(dynamodb.clone(), users_table.clone());
+        let endpoint = Endpoint::per_user("SESSIONS", "20/15m");
+        let app = Self {
+            guard: Guard::for_users(&mut environment, Some(endpoint)),
+            authenticator: environment.authenticator(users),
+            audit: Audit::new(dynamodb, users_table),
+        };
+        environment.finish(app)
+    }
+}

@@ -1,0 +1,140 @@
+//! Device tokens (OWASP, "Slow Down Online Guessing Attacks with Device Cookies"): whoever has signed
+//! in from a device keeps a bucket of failures of that device's own, so that strangers who lock the
+//! account do not lock out its owner. They authenticate nothing.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::Id;
+use super::secret::Secret;
+use super::timestamp::Timestamp;
+use super::token::{Signer, SigningConfig, Verifier, VerifyingConfig};
+use super::user::UserId;
+
+/// The identifier of a device. Its time is that of the first sign-in.
+pub type DeviceId = Id<Device>;
+
+/// A device that an account has signed in from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Names the device.
+    pub id: DeviceId,
+    /// Whose it is.
+    pub user_id: UserId,
+}
+
+/// 90 days from the last sign-in.
+pub const LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+const TYPE: &str = "device+jwt";
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    aud: String,
+    sub: UserId,
+    did: DeviceId,
+    iat: i64,
+    exp: i64,
+}
+
+/// Issues device tokens.
+pub struct DeviceTokenIssuer(Signer);
+
+impl DeviceTokenIssuer {
+    /// Under a key of its own from this secret.
+    pub fn new(config: SigningConfig) -> Self {
+        Self(Signer::new(derived(config), TYPE))
+    }
+
+    /// A token for this device.
+    pub fn issue(&self, device: Device, now: Timestamp) -> Secret {
+        self.0.sign(&Claims {
+            iss: self.0.config.issuer.clone(),
+            aud: self.0.config.audience.clone(),
+            sub: device.user_id,
+            did: device.id,
+            iat: now.seconds(),
+            exp: now.plus(LIFETIME).seconds(),
+        })
+    }
+}
+
+/// Verifies device tokens.
+pub struct DeviceTokenVerifier(Verifier);
+
+impl DeviceTokenVerifier {
+    /// With keys of its own from these secrets.
+    pub fn new(config: VerifyingConfig) -> Self {
+        let previous = config.previous_secret.as_ref();
+        let config = VerifyingConfig {
+            previous_secret: previous.map(|secret| secret.derive(PURPOSE)),
+            current: derived(config.current),
+        };
+        Self(Verifier::new(config, TYPE))
+    }
+
+    /// The device, if the token is ours and valid now; whether a reset has voided it since, the
+    /// user's record knows.
+    pub fn verify(&self, token: &str, now: Timestamp) -> Option<Device> {
+        let claims: Claims = self.0.verify(token).ok()?;
+        let device = Device {
+            id: claims.did,
+            user_id: claims.sub,
+        };
+        (now.seconds() < claims.exp).then_some(device)
+    }
+}
+
+const PURPOSE: &str = "device token";
+
+fn derived(config: SigningConfig) -> SigningConfig {
+    SigningConfig {
+        secret: config.secret.derive(PURPOSE),
+        ..config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_good_for_90_days_and_under_its_own_key_alone() {
+        let signing = |secret: &str| SigningConfig {
+            secret: Secret::new(secret.repeat(32)),
+            issuer: "issuer".to_owned(),
+            audience: "audience".to_owned(),
+        };
+        let verifier = |secret: &str, previous: Option<&str>| {
+            DeviceTokenVerifier::new(VerifyingConfig {
+                current: signing(secret),
+                previous_secret: previous.map(|secret| Secret::new(secret.repeat(32))),
+            })
+        };
+        let now = Timestamp::from_milliseconds(1_700_000_000_000);
+        let device = Device {
+            id: Id::new(now, [1; 16]),
+            user_id: Id::new(now, [2; 16]),
+        };
+        let token = DeviceTokenIssuer::new(signing("a")).issue(device, now);
+        let last = now.plus(LIFETIME - Duration::from_secs(1));
+
+        assert_eq!(
+            verifier("a", None).verify(token.expose(), last),
+            Some(device)
+        );
+        assert_eq!(
+            verifier("a", None).verify(token.expose(), now.plus(LIFETIME)),
+            None
+        );
+        assert_eq!(
+            verifier("b", Some("a")).verify(token.expose(), now),
+            Some(device)
+        );
+        assert_eq!(verifier("b", None).verify(token.expose(), now), None);
+        let forged = token.expose().replace('.', ".A");
+        assert_eq!(verifier("a", None).verify(&forged, now), None);
+    }
+}

@@ -1,0 +1,116 @@
+//! Limits: how many requests within which time, and what is left of them.
+
+use std::fmt;
+use std::time::Duration;
+
+/// So many within a sliding window, each counted from its own moment on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// The most that pass.
+    pub most: u32,
+    /// Within this time.
+    pub window: Duration,
+}
+
+/// A limit with the name that clients get to see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Such as `login`.
+    pub name: String,
+    /// The limit.
+    pub limit: Limit,
+}
+
+/// What is left of a policy for one client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// The policy.
+    pub policy: Policy,
+    /// How many requests still pass now.
+    pub remaining: u32,
+    /// When the next one becomes free; at 0 remaining, from then on a request passes again.
+    pub reset: Duration,
+}
+
+impl Quota {
+    /// Of several quotas the one that a client must heed: with the fewest left, of equals that with the
+    /// longest window. When nothing is left, its reset is the moment from which all of them let a
+    /// request pass.
+    pub fn tightest(quotas: &[Self]) -> Option<Self> {
+        let rank = |quota: &&Self| {
+            (
+                quota.remaining,
+                std::cmp::Reverse(quota.policy.limit.window),
+            )
+        };
+        let mut tightest = quotas.iter().min_by_key(rank)?.clone();
+        let used_up = quotas.iter().filter(|quota| quota.remaining == 0);
+        if let Some(last) = used_up.map(|quota| quota.reset).max() {
+            tightest.reset = last;
+        }
+        Some(tightest)
+    }
+
+    /// Whole seconds, rounded up: after them the promise holds.
+    pub fn reset_seconds(&self) -> u64 {
+        self.reset
+            .as_millis()
+            .div_ceil(1000)
+            .try_into()
+            .unwrap_or(u64::MAX)
+    }
+
+    /// The field `RateLimit` (draft-ietf-httpapi-ratelimit-headers, 4).
+    pub fn header(&self) -> String {
+        let (name, left) = (&self.policy.name, self.remaining);
+        format!("\"{name}\";r={left};t={}", self.reset_seconds())
+    }
+}
+
+impl fmt::Display for Policy {
+    /// The field `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers, 3).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Limit { most, window } = self.limit;
+        write!(f, "\"{}\";q={most};w={}", self.name, window.as_secs())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quota(name: &str, window: u64, remaining: u32, reset: u64) -> Quota {
+        let (most, window) = (5, Duration::from_secs(window));
+        let name = name.to_owned();
+        let limit = Limit { most, window };
+        Quota {
+            policy: Policy { name, limit },
+            remaining,
+            reset: Duration::from_millis(reset),
+        }
+    }
+
+    #[test]
+    fn the_one_with_the_fewest_left_is_named_and_of_equals_the_longest_window() {
+        let few = [quota("guest", 60, 3, 1000), quota("login", 900, 4, 2000)];
+        let equal = [quota("guest", 60, 4, 1000), quota("login", 900, 4, 2000)];
+
+        assert_eq!(Quota::tightest(&few), Some(few[0].clone()));
+        assert_eq!(Quota::tightest(&equal), Some(equal[1].clone()));
+        assert_eq!(Quota::tightest(&[]), None);
+    }
+
+    #[test]
+    fn when_several_are_used_up_the_last_of_them_decides_when_a_request_passes() {
+        let quotas = [
+            quota("guest", 60, 0, 40_001),
+            quota("login", 900, 0, 2000),
+            quota("global", 900, 1, 90_000),
+        ];
+
+        let tightest = Quota::tightest(&quotas).unwrap();
+
+        assert_eq!(tightest.header(), "\"login\";r=0;t=41");
+        assert_eq!(tightest.policy.to_string(), "\"login\";q=5;w=900");
+    }
+}

@@ -1,0 +1,66 @@
+//! Cookie mode: the tokens that no script should reach come as cookies, and what comes by cookie needs
+//! proof that a page of ours has sent it (OWASP, "Cross-Site Request Forgery Prevention").
+
+use http::header::{HeaderName, ORIGIN};
+
+use super::Request;
+use crate::domain::csrf_token::CsrfTokens;
+use crate::domain::secret::Secret;
+use crate::domain::session::SessionId;
+use crate::error::ApiError;
+
+const TRANSPORT: HeaderName = HeaderName::from_static("x-token-transport");
+const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
+
+/// How a client takes the refresh token and the device token.
+#[derive(Clone, Debug)]
+pub enum Transport {
+    /// In the body.
+    Body,
+    /// As cookies; with the CSRF token that the client has already, if it has one.
+    Cookies(Option<Secret>),
+}
+
+impl Transport {
+    /// As the request asks for.
+    pub fn asked_for(request: &Request) -> Self {
+        match request.header(&TRANSPORT) {
+            Some(value) if value.eq_ignore_ascii_case("cookie") => Self::Cookies(None),
+            _ => Self::Body,
+        }
+    }
+}
+
+/// What a request that comes with the refresh token's cookie must prove.
+pub struct CookieCheck {
+    /// The exact origins whose pages may send it.
+    pub origins: Vec<String>,
+    /// Knows the sessions' tokens.
+    pub csrf_tokens: CsrfTokens,
+}
+
+impl CookieCheck {
+    /// The request comes from a page on the list.
+    ///
+    /// # Errors
+    /// `origin_not_allowed`.
+    pub fn origin(&self, request: &Request) -> Result<(), ApiError> {
+        let origin = request.header(&ORIGIN);
+        match origin.filter(|origin| self.origins.iter().any(|allowed| allowed == origin)) {
+            Some(_) => Ok(()),
+            None => Err(ApiError::OriginNotAllowed),
+        }
+    }
+
+    /// The page has read the session's CSRF token, which this gives back.
+    ///
+    /// # Errors
+    /// `csrf_failed`.
+    pub fn csrf_token(&self, request: &Request, session: SessionId) -> Result<Secret, ApiError> {
+        let token = request.header(&CSRF_TOKEN).unwrap_or_default();
+        match self.csrf_tokens.verify(session, token) {
+            true => Ok(Secret::new(token.to_owned())),
+            false => Err(ApiError::CsrfFailed),
+        }
+    }
+}

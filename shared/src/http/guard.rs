@@ -1,0 +1,336 @@
+//! What every request passes before its handler: who the client is, whether it is a bot, and how often
+//! it has asked. All of it costs little, so that whoever is refused costs little.
+
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time;
+use http::header::{HeaderName, USER_AGENT};
+
+use super::{Request, authentication, refresh_token};
+use crate::config::Environment;
+use crate::domain::client_address::ClientAddress;
+use crate::domain::rate_limit::{Policy, Quota};
+use crate::domain::secret::Secret;
+use crate::domain::token::{AccessTokenVerifier, RefreshTokenVerifier};
+use crate::domain::user::Role;
+use crate::error::ApiError;
+use crate::store::rate_limiter::{Counter, RateLimiter, Subject, TextHash, Verdict};
+use crate::telemetry;
+
+/// What CloudFront adds, and nobody else knows.
+const ORIGIN_VERIFY: HeaderName = HeaderName::from_static("x-origin-verify");
+/// CloudFront's word about the client.
+const VIEWER_ADDRESS: HeaderName = HeaderName::from_static("cloudfront-viewer-address");
+
+/// The limit of an endpoint, beside those that all endpoints have.
+#[derive(Clone, Copy)]
+pub struct Endpoint {
+    name: &'static str,
+    default: &'static str,
+    per: Per,
+}
+
+#[derive(Clone, Copy)]
+enum Per {
+    Client,
+    User,
+    Session,
+}
+
+impl Endpoint {
+    /// `RATE_LIMIT_<name>` for each client.
+    pub const fn per_client(name: &'static str, default: &'static str) -> Self {
+        let per = Per::Client;
+        Self { name, default, per }
+    }
+
+    /// `RATE_LIMIT_<name>` for each user; who is nobody is limited as a guest.
+    pub const fn per_user(name: &'static str, default: &'static str) -> Self {
+        let per = Per::User;
+        Self { name, default, per }
+    }
+
+    /// `RATE_LIMIT_<name>` for each session.
+    pub const fn per_session(name: &'static str, default: &'static str) -> Self {
+        let per = Per::Session;
+        Self { name, default, per }
+    }
+}
+
+/// How a client says who it is.
+enum Callers {
+    /// It does not: a public endpoint takes no token.
+    Guests(BotProtection),
+    AccessTokens(AccessTokenVerifier, Tiers),
+    RefreshTokens(RefreshTokenVerifier, Tiers),
+}
+
+/// Limits by who is asking.
+struct Tiers {
+    user: Option<Policy>,
+    admin: Option<Policy>,
+}
+
+/// What to do about bots.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Off,
+    Log,
+    Block,
+}
+
+struct BotProtection {
+    mode: Mode,
+    /// By pointer, so that functions without public endpoints do not carry the data.
+    is_bot: fn(&str) -> bool,
+}
+
+/// Guards one endpoint.
+pub struct Guard {
+    origin_verify_secret: Option<Secret>,
+    callers: Callers,
+    limiter: RateLimiter,
+    global: Option<Policy>,
+    guest: Option<Policy>,
+    endpoint: Option<(Policy, Per)>,
+}
+
+impl Guard {
+    /// For a public endpoint: everybody is a guest here, and may be a bot.
+    pub fn for_guests(environment: &mut Environment, endpoint: Endpoint) -> Self {
+        let modes = |text: &str| match text {
+            "off" => Some(Mode::Off),
+            "log" => Some(Mode::Log),
+            "block" => Some(Mode::Block),
+            _ => None,
+        };
+        let mode = environment.optional("BOT_PROTECTION", "off, log or block", modes);
+        let bots = BotProtection {
+            mode: mode.unwrap_or(Mode::Log),
+            is_bot: super::bots::is_bot,
+        };
+        Self::new(environment, Callers::Guests(bots), Some(endpoint))
+    }
+
+    /// For an endpoint that takes access tokens.
+    pub fn for_users(environment: &mut Environment, endpoint: Option<Endpoint>) -> Self {
+        let verifier = environment.access_token_verifier();
+        let callers = Callers::AccessTokens(verifier, Tiers::from_env(environment));
+        Self::new(environment, callers, endpoint)
+    }
+
+    /// For an endpoint that takes refresh tokens.
+    pub fn for_sessions(environment: &mut Environment, endpoint: Endpoint) -> Self {
+        let verifier = environment.refresh_token_verifier();
+        let callers = Callers::RefreshTokens(verifier, Tiers::from_env(environment));
+        Self::new(environment, callers, Some(endpoint))
+    }
+
+    fn new(environment: &mut Environment, callers: Callers, endpoint: Option<Endpoint>) -> Self {
+        let endpoint = endpoint.and_then(|endpoint| {
+            let policy = environment.rate_limit(endpoint.name, endpoint.default)?;
+            Some((policy, endpoint.per))
+        });
+        Self {
+            origin_verify_secret: environment.optional_secret("ORIGIN_VERIFY_SECRET"),
+            callers,
+            limiter: environment.rate_limiter(),
+            global: environment.rate_limit("GLOBAL", "100/15m"),
+            guest: environment.rate_limit("GUEST", "5/1m"),
+            endpoint,
+        }
+    }
+
+    /// Lets a request pass, or not.
+    ///
+    /// # Errors
+    /// `forbidden` past CloudFront, `bot_detected`, `rate_limited`, and those of the store.
+    pub(super) async fn admit(&self, request: &mut Request) -> Result<(), ApiError> {
+        let client = self.client(request)?;
+        request.set_client(client);
+        if let Callers::Guests(bots) = &self.callers {
+            bots.check(request)?;
+        }
+        let counters = self.counters(request, client);
+        self.count(request, counters).await
+    }
+
+    /// Counts a request under the endpoint's limit about a text as well, such as an address: from
+    /// however many clients, only so many requests are about one.
+    ///
+    /// # Errors
+    /// `rate_limited`, and those of the store.
+    pub async fn count_about(&self, request: &Request, text: &str) -> Result<(), ApiError> {
+        let Some((policy, _)) = &self.endpoint else {
+            return Ok(());
+        };
+        let subject = Subject::Text(TextHash::of(text));
+        let counters = vec![Counter::requests(policy, &subject)];
+        self.count(request, counters).await
+    }
+
+    /// The gateway's word for the client's address; behind CloudFront, that of CloudFront. Headers
+    /// such as `X-Forwarded-For` are the client's own and change nothing.
+    fn client(&self, request: &Request) -> Result<ClientAddress, ApiError> {
+        let peer = || {
+            let peer = ClientAddress::parse(request.source_ip());
+            peer.ok_or_else(|| ApiError::Internal("an event without an address".into()))
+        };
+        let Some(secret) = &self.origin_verify_secret else {
+            return peer();
+        };
+        let given = request.header(&ORIGIN_VERIFY).unwrap_or_default();
+        let secret = secret.expose().as_bytes();
+        if constant_time::verify_slices_are_equal(secret, given.as_bytes()).is_err() {
+            return Err(ApiError::Forbidden);
+        }
+        let viewer = request.header(&VIEWER_ADDRESS);
+        match viewer.and_then(ClientAddress::parse_with_port) {
+            Some(viewer) => Ok(viewer),
+            None => peer(), // CloudFront's own: one client for all, rather than none
+        }
+    }
+
+    /// Every limit that applies to a request.
+    fn counters(&self, request: &Request, client: ClientAddress) -> Vec<Counter> {
+        let caller = self.callers.caller(request);
+        let client = Subject::Client(client);
+        let mut applicable = vec![(self.global.as_ref(), &client)];
+        applicable.push(match &caller {
+            Some(caller) => (caller.tier, &caller.user),
+            None => (self.guest.as_ref(), &client),
+        });
+        applicable.extend(self.endpoint.as_ref().and_then(|(policy, per)| {
+            let subject = match per {
+                Per::Client => &client,
+                Per::User => &caller.as_ref()?.user,
+                Per::Session => caller.as_ref()?.session.as_ref()?,
+            };
+            Some((Some(policy), subject))
+        }));
+        let counter = |(policy, subject)| Some(Counter::requests(policy?, subject));
+        applicable.into_iter().filter_map(counter).collect()
+    }
+
+    /// Counts a request under all of these, and under what it was counted before; or under none.
+    async fn count(&self, request: &Request, counters: Vec<Counter>) -> Result<(), ApiError> {
+        if counters.is_empty() {
+            return Ok(());
+        }
+        let id = &request.origin().request_id;
+        match self.limiter.count(id, &counters).await? {
+            Verdict::Passes(quotas) => {
+                request.tally().add(counters, quotas);
+                Ok(())
+            }
+            Verdict::Refused(quotas) => {
+                let counted = request.tally().clear();
+                self.limiter.take_back(id, &counted).await;
+                let quota = Quota::tightest(&quotas)
+                    .ok_or_else(|| ApiError::Internal("refused by no limit".into()))?;
+                telemetry::count("RateLimited", &[("Policy", &quota.policy.name)]);
+                Err(ApiError::RateLimited(Box::new(quota)))
+            }
+        }
+    }
+}
+
+/// Somebody with a valid token.
+struct Caller<'a> {
+    tier: Option<&'a Policy>,
+    user: Subject,
+    session: Option<Subject>,
+}
+
+impl Callers {
+    /// By the token alone; whether its session is over, the handler asks.
+    fn caller(&self, request: &Request) -> Option<Caller<'_>> {
+        match self {
+            Self::Guests(_) => None,
+            Self::AccessTokens(verifier, tiers) => {
+                let claims = authentication::claims(verifier, request).ok()??;
+                let tier = match claims.role {
+                    Role::User => &tiers.user,
+                    Role::Admin => &tiers.admin,
+                };
+                Some(Caller {
+                    tier: tier.as_ref(),
+                    user: Subject::User(claims.sub),
+                    session: None,
+                })
+            }
+            Self::RefreshTokens(verifier, tiers) => {
+                let token = refresh_token::presented(request)?;
+                let verified = verifier.verify(token.expose(), request.received_at());
+                let claims = verified.ok()?;
+                Some(Caller {
+                    tier: tiers.user.as_ref(), // the token does not know the role
+                    user: Subject::User(claims.sub),
+                    session: Some(Subject::Session(claims.sub, claims.sid)),
+                })
+            }
+        }
+    }
+}
+
+impl Tiers {
+    fn from_env(environment: &mut Environment) -> Self {
+        Self {
+            user: environment.rate_limit("USER", "15/1m"),
+            admin: environment.rate_limit("ADMIN", "30/1m"),
+        }
+    }
+}
+
+impl BotProtection {
+    fn check(&self, request: &Request) -> Result<(), ApiError> {
+        if self.mode == Mode::Off {
+            return Ok(());
+        }
+        let agent = request.header(&USER_AGENT).unwrap_or_default();
+        if !(self.is_bot)(agent) {
+            return Ok(());
+        }
+        let is_blocked = self.mode == Mode::Block;
+        telemetry::count("Bots", &[]);
+        let origin = request.origin();
+        tracing::info!(
+            request_id = origin.request_id,
+            user_agent = origin.user_agent,
+            is_blocked,
+            "bot"
+        );
+        match is_blocked {
+            true => Err(ApiError::BotDetected),
+            false => Ok(()),
+        }
+    }
+}
+
+/// What a request was counted under so far, and what is left. Shared with the loop that answers, which
+/// tells the client.
+#[derive(Clone, Default)]
+pub(super) struct Tally(Arc<std::sync::Mutex<(Vec<Counter>, Vec<Quota>)>>);
+
+impl Tally {
+    fn add(&self, counters: Vec<Counter>, quotas: Vec<Quota>) {
+        let mut tally = self.lock();
+        tally.0.extend(counters);
+        tally.1.extend(quotas);
+    }
+
+    fn clear(&self) -> Vec<Counter> {
+        std::mem::take(&mut *self.lock()).0
+    }
+
+    /// The quota that the client is told.
+    pub(super) fn tightest(&self) -> Option<Quota> {
+        Quota::tightest(&self.lock().1)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, (Vec<Counter>, Vec<Quota>)> {
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,214 @@
+//! Who has asked how often, in Redis: exact sliding windows.
+//!
+//! | key | type | content |
+//! |---|---|---|
+//! | `rate_limit:<policy>:{<client, user or hash>}` | sorted set | ids of requests by time (ms) |
+//! | `rate_limit:refresh:{<userId>}:<sessionId>` | sorted set | the same |
+//! | `login_failures:{<userId or hash>}`, `login_failures:{<userId>}:<deviceId>` | sorted set | the same, of wrong passwords |
+//!
+//! The braces are literal: what is about one client, or about one user, is in one slot of a cluster and
+//! one call of a script. The server's clock alone decides, so that functions with different clocks agree.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use futures_util::future::{join_all, try_join_all};
+use redis::{Cmd, Script};
+
+use super::Error;
+use super::redis::Redis;
+use crate::domain::client_address::ClientAddress;
+use crate::domain::device_token::DeviceId;
+use crate::domain::rate_limit::{Policy, Quota};
+use crate::domain::session::SessionId;
+use crate::domain::user::UserId;
+
+/// Whose requests are counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A client's, by its network.
+    Client(ClientAddress),
+    /// A user's.
+    User(UserId),
+    /// A session's.
+    Session(UserId, SessionId),
+    /// A user's from one device.
+    Device(UserId, DeviceId),
+    /// Those about a text, of which only a hash is kept.
+    Text(TextHash),
+}
+
+/// The SHA-256 of a text, in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextHash(String);
+
+impl TextHash {
+    /// Of this text.
+    pub fn of(text: &str) -> Self {
+        Self(hex::encode(digest::digest(
+            &digest::SHA256,
+            text.as_bytes(),
+        )))
+    }
+}
+
+/// A policy as it applies to a subject. Made here alone, so that keys are built from typed parts.
+#[derive(Clone, Debug)]
+pub struct Counter {
+    key: String,
+    /// The slot that the key is in.
+    tag: String,
+    policy: Policy,
+}
+
+impl Counter {
+    /// The requests of a subject under a policy.
+    pub fn requests(policy: &Policy, subject: &Subject) -> Self {
+        Self::new(&format!("rate_limit:{}", policy.name), policy, subject)
+    }
+
+    /// The wrong passwords of an account.
+    pub fn login_failures(policy: &Policy, subject: &Subject) -> Self {
+        Self::new("login_failures", policy, subject)
+    }
+
+    fn new(prefix: &str, policy: &Policy, subject: &Subject) -> Self {
+        let (tag, rest) = match subject {
+            Subject::Client(address) => (address.network(), None),
+            Subject::User(id) => (id.to_string(), None),
+            Subject::Session(user, id) => (user.to_string(), Some(id.to_string())),
+            Subject::Device(user, id) => (user.to_string(), Some(id.to_string())),
+            Subject::Text(TextHash(hash)) => (hash.clone(), None),
+        };
+        let rest = rest.map(|rest| format!(":{rest}")).unwrap_or_default();
+        Self {
+            key: format!("{prefix}:{{{tag}}}{rest}"),
+            tag,
+            policy: policy.clone(),
+        }
+    }
+}
+
+/// Whether a request passes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was counted under every policy; this is what is left of each.
+    Passes(Vec<Quota>),
+    /// It was counted under none; these are used up.
+    Refused(Vec<Quota>),
+}
+
+/// Counts requests.
+#[derive(Clone)]
+pub struct RateLimiter {
+    redis: Arc<Redis>,
+    count: Arc<Script>,
+}
+
+impl RateLimiter {
+    /// With the counters kept there.
+    pub fn new(redis: Arc<Redis>) -> Self {
+        Self {
+            redis,
+            count: Arc::new(Script::new(include_str!("scripts/count_request.lua"))),
+        }
+    }
+
+    /// Counts a request under all of these, or under none. What is in one slot is one step; where
+    /// another slot refuses, what was counted is taken back.
+    ///
+    /// # Errors
+    /// Those of the store: a request that cannot be counted must not pass.
+    pub async fn count(&self, request_id: &str, counters: &[Counter]) -> Result<Verdict, Error> {
+        let mut slots: Vec<Vec<&Counter>> = Vec::new();
+        for counter in counters {
+            match slots.iter_mut().find(|slot| slot[0].tag == counter.tag) {
+                Some(slot) => slot.push(counter),
+                None => slots.push(vec![counter]),
+            }
+        }
+        let answers = slots.iter().map(|slot| self.count_slot(request_id, slot));
+        let verdicts = try_join_all(answers).await?;
+        let is_refused = |verdict: &Verdict| matches!(verdict, Verdict::Refused(_));
+        if !verdicts.iter().any(is_refused) {
+            return Ok(Verdict::Passes(
+                verdicts
+                    .into_iter()
+                    .flat_map(Verdict::into_quotas)
+                    .collect(),
+            ));
+        }
+        let counted = slots.iter().zip(&verdicts);
+        let counted = counted.filter(|(_, verdict)| !is_refused(verdict));
+        let counted: Vec<&Counter> = counted.flat_map(|(slot, _)| slot).copied().collect();
+        self.take_back(request_id, counted).await;
+        let refused = verdicts.into_iter().filter(is_refused);
+        Ok(Verdict::Refused(
+            refused.flat_map(Verdict::into_quotas).collect(),
+        ))
+    }
+
+    async fn count_slot(&self, request_id: &str, slot: &[&Counter]) -> Result<Verdict, Error> {
+        let mut call = self.count.prepare_invoke();
+        call.arg(request_id);
+        for counter in slot {
+            let limit = counter.policy.limit;
+            call.key(&counter.key)
+                .arg(limit.most)
+                .arg(u64::try_from(limit.window.as_millis()).unwrap_or(u64::MAX));
+        }
+        let answer: Vec<i64> = self.redis.invoke(&call).await?;
+        let [passes, states @ ..] = &answer[..] else {
+            return Err(unreadable());
+        };
+        let (states, rest) = states.as_chunks::<2>();
+        if states.len() != slot.len() || !rest.is_empty() {
+            return Err(unreadable());
+        }
+        let quotas = slot
+            .iter()
+            .zip(states)
+            .map(|(counter, [left, reset])| Quota {
+                policy: counter.policy.clone(),
+                remaining: u32::try_from(*left).unwrap_or(0),
+                reset: Duration::from_millis(u64::try_from(*reset).unwrap_or(0)),
+            });
+        Ok(match passes {
+            1 => Verdict::Passes(quotas.collect()),
+            _ => Verdict::Refused(quotas.filter(|quota| quota.remaining == 0).collect()),
+        })
+    }
+
+    /// Lets a request count no longer. Best effort: what stays counts against its own client until
+    /// the window has passed.
+    pub async fn take_back(&self, request_id: &str, counters: impl IntoIterator<Item = &Counter>) {
+        let remove = counters.into_iter().map(|counter| async {
+            let command = Cmd::zrem(&counter.key, request_id);
+            self.redis.run::<()>(&command).await
+        });
+        for error in join_all(remove).await.into_iter().filter_map(Result::err) {
+            tracing::warn!(cause = %error, "a request stays counted");
+        }
+    }
+
+    /// Forgets all that was counted.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn clear(&self, counter: &Counter) -> Result<(), Error> {
+        self.redis.run(&Cmd::del(&counter.key)).await
+    }
+}
+
+impl Verdict {
+    fn into_quotas(self) -> Vec<Quota> {
+        match self {
+            Self::Passes(quotas) | Self::Refused(quotas) => quotas,
+        }
+    }
+}
+
+fn unreadable() -> Error {
+    Error::Unexpected("Redis: a counter that no code here has written".to_owned())
+}

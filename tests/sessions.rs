@@ -1,0 +1,1 @@
+//! `GET` and `DELETE /api/auth/sessions`.
