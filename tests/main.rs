@@ -7,20 +7,24 @@
 //! "security.md 19" and the like name a line of the design's list of what a security test must find.
 
 mod authentication;
+mod bots;
 mod browser;
 #[path = "change-password.rs"]
 mod change_password;
+mod cookie_mode;
 #[path = "delete-account.rs"]
 mod delete_account;
 mod documentation;
 mod events;
 mod input;
 mod local_stack;
+mod lockout;
 mod login;
 mod logout;
 mod mailer;
 mod outages;
 mod profile;
+mod rate_limits;
 mod refresh;
 mod register;
 #[path = "reset-confirm.rs"]

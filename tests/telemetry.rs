@@ -109,7 +109,7 @@ async fn security_events_are_log_events_too_and_an_unknown_account_leaves_no_ite
     let Some(world) = World::inside() else { return };
     let client = world.client();
     let account = client.register().await;
-    let items = world.dynamodb().scan(&world.dynamodb().users).await.len();
+    let entries = world.dynamodb().audit(&account.id).await;
 
     client
         .post(
@@ -138,10 +138,17 @@ async fn security_events_are_log_events_too_and_an_unknown_account_leaves_no_ite
             .all(|line| line["ip"].as_str().unwrap().starts_with("127.")
                 && line["request_id"].is_string())
     );
-    assert_eq!(
-        world.dynamodb().scan(&world.dynamodb().users).await.len(),
-        items
-    );
+    assert_eq!(world.dynamodb().audit(&account.id).await, entries);
+    // What is written in the place of an entry says nothing.
+    let stand_ins = world.dynamodb().items("NOBODY#").await;
+    assert_eq!(stand_ins.len(), 1);
+    let fields: Vec<&str> = stand_ins[0]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(fields, ["filler", "pk", "sk", "ttl"]);
 }
 
 /// security.md 5 and 39. What was typed is checked against the log when the world ends.

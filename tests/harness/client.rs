@@ -159,6 +159,12 @@ impl Client {
         answer
             .header("x-request-id")
             .inspect(|id| self.observed.answered(id));
+        for cookie in answer.cookies() {
+            let value = cookie.split(['=', ';']).nth(1).unwrap_or_default();
+            if !value.is_empty() {
+                self.observed.secret(value);
+            }
+        }
         for token in ["accessToken", "refreshToken", "csrfToken", "deviceToken"] {
             answer.body[token]
                 .as_str()
@@ -281,6 +287,30 @@ impl Answer {
             .map(|value| value.to_str().expect("text"))
     }
 
+    /// What the answer sets, as it stands in the header.
+    pub fn cookies(&self) -> Vec<String> {
+        let values = self.headers.get_all("set-cookie").into_iter();
+        values
+            .map(|value| value.to_str().expect("text").to_owned())
+            .collect()
+    }
+
+    /// A cookie that the answer sets: its value.
+    pub fn cookie(&self, name: &str) -> Option<String> {
+        self.cookies().iter().find_map(|cookie| {
+            let (key, rest) = cookie.split_once('=')?;
+            (key == name).then(|| rest.split(';').next().unwrap_or_default().to_owned())
+        })
+    }
+
+    /// The policy, the requests left and the seconds of the `RateLimit` field.
+    pub fn rate_limit(&self) -> Option<(String, u64, u64)> {
+        let mut parts = self.header("ratelimit")?.split(';');
+        let name = parts.next()?.trim_matches('"').to_owned();
+        let left = parts.next()?.strip_prefix("r=")?.parse().ok()?;
+        Some((name, left, parts.next()?.strip_prefix("t=")?.parse().ok()?))
+    }
+
     /// The fields that `details` names, each once.
     pub fn fields(&self) -> BTreeSet<&str> {
         let details = self.body["details"]
@@ -332,6 +362,22 @@ impl Answer {
                 .is_some_and(|message| !message.is_empty()),
             "{self:?}"
         );
+        let policy = self.header("ratelimit-policy");
+        assert_eq!(policy.is_some(), self.rate_limit().is_some(), "{self:?}");
+        if let Some((name, left, seconds)) = self.rate_limit() {
+            assert!(
+                policy.unwrap().starts_with(&format!("\"{name}\";q=")),
+                "{self:?}"
+            );
+            let is_refused = self.status.as_u16() == 429;
+            assert!(!is_refused || left == 0, "{self:?}");
+            assert!(
+                !is_refused || self.body["retryAfter"] == seconds,
+                "{self:?}"
+            );
+        } else {
+            assert_ne!(self.status.as_u16(), 429, "{self:?}");
+        }
         if self.status.is_success() {
             assert_eq!(self.body["success"], true, "{self:?}");
         } else {

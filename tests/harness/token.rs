@@ -43,3 +43,16 @@ pub async fn wait_until_expired(token: &str) {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
+
+/// A secret that is derived from another for a purpose: HKDF-SHA256 without a salt (RFC 5869).
+pub fn derive(secret: &str, purpose: &str) -> String {
+    let sign = |key: &[u8], message: &[u8]| {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+        hmac::sign(&key, message).as_ref().to_vec()
+    };
+    let extracted = sign(&[0; 32], secret.as_bytes());
+    hex::encode(sign(
+        &extracted,
+        format!("gatehouse {purpose}\u{1}").as_bytes(),
+    ))
+}

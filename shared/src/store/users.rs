@@ -225,7 +225,7 @@ impl Users {
     /// also in parallel.
     pub fn verify_email(&self, id: UserId, token: &TokenHash, now: Timestamp) -> TransactWriteItem {
         let changes = Expression {
-            update: "SET #email_verified = :true, #updated_at = :now, #device_tokens_since = :now \
+            update: "SET #email_verified = :true, #updated_at = :now \
                      REMOVE #verification_token"
                 .to_owned(),
             condition: "#verification_token = :token".to_owned(),
@@ -280,7 +280,7 @@ impl Users {
         now: Timestamp,
     ) -> TransactWriteItem {
         let changes = Expression {
-            update: "SET #email_verified = :true, #updated_at = :now \
+            update: "SET #email_verified = :true, #updated_at = :now, #device_tokens_since = :now \
                      REMOVE #reset_token, #verification_token"
                 .to_owned(),
             condition: "#reset_token = :token".to_owned(),

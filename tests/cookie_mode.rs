@@ -1,0 +1,279 @@
+//! Cookie mode: the refresh token where no script can reach it, and proof that a page of ours asks.
+
+use harness::{Account, Answer, Client, World};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const ORIGIN: &str = "https://app.example";
+const REFRESH: &str = "/api/auth/refresh";
+
+fn world() -> Option<World> {
+    let origins = "https://app.example,https://admin.example";
+    World::build()
+        .variable("CORS_ALLOWED_ORIGINS", origins)
+        .start()
+}
+
+async fn in_cookie_mode(client: &Client, path: &str, body: Value) -> Answer {
+    let request = client.request(Method::POST, path).json(&body);
+    client
+        .send(request.header("x-token-transport", "cookie"))
+        .await
+}
+
+/// What a browser holds after signing in.
+struct Browser {
+    cookie: String,
+    csrf: String,
+    access: String,
+}
+
+impl Browser {
+    fn after(answer: &Answer) -> Self {
+        Self {
+            cookie: answer.cookie("__Host-refresh_token").expect("a cookie"),
+            csrf: answer.text("csrfToken"),
+            access: answer.text("accessToken"),
+        }
+    }
+
+    /// A request with the cookie; `None` leaves a header out.
+    async fn post(
+        &self,
+        client: &Client,
+        path: &str,
+        origin: Option<&str>,
+        csrf: Option<&str>,
+    ) -> Answer {
+        let mut request = client.request(Method::POST, path);
+        request = request.header("cookie", format!("__Host-refresh_token={}", self.cookie));
+        if let Some(origin) = origin {
+            request = request.header("origin", origin);
+        }
+        if let Some(csrf) = csrf {
+            request = request.header("x-csrf-token", csrf);
+        }
+        if path != REFRESH {
+            request = request.bearer_auth(&self.access);
+        }
+        client.send(request).await
+    }
+}
+
+async fn sign_in(client: &Client) -> (Account, Browser) {
+    let account = client.register().await;
+    let body = json!({ "email": account.email, "password": account.password });
+    let answer = in_cookie_mode(client, "/api/auth/login", body).await;
+    (account, Browser::after(&answer))
+}
+
+/// security.md 25.
+#[tokio::test]
+async fn register_and_login_set_cookies_that_no_script_and_no_other_site_can_use() {
+    let Some(world) = world() else { return };
+    let client = world.client();
+    let body = json!({ "email": "ada@example.com", "password": "Correct-7-horse" });
+    for path in ["/api/auth/register", "/api/auth/login"] {
+        let answer = in_cookie_mode(&client, path, body.clone()).await;
+
+        assert!(
+            answer.body.get("refreshToken").is_none() && answer.body.get("deviceToken").is_none()
+        );
+        assert_eq!(answer.text("csrfToken").len(), 64);
+        let cookies = answer.cookies();
+        assert_eq!(cookies.len(), 2, "{cookies:?}");
+        for (cookie, name, life) in [
+            (&cookies[0], "__Host-refresh_token", 604_800),
+            (&cookies[1], "__Host-device", 7_776_000),
+        ] {
+            let (set, attributes) = cookie.split_once(';').unwrap();
+            assert!(set.starts_with(&format!("{name}=ey")), "{cookie}");
+            let mut attributes: Vec<&str> = attributes.split(';').map(str::trim).collect();
+            attributes.sort_unstable();
+            let age: u64 = attributes[1]
+                .strip_prefix("Max-Age=")
+                .unwrap()
+                .parse()
+                .unwrap();
+            assert!((life - 2..=life + 1).contains(&age), "{cookie}");
+            attributes.remove(1);
+            assert_eq!(
+                attributes,
+                ["HttpOnly", "Path=/", "SameSite=Strict", "Secure"]
+            );
+        }
+    }
+    let in_body = client.post("/api/auth/login", body).await;
+    assert!(in_body.cookies().is_empty() && in_body.body.get("csrfToken").is_none());
+}
+
+/// security.md 25.
+#[tokio::test]
+async fn a_refresh_by_cookie_stays_in_cookie_mode_with_the_same_csrf_token() {
+    let Some(world) = world() else { return };
+    let client = world.client();
+    let (_, mut browser) = sign_in(&client).await;
+    for _ in 0..3 {
+        let (origin, csrf) = (Some(ORIGIN), Some(browser.csrf.as_str()));
+
+        let answer = browser.post(&client, REFRESH, origin, csrf).await;
+
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.text("csrfToken"), browser.csrf);
+        assert!(answer.body.get("refreshToken").is_none());
+        let renewed = Browser::after(&answer);
+        assert_ne!(renewed.cookie, browser.cookie);
+        assert_eq!(client.profile(&renewed.access).await.status, 200);
+        browser = renewed;
+    }
+}
+
+/// security.md 25. What is refused changes nothing: the token is as good as before.
+#[tokio::test]
+async fn a_cookie_needs_a_listed_origin_and_its_sessions_csrf_token() {
+    let Some(world) = world() else { return };
+    let client = world.client();
+    let (_, browser) = sign_in(&client).await;
+    let (_, other) = sign_in(&client).await;
+    for path in [REFRESH, "/api/auth/logout"] {
+        for (origin, csrf, code) in [
+            (None, Some(browser.csrf.as_str()), "origin_not_allowed"),
+            (
+                Some("https://evil.example"),
+                Some(browser.csrf.as_str()),
+                "origin_not_allowed",
+            ),
+            (
+                Some("https://app.example.evil.example"),
+                Some(browser.csrf.as_str()),
+                "origin_not_allowed",
+            ),
+            (
+                Some("null"),
+                Some(browser.csrf.as_str()),
+                "origin_not_allowed",
+            ),
+            (Some(ORIGIN), None, "csrf_failed"),
+            (Some(ORIGIN), Some(""), "csrf_failed"),
+            (Some(ORIGIN), Some(other.csrf.as_str()), "csrf_failed"),
+        ] {
+            let answer = browser.post(&client, path, origin, csrf).await;
+
+            assert_eq!(answer.code(), code, "{path} {origin:?} {csrf:?}");
+            assert!(answer.cookies().is_empty());
+        }
+    }
+    assert_eq!(client.profile(&browser.access).await.status, 200);
+    let answer = browser
+        .post(&client, REFRESH, Some(ORIGIN), Some(&browser.csrf))
+        .await;
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn logout_ends_the_session_and_the_cookie() {
+    let Some(world) = world() else { return };
+    let client = world.client();
+    let (_, browser) = sign_in(&client).await;
+    let (origin, csrf) = (Some(ORIGIN), Some(browser.csrf.as_str()));
+
+    let answer = browser
+        .post(&client, "/api/auth/logout", origin, csrf)
+        .await;
+
+    assert_eq!(answer.status, 200);
+    let cookies = answer.cookies();
+    let removed = "__Host-refresh_token=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=Strict";
+    assert_eq!(cookies, [removed]);
+    let dead = browser.post(&client, REFRESH, origin, csrf).await;
+    assert_eq!(dead.code(), "refresh_token_invalid");
+    // Without a cookie nothing of this applies.
+    let account = client.register().await;
+    let plain = client.logout(&account.access).await;
+    assert!(plain.status == 200 && plain.cookies().is_empty());
+}
+
+/// A token in the body goes before the cookie, and then nothing of this applies.
+#[tokio::test]
+async fn a_token_in_the_body_goes_before_the_cookie() {
+    let Some(world) = world() else { return };
+    let client = world.client();
+    let (account, browser) = sign_in(&client).await;
+    let cookie = format!("__Host-refresh_token={}", browser.cookie);
+    let request = client
+        .request(Method::POST, REFRESH)
+        .header("cookie", cookie);
+    let body = json!({ "refreshToken": account.refresh });
+
+    let in_body = client.send(request.json(&body)).await;
+    let into_cookie = {
+        let body = json!({ "refreshToken": in_body.text("refreshToken") });
+        in_cookie_mode(&client, REFRESH, body).await
+    };
+
+    assert!(in_body.cookies().is_empty());
+    let moved = Browser::after(&into_cookie);
+    let answer = moved
+        .post(&client, REFRESH, Some(ORIGIN), Some(&moved.csrf))
+        .await;
+    assert_eq!(answer.status, 200);
+    // The cookie's own session was not touched.
+    let answer = browser
+        .post(&client, REFRESH, Some(ORIGIN), Some(&browser.csrf))
+        .await;
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn a_refresh_without_a_token_anywhere_is_400() {
+    let Some(world) = world() else { return };
+    let client = world.client();
+
+    let nothing = client.send(client.request(Method::POST, REFRESH)).await;
+    let other_cookie = client.request(Method::POST, REFRESH);
+    let other_cookie = client.send(other_cookie.header("cookie", "a=b")).await;
+
+    assert!(nothing.names(&["refreshToken"]) && other_cookie.names(&["refreshToken"]));
+}
+
+/// The secret is changed while somebody is signed in: nobody is signed out.
+#[tokio::test]
+async fn a_session_in_cookie_mode_survives_a_rotation_of_the_secret() {
+    let (old, new) = ("o".repeat(32), "n".repeat(32));
+    let folder = tempfile::tempdir().unwrap();
+    let start = |secret: &str, previous: &str| {
+        World::build()
+            .variable("CORS_ALLOWED_ORIGINS", ORIGIN)
+            .variable("JWT_ISSUER", "https://auth.example")
+            .variable("JWT_REFRESH_SECRET", secret)
+            .variable("JWT_REFRESH_SECRET_PREVIOUS", previous)
+            .data_dir(folder.path())
+            .start()
+    };
+    let Some(before) = start(&old, "") else {
+        return;
+    };
+    let (_, browser) = sign_in(&before.client()).await;
+    drop(before);
+    let Some(after) = start(&new, &old) else {
+        return;
+    };
+    let client = after.client();
+
+    let answer = browser
+        .post(&client, REFRESH, Some(ORIGIN), Some(&browser.csrf))
+        .await;
+
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let renewed = Browser::after(&answer);
+    assert_eq!(renewed.csrf, browser.csrf);
+    let logout = renewed
+        .post(
+            &client,
+            "/api/auth/logout",
+            Some(ORIGIN),
+            Some(&renewed.csrf),
+        )
+        .await;
+    assert_eq!(logout.status, 200);
+}

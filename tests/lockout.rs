@@ -1,0 +1,365 @@
+//! Wrong passwords lock an account for a while, whoever tries them and from wherever.
+
+use std::time::{Duration, Instant};
+
+use harness::client::{unique, unique_email, unique_password};
+use harness::{Account, Answer, Client, World, token};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const LOGIN: &str = "/api/auth/login";
+const REFRESH_SECRET: &str = "a refresh token secret of 32 bytes or more";
+
+async fn try_password(client: &Client, email: &str, password: &str) -> Answer {
+    let body = json!({ "email": email, "password": password });
+    client.post(LOGIN, body).await
+}
+
+async fn try_from_device(client: &Client, token: &str, email: &str, password: &str) -> Answer {
+    let request = client.request(Method::POST, LOGIN);
+    let request = request.header("x-device-token", token);
+    let body = json!({ "email": email, "password": password });
+    client.send(request.json(&body)).await
+}
+
+/// Each from an address of its own.
+async fn lock(world: &World, email: &str) {
+    for _ in 0..5 {
+        let answer = try_password(&world.client(), email, "Wrong-7-horse").await;
+        assert_eq!(answer.code(), "invalid_credentials");
+    }
+}
+
+/// security.md 6, 9 and 10.
+#[tokio::test]
+async fn five_wrong_passwords_from_anywhere_lock_an_account_whether_it_exists_or_not() {
+    let Some(world) = World::inside() else { return };
+    let account = world.client().register().await;
+    let (unknown, deleted) = (unique_email(), world.client().register().await);
+    let body = json!({ "password": deleted.password });
+    let client = world.client();
+    client
+        .delete_as(&deleted.access, "/api/auth/profile", body)
+        .await;
+
+    let mut answers = Vec::new();
+    for email in [&account.email, &unknown, &deleted.email] {
+        lock(&world, email).await;
+        let mut answer = try_password(&world.client(), email, &account.password).await;
+        assert_eq!(answer.code(), "account_locked");
+        let (policy, left, seconds) = answer.rate_limit().unwrap();
+        assert_eq!((policy.as_str(), left), ("login-lockout", 0));
+        assert!((890..=900).contains(&seconds), "{seconds}");
+        assert_eq!(
+            answer.header("ratelimit-policy"),
+            Some("\"login-lockout\";q=5;w=900")
+        );
+        for header in ["x-request-id", "date", "ratelimit", "retry-after"] {
+            answer.headers.remove(header);
+        }
+        for field in ["requestId", "retryAfter"] {
+            answer.body[field] = Value::Null;
+        }
+        answers.push((answer.status, answer.headers, answer.body));
+    }
+
+    assert!(
+        answers.iter().all(|answer| *answer == answers[0]),
+        "{answers:?}"
+    );
+    let body = json!({ "username": account.username, "password": account.password });
+    let by_name = world.client().post(LOGIN, body).await;
+    assert_eq!(by_name.code(), "account_locked", "by whatever name");
+    // What the account has, it keeps.
+    assert_eq!(world.client().profile(&account.access).await.status, 200);
+    assert_eq!(world.client().refresh(&account.refresh).await.status, 200);
+    // What locked it is in the trail.
+    let locks = world.dynamodb().audit(&account.id).await.into_iter();
+    assert_eq!(
+        locks.filter(|(event, _)| event == "account_lock").count(),
+        1
+    );
+}
+
+/// security.md 9: many addresses against one account.
+#[tokio::test]
+async fn of_two_hundred_addresses_five_get_to_try_an_account() {
+    let Some(world) = World::inside() else { return };
+    let account = world.client().register().await;
+    let mut tried = 0;
+    for _ in 0..200 {
+        let answer = try_password(&world.client(), &account.email, &unique_password()).await;
+        tried += usize::from(answer.code() == "invalid_credentials");
+    }
+
+    assert_eq!(tried, 5);
+}
+
+#[tokio::test]
+async fn of_fifty_tries_at_once_exactly_five_are_compared() {
+    let Some(world) = World::inside() else { return };
+    let account = world.client().register().await;
+
+    let trying: Vec<_> = (0..50)
+        .map(|_| {
+            let (client, email) = (world.client(), account.email.clone());
+            tokio::spawn(async move { try_password(&client, &email, "Wrong-7-horse").await })
+        })
+        .collect();
+    let mut compared = 0;
+    for answer in trying {
+        match answer.await.unwrap().code() {
+            "invalid_credentials" => compared += 1,
+            code => assert_eq!(code, "account_locked"),
+        }
+    }
+
+    assert_eq!(compared, 5);
+}
+
+#[tokio::test]
+async fn a_success_forgives_the_failures_before_it() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    let account = client.register().await;
+    for _ in 0..3 {
+        for _ in 0..4 {
+            let wrong = try_password(&client, &account.email, "Wrong-7-horse").await;
+            assert_eq!(wrong.code(), "invalid_credentials");
+        }
+
+        let right = try_password(&client, &account.email, &account.password).await;
+
+        assert_eq!(right.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn the_lock_ends_when_the_window_allows() {
+    let world = World::build().variable("LOGIN_LOCKOUT", "2/3s");
+    let Some(world) = world.start() else { return };
+    let client = world.client();
+    let account = client.register().await;
+    for _ in 0..2 {
+        try_password(&client, &account.email, "Wrong-7-horse").await;
+    }
+    let locked = try_password(&client, &account.email, &account.password).await;
+    assert_eq!(locked.code(), "account_locked");
+    let promised = Instant::now() + Duration::from_secs(locked["retryAfter"].as_u64().unwrap());
+
+    loop {
+        let asked = Instant::now();
+        let answer = try_password(&client, &account.email, &account.password).await;
+        if answer.status == 200 {
+            break;
+        }
+        assert!(
+            answer.code() == "account_locked" && asked < promised,
+            "{answer:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What is asked once more of somebody who is signed in counts alike, and is refused alike.
+#[tokio::test]
+async fn wrong_passwords_of_a_session_lock_the_account_too() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    let account = client.register().await;
+    let change = async |current: &str| {
+        let body = json!({ "currentPassword": current, "newPassword": unique_password() });
+        client
+            .post_as(&account.access, "/api/auth/change-password", body)
+            .await
+    };
+    let delete = async |password: &str| {
+        let body = json!({ "password": password });
+        client
+            .delete_as(&account.access, "/api/auth/profile", body)
+            .await
+    };
+    for _ in 0..2 {
+        assert_eq!(change("Wrong-7-horse").await.code(), "invalid_credentials");
+        assert_eq!(delete("Wrong-7-horse").await.code(), "invalid_credentials");
+    }
+    try_password(&client, &account.email, "Wrong-7-horse").await;
+
+    for answer in [
+        change(&account.password).await,
+        delete(&account.password).await,
+        try_password(&client, &account.email, &account.password).await,
+    ] {
+        assert_eq!(answer.code(), "account_locked");
+        assert_eq!(answer.rate_limit().unwrap().0, "login-lockout");
+    }
+}
+
+/// Who has proven to be the owner by mail gets in again.
+#[tokio::test]
+async fn a_reset_unlocks_the_account() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    let account = client.register().await;
+    lock(&world, &account.email).await;
+    let new = unique_password();
+
+    reset(&world, &account, &new).await;
+
+    assert_eq!(
+        try_password(&client, &account.email, &new).await.status,
+        200
+    );
+}
+
+async fn reset(world: &World, account: &Account, new: &str) {
+    let client = world.client();
+    let body = json!({ "email": account.email });
+    client.post("/forgot-password", body).await;
+    let token = world.mailed_token("reset_password", &account.email).await;
+    let body = json!({ "token": token, "newPassword": new });
+    assert_eq!(client.post("/reset-password", body).await.status, 200);
+}
+
+async fn register_with_device(world: &World) -> (Account, String) {
+    let (client, email, password) = (world.client(), unique_email(), unique_password());
+    let username = unique("Ada_");
+    let body = json!({ "email": email, "username": username, "password": password });
+    let answer = client.post("/api/auth/register", body).await;
+    let account = Account {
+        id: answer["user"]["id"].as_str().unwrap().to_owned(),
+        email,
+        username,
+        password,
+        access: answer.text("accessToken"),
+        refresh: answer.text("refreshToken"),
+    };
+    (account, answer.text("deviceToken"))
+}
+
+/// security.md 11.
+#[tokio::test]
+async fn strangers_who_lock_an_account_do_not_lock_out_its_owners_device() {
+    let Some(world) = World::inside() else { return };
+    let (account, device) = register_with_device(&world).await;
+    lock(&world, &account.email).await;
+    let client = world.client();
+
+    let owner = try_from_device(&client, &device, &account.email, &account.password).await;
+
+    assert_eq!(owner.status, 200, "{owner:?}");
+    // The strangers stay locked out, and the token of this login serves as well.
+    let stranger = try_password(&world.client(), &account.email, &account.password).await;
+    assert_eq!(stranger.code(), "account_locked");
+    let renewed = owner.text("deviceToken");
+    let by_cookie = client.request(Method::POST, LOGIN);
+    let by_cookie = by_cookie.header("cookie", format!("a=b; __Host-device={renewed}"));
+    let body = json!({ "email": account.email, "password": account.password });
+    assert_eq!(client.send(by_cookie.json(&body)).await.status, 200);
+}
+
+/// security.md 11.
+#[tokio::test]
+async fn a_device_has_a_bucket_of_its_own_with_the_same_limit() {
+    let Some(world) = World::inside() else { return };
+    let (account, device) = register_with_device(&world).await;
+    let client = world.client();
+    for _ in 0..5 {
+        let wrong = try_from_device(&client, &device, &account.email, "Wrong-7-horse").await;
+        assert_eq!(wrong.code(), "invalid_credentials");
+    }
+
+    let from_device = try_from_device(&client, &device, &account.email, &account.password).await;
+    let elsewhere = try_password(&client, &account.email, &account.password).await;
+
+    assert_eq!(from_device.code(), "account_locked");
+    assert_eq!(elsewhere.status, 200);
+}
+
+/// security.md 11: forged, expired, another account's, void after a reset.
+#[tokio::test]
+async fn a_device_token_that_is_not_valid_helps_nobody() {
+    let world = World::build().variable("JWT_REFRESH_SECRET", REFRESH_SECRET);
+    let Some(world) = world.start() else { return };
+    let (account, device) = register_with_device(&world).await;
+    let (other, others) = register_with_device(&world).await;
+    let (header, claims) = token::parts(&device);
+    let with = |name: &str, value: Value| {
+        let mut claims = claims.clone();
+        claims[name] = value;
+        claims
+    };
+    let key = token::derive(REFRESH_SECRET, "device token");
+    let forge = |claims: &Value, key: &str| token::forge(&header, claims, key.as_bytes());
+    lock(&world, &account.email).await;
+    let client = world.client();
+    let sign_in = async |token: &str| {
+        let answer = try_from_device(&client, token, &account.email, &account.password).await;
+        answer.code().to_owned()
+    };
+
+    for bad in [
+        "",
+        "none",
+        &others,
+        &forge(&claims, REFRESH_SECRET),
+        &forge(&claims, "another secret"),
+        &forge(&with("exp", json!(1_700_000_000)), &key),
+        &forge(&with("sub", json!(other.id)), &key),
+        &account.access,
+        &account.refresh,
+    ] {
+        assert_eq!(sign_in(bad).await, "account_locked", "{bad}");
+    }
+    assert_eq!(sign_in(&forge(&claims, &key)).await, "", "the forger works");
+
+    let new = unique_password();
+    reset(&world, &account, &new).await;
+    lock(&world, &account.email).await;
+    let after = try_from_device(&client, &device, &account.email, &new).await;
+    assert_eq!(after.code(), "account_locked", "void since the reset");
+}
+
+/// security.md 11: alone it authenticates nothing.
+#[tokio::test]
+async fn a_device_token_is_good_for_nothing_else() {
+    let Some(world) = World::inside() else { return };
+    let (account, device) = register_with_device(&world).await;
+    let client = world.client();
+
+    assert_eq!(client.profile(&device).await.code(), "invalid_token");
+    assert_eq!(
+        client.refresh(&device).await.code(),
+        "refresh_token_invalid"
+    );
+    let wrong = try_from_device(&client, &device, &account.email, "Wrong-7-horse").await;
+    assert_eq!(wrong.code(), "invalid_credentials");
+}
+
+/// A device that is known is no new one, wherever it signs in from.
+#[tokio::test]
+async fn a_login_with_a_device_token_is_not_from_a_new_device() {
+    let Some(world) = World::inside() else { return };
+    let (account, device) = register_with_device(&world).await;
+    let far_away = world.client();
+
+    try_from_device(&far_away, &device, &account.email, &account.password).await;
+    assert_eq!(world.mails("new_device", &account.email).await, 0);
+    try_password(&world.client(), &account.email, &account.password).await;
+    assert_eq!(world.mails("new_device", &account.email).await, 1);
+}
+
+/// A right password that is refused for another reason is no failure.
+#[tokio::test]
+async fn a_right_password_never_locks() {
+    let world = World::build().variable("REQUIRE_VERIFIED_EMAIL", "true");
+    let Some(world) = world.start() else { return };
+    let (client, email, password) = (world.client(), unique_email(), unique_password());
+    let body = json!({ "email": email, "password": password });
+    client.post("/api/auth/register", body).await;
+
+    for _ in 0..7 {
+        let answer = try_password(&client, &email, &password).await;
+        assert_eq!(answer.code(), "email_not_verified");
+    }
+}

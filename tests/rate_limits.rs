@@ -1,0 +1,445 @@
+//! Limits: how often a client, a user or a session may ask, and what it is told about that.
+
+use std::time::{Duration, Instant};
+
+use harness::client::{unique_email, unique_password};
+use harness::peers::{Mode, TcpProxy};
+use harness::world::Builder;
+use harness::{Answer, Client, World};
+use reqwest::Method;
+use serde_json::json;
+
+const LOGIN: &str = "/api/auth/login";
+
+/// A login that is wrong in itself: what counts is that it was made.
+async fn login(client: &Client) -> Answer {
+    client.post(LOGIN, json!({})).await
+}
+
+fn with(limits: &[(&str, &str)]) -> Builder {
+    let builder = World::build();
+    limits.iter().fold(builder, |builder, (name, value)| {
+        builder.variable(&format!("RATE_LIMIT_{name}"), value)
+    })
+}
+
+/// security.md 15. What `cargo local` does by default.
+#[tokio::test]
+async fn the_sixth_login_within_15_minutes_from_one_address_is_refused() {
+    let Some(world) = World::build().default_limits().start() else {
+        return;
+    };
+    let (client, other) = (world.client(), world.client());
+    for left in (0..5).rev() {
+        let answer = login(&client).await;
+
+        assert_eq!(answer.status, 400, "a malformed one counts as well");
+        let (policy, remaining, seconds) = answer.rate_limit().unwrap();
+        assert_eq!((policy.as_str(), remaining), ("login", left));
+        assert!((899..=900).contains(&seconds), "{seconds}");
+        let policy = answer.header("ratelimit-policy");
+        assert_eq!(policy, Some("\"login\";q=5;w=900"));
+    }
+
+    let sixth = login(&client).await;
+
+    assert_eq!(sixth.code(), "rate_limited");
+    let (policy, remaining, seconds) = sixth.rate_limit().unwrap();
+    assert_eq!((policy.as_str(), remaining), ("login", 0));
+    assert!((895..=900).contains(&seconds), "{seconds}");
+    assert_eq!(login(&other).await.status, 400, "from another address");
+}
+
+/// security.md 15.
+#[tokio::test]
+async fn after_the_time_that_is_told_a_request_passes_and_not_before() {
+    let Some(world) = with(&[("LOGIN", "2/4s")]).start() else {
+        return;
+    };
+    let client = world.client();
+    let first = Instant::now();
+    login(&client).await;
+    login(&client).await;
+    let refused = login(&client).await;
+    let told = Duration::from_secs(refused["retryAfter"].as_u64().unwrap());
+    let promised = Instant::now() + told;
+
+    let passed = loop {
+        // Asking meanwhile costs nothing: what is refused does not count.
+        let asked = Instant::now();
+        let answer = login(&client).await;
+        if answer.status == 400 {
+            break asked;
+        }
+        assert!(asked < promised, "{answer:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+
+    assert!(passed.duration_since(first) >= Duration::from_millis(3900));
+    assert!(told <= Duration::from_secs(4));
+}
+
+/// security.md 15.
+#[tokio::test]
+async fn of_fifty_requests_at_once_exactly_as_many_pass_as_are_allowed() {
+    let Some(world) = with(&[("LOGIN", "5/15m"), ("GLOBAL", "100/15m")]).start() else {
+        return;
+    };
+    let client = world.client();
+
+    let asking: Vec<_> = (0..50)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { login(&client).await.status.as_u16() })
+        })
+        .collect();
+    let mut passed = 0;
+    for answer in asking {
+        passed += usize::from(answer.await.unwrap() == 400);
+    }
+
+    assert_eq!(passed, 5);
+    // The refused ones do not count: 5 of the global limit are used up, and one more now.
+    let body = json!({ "email": "no address" });
+    let answer = client.post("/api/auth/password-reset/request", body).await;
+    let (policy, left, _) = answer.rate_limit().unwrap();
+    assert_eq!((policy.as_str(), left), ("global", 94));
+}
+
+/// Every endpoint under its own policy; the routes of one policy share its counter.
+#[tokio::test]
+async fn each_endpoint_has_its_limit() {
+    let policies = [
+        "LOGIN",
+        "REGISTER",
+        "REFRESH",
+        "PROFILE",
+        "SESSIONS",
+        "PASSWORD_RESET",
+        "PASSWORD_RESET_CONFIRM",
+        "PASSWORD_CHANGE",
+        "ACCOUNT_DELETE",
+        "EMAIL_VERIFICATION",
+        "EMAIL_RESEND",
+    ];
+    let Some(world) = with(&policies.map(|name| (name, "1/15m"))).start() else {
+        return;
+    };
+    let client = world.client();
+    let account = world.client().register().await;
+    let body = json!({ "refreshToken": account.refresh });
+    for (policy, method, first, second) in [
+        ("login", Method::POST, LOGIN, LOGIN),
+        ("register", Method::POST, "/api/auth/register", "/signup"),
+        (
+            "refresh",
+            Method::POST,
+            "/api/auth/refresh",
+            "/api/auth/refresh",
+        ),
+        ("profile", Method::GET, "/api/auth/profile", "/me"),
+        (
+            "sessions",
+            Method::GET,
+            "/api/auth/sessions",
+            "/api/auth/sessions",
+        ),
+        (
+            "password-reset",
+            Method::POST,
+            "/forgot-password",
+            "/api/auth/password-reset/request",
+        ),
+        (
+            "password-reset-confirm",
+            Method::POST,
+            "/reset-password",
+            "/api/auth/password-reset/confirm",
+        ),
+        (
+            "password-change",
+            Method::POST,
+            "/api/auth/change-password",
+            "/api/auth/change-password",
+        ),
+        (
+            "account-delete",
+            Method::DELETE,
+            "/api/auth/profile",
+            "/api/auth/profile",
+        ),
+        (
+            "email-verification",
+            Method::POST,
+            "/api/auth/verify-email",
+            "/api/auth/verify-email",
+        ),
+        (
+            "email-resend",
+            Method::POST,
+            "/api/auth/verify-email/resend",
+            "/api/auth/verify-email/resend",
+        ),
+    ] {
+        let send = async |path: &str| {
+            let request = client.request(method.clone(), path).json(&body);
+            client.send(request.bearer_auth(&account.access)).await
+        };
+
+        let (passes, refused) = (send(first).await, send(second).await);
+
+        let name = Some((policy, 0));
+        let told = |answer: &Answer| answer.rate_limit().map(|(name, left, _)| (name, left));
+        assert_ne!(passes.status, 429, "{policy}");
+        assert_eq!(refused.code(), "rate_limited", "{policy}");
+        for answer in [&passes, &refused] {
+            let told = told(answer);
+            assert_eq!(
+                told.as_ref().map(|(name, left)| (name.as_str(), *left)),
+                name
+            );
+        }
+    }
+}
+
+/// Guests by their address, users and admins by who they are, from wherever.
+#[tokio::test]
+async fn guests_users_and_admins_have_limits_of_their_own() {
+    let Some(world) = with(&[("GUEST", "5/1m"), ("USER", "15/1m"), ("ADMIN", "30/1m")]).start()
+    else {
+        return;
+    };
+    let user = world.client().register().await;
+    let admin = world.client().register().await;
+    let role = json!({ "S": "admin" });
+    world.dynamodb().set_user(&admin.id, "role", role).await;
+    let (admin_token, _) = world.client().login(&admin).await;
+
+    for (token, policy, most) in [
+        (None, "guest", 5),
+        (Some(user.access.as_str()), "user", 15),
+        (Some(admin_token.as_str()), "admin", 30),
+    ] {
+        let one_address = world.client();
+        for asked in 0..=most {
+            // A guest is its address, a user is not.
+            let client = match token {
+                None => one_address.clone(),
+                Some(_) => world.client(),
+            };
+            let request = client.request(Method::GET, "/api/auth/profile");
+            let request = match token {
+                Some(token) => request.bearer_auth(token),
+                None => request,
+            };
+
+            let answer = client.send(request).await;
+
+            let (name, left, _) = answer.rate_limit().unwrap();
+            let passes = asked < most;
+            assert_eq!(name, policy);
+            assert_eq!(left, if passes { most - asked - 1 } else { 0 });
+            assert_eq!(answer.code() == "rate_limited", !passes, "{policy} {asked}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_global_limit_is_for_all_endpoints_together() {
+    let Some(world) = with(&[("GLOBAL", "4/15m")]).start() else {
+        return;
+    };
+    let client = world.client();
+    let account = world.client().register().await;
+
+    login(&client).await;
+    client.profile(&account.access).await;
+    client.post("/signup", json!({})).await;
+    client.refresh("none").await;
+
+    let (refused, user) = (login(&client).await, client.profile(&account.access).await);
+    assert_eq!(
+        (refused.code(), user.code()),
+        ("rate_limited", "rate_limited")
+    );
+    assert_eq!(user.rate_limit().unwrap().0, "global");
+}
+
+/// security.md 9: one address against many accounts.
+#[tokio::test]
+async fn one_address_cannot_try_many_accounts() {
+    let Some(world) = with(&[("LOGIN", "5/15m")]).start() else {
+        return;
+    };
+    let client = world.client();
+    let mut passed = 0;
+    for _ in 0..200 {
+        let body = json!({ "email": unique_email(), "password": "Wrong-7-horse" });
+        let answer = client.post(LOGIN, body).await;
+        passed += usize::from(answer.code() == "invalid_credentials");
+    }
+
+    assert_eq!(passed, 5);
+}
+
+/// Mail about one address is asked for only so often, from however many clients; nobody learns
+/// whether it has an account.
+#[tokio::test]
+async fn what_is_about_one_address_is_limited_whoever_asks() {
+    let limits = [("PASSWORD_RESET", "3/1h"), ("EMAIL_RESEND", "3/1h")];
+    let Some(world) = with(&limits).start() else {
+        return;
+    };
+    let account = world.client().register().await;
+    for path in ["/forgot-password", "/api/auth/verify-email/resend"] {
+        for email in [account.email.clone(), unique_email()] {
+            for spelling in [&email, &email.to_uppercase(), &format!(" {email}")] {
+                let answer = world
+                    .client()
+                    .post(path, json!({ "email": spelling }))
+                    .await;
+                assert_eq!(answer.status, 200);
+            }
+            let fourth = world.client();
+
+            let refused = fourth.post(path, json!({ "email": email })).await;
+
+            assert_eq!(refused.code(), "rate_limited", "{path}");
+            // It counts against its client no more than against the address.
+            let other = json!({ "email": unique_email() });
+            let answer = fourth.post(path, other).await;
+            assert_eq!(answer.rate_limit().unwrap().1, 2, "{answer:?}");
+        }
+    }
+}
+
+/// security.md 12.
+#[tokio::test]
+async fn no_header_makes_a_client_another_one() {
+    let Some(world) = with(&[("LOGIN", "3/15m")]).start() else {
+        return;
+    };
+    let client = world.client();
+    for (name, value) in [
+        ("x-forwarded-for", "198.51.100.1"),
+        ("forwarded", "for=198.51.100.2"),
+        ("x-real-ip", "198.51.100.3"),
+        ("cloudfront-viewer-address", "198.51.100.4:1"),
+        ("true-client-ip", "198.51.100.5"),
+    ] {
+        let request = client.request(Method::POST, LOGIN).json(&json!({}));
+        client.send(request.header(name, value)).await;
+    }
+
+    assert_eq!(login(&client).await.code(), "rate_limited");
+}
+
+/// Behind CloudFront its word counts, and nobody gets past it.
+#[tokio::test]
+async fn behind_cloudfront_its_word_for_the_client_counts() {
+    let secret = "an origin verify secret of 32 bytes or more";
+    let world = with(&[("LOGIN", "1/15m")]).variable("ORIGIN_VERIFY_SECRET", secret);
+    let Some(world) = world.start() else { return };
+    let client = world.client();
+    let send = async |secret: Option<&str>, viewer: &str| {
+        let mut request = client.request(Method::POST, LOGIN).json(&json!({}));
+        if let Some(secret) = secret {
+            request = request.header("x-origin-verify", secret);
+        }
+        let request = request.header("cloudfront-viewer-address", viewer);
+        client.send(request).await
+    };
+
+    for wrong in [
+        None,
+        Some(""),
+        Some("an origin verify secret of 32 bytes or morf"),
+    ] {
+        assert_eq!(send(wrong, "198.51.100.1:1").await.code(), "forbidden");
+    }
+    for viewer in [
+        "198.51.100.1:1",
+        "2001:db8:0:1::1:443",
+        "2001:db8:0:2::1:443",
+    ] {
+        assert_eq!(send(Some(secret), viewer).await.status, 400, "{viewer}");
+    }
+    for same in [
+        "198.51.100.1:2",
+        "2001:db8:0:1:ffff::2:443",
+        "::ffff:198.51.100.1:3",
+    ] {
+        assert_eq!(
+            send(Some(secret), same).await.code(),
+            "rate_limited",
+            "{same}"
+        );
+    }
+}
+
+/// security.md 14.
+#[tokio::test]
+async fn without_the_limiter_nobody_passes() {
+    let proxy = TcpProxy::start("127.0.0.1:9").await;
+    let redis = World::inside();
+    let Some(other) = redis else { return };
+    proxy.set_upstream(
+        other
+            .local()
+            .info()
+            .redis_url
+            .trim_start_matches("redis://"),
+    );
+    let url = format!("redis://{}", proxy.address);
+    let world = World::build().default_limits().variable("REDIS_URL", &url);
+    let Some(world) = world.start() else { return };
+    let account = world.client().register().await;
+
+    proxy.set(Mode::Gone);
+
+    for (method, path) in [
+        (Method::POST, LOGIN),
+        (Method::POST, "/api/auth/register"),
+        (Method::POST, "/api/auth/refresh"),
+        (Method::POST, "/api/auth/logout"),
+        (Method::GET, "/api/auth/profile"),
+        (Method::GET, "/api/auth/sessions"),
+        (Method::DELETE, "/api/auth/profile"),
+        (Method::POST, "/api/auth/change-password"),
+        (Method::POST, "/api/auth/password-reset/request"),
+        (Method::POST, "/api/auth/password-reset/confirm"),
+        (Method::POST, "/api/auth/verify-email"),
+        (Method::POST, "/api/auth/verify-email/resend"),
+    ] {
+        let client = world.client();
+        let body = json!({ "email": unique_email(), "password": unique_password() });
+        let request = client.request(method, path).json(&body);
+        let answer = client.send(request.bearer_auth(&account.access)).await;
+
+        assert_eq!(answer.code(), "service_unavailable", "{path}");
+    }
+}
+
+/// What is counted is counted in Redis alone, by its clock, and goes with the window.
+#[tokio::test]
+async fn counters_expire_with_their_window() {
+    let Some(world) = with(&[("LOGIN", "5/1h")]).start() else {
+        return;
+    };
+    let client = world.client();
+    for _ in 0..3 {
+        login(&client).await;
+    }
+
+    let mut redis = world.redis();
+    let keys: Vec<String> = redis::cmd("KEYS")
+        .arg("rate_limit:*")
+        .query(&mut redis)
+        .unwrap();
+    assert_eq!(keys.len(), 1);
+    assert!(keys[0].starts_with("rate_limit:login:{127.0."), "{keys:?}");
+    let life: i64 = redis::cmd("TTL").arg(&keys[0]).query(&mut redis).unwrap();
+    assert!((3590..=3600).contains(&life), "{life}");
+    let count: usize = redis::cmd("ZCARD").arg(&keys[0]).query(&mut redis).unwrap();
+    assert_eq!(count, 3);
+}
