@@ -73,7 +73,11 @@ async fn five_wrong_passwords_from_anywhere_lock_an_account_whether_it_exists_or
     // What the account has, it keeps.
     assert_eq!(world.client().profile(&account.access).await.status, 200);
     assert_eq!(world.client().refresh(&account.refresh).await.status, 200);
-    // What locked it is in the trail.
+    // What locked it is in the trail; what was refused since, in the log.
+    let log = world.log().into_iter();
+    let attempts =
+        log.filter(|line| line["audit"] == "locked_attempt" && line["user_id"] == account.id);
+    assert_eq!(attempts.count(), 2);
     let locks = world.dynamodb().audit(&account.id).await.into_iter();
     assert_eq!(
         locks.filter(|(event, _)| event == "account_lock").count(),

@@ -443,3 +443,30 @@ async fn counters_expire_with_their_window() {
     let count: usize = redis::cmd("ZCARD").arg(&keys[0]).query(&mut redis).unwrap();
     assert_eq!(count, 3);
 }
+
+/// security.md 13: what is limited or locked is answered before anything is hashed.
+#[tokio::test]
+async fn who_is_refused_costs_no_hash() {
+    let Some(world) = with(&[("LOGIN", "7/15m")]).start() else {
+        return;
+    };
+    let client = world.client();
+    let body = json!({ "email": unique_email(), "password": "Wrong-7-horse" });
+    let mut codes = Vec::new();
+    for _ in 0..9 {
+        codes.push(client.post(LOGIN, body.clone()).await.code().to_owned());
+    }
+
+    let count = |code: &str| codes.iter().filter(|known| *known == code).count();
+    let hashes = world.log().into_iter();
+    let hashes = hashes.filter(|line| line.get("HashTime").is_some()).count();
+    assert_eq!(
+        (
+            count("invalid_credentials"),
+            count("account_locked"),
+            count("rate_limited")
+        ),
+        (5, 2, 2)
+    );
+    assert_eq!(hashes, 5);
+}

@@ -1,8 +1,9 @@
 //! `GET` and `DELETE /api/auth/sessions`.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use harness::{Client, World};
+use harness::{Client, World, token};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -188,4 +189,40 @@ async fn nobody_without_a_session_sees_or_ends_one() {
         assert_eq!(without.code(), "missing_token");
         assert_eq!(client.send(over).await.code(), "token_revoked");
     }
+}
+
+/// security.md 20.
+#[tokio::test]
+async fn two_hundred_interleavings_of_refresh_and_revocation_leave_no_usable_token() {
+    let Some(world) = World::inside() else { return };
+    let (owner, device) = (world.client(), world.client());
+    let account = owner.register().await;
+    let mut refreshes = 0;
+    for round in 0..200 {
+        let (access, refresh) = device.login(&account).await;
+        let id = token::parts(&access).1["sid"].as_str().unwrap().to_owned();
+        let path = match round % 2 {
+            0 => PATH.to_owned(),
+            _ => format!("{PATH}/{id}"),
+        };
+        let delay = Duration::from_micros(round * 20 % 2000);
+
+        let (refreshed, ended) = tokio::join!(device.refresh(&refresh), async {
+            tokio::time::sleep(delay).await;
+            end(&owner, &account.access, &path).await
+        });
+
+        assert_eq!(ended, "");
+        refreshes += u32::from(refreshed.status == 200);
+        let last =
+            |field: &str, before: &str| refreshed[field].as_str().unwrap_or(before).to_owned();
+        let again = device.refresh(&last("refreshToken", &refresh)).await;
+        assert_eq!(again.code(), "refresh_token_invalid", "round {round}");
+        let profile = device.profile(&last("accessToken", &access)).await;
+        assert_eq!(profile.code(), "token_revoked", "round {round}");
+    }
+    assert!(
+        (1..200).contains(&refreshes),
+        "either came first at times: {refreshes}"
+    );
 }

@@ -7,6 +7,7 @@ use crate::domain::device_token::Device;
 use crate::domain::rate_limit::{Policy, Quota};
 use crate::domain::user::UserId;
 use crate::error::ApiError;
+use crate::store::audit::{self, Event, Outcome};
 use crate::store::rate_limiter::{Counter, RateLimiter, Subject, TextHash, Verdict};
 use crate::telemetry;
 
@@ -67,6 +68,12 @@ impl Lockout {
             Verdict::Passes(mut quotas) => Ok(Attempt(quotas.pop().map(|quota| (counter, quota)))),
             Verdict::Refused(mut quotas) => {
                 telemetry::count("LockedOut", &[]);
+                let user_id = match account {
+                    Account::Known(id) => Some(*id),
+                    Account::Unknown(_) => None,
+                };
+                let (event, origin) = (Event::LockedAttempt, request.origin());
+                audit::log(user_id, event, Outcome::Failure, origin);
                 let quota = quotas.pop();
                 let quota = quota.ok_or_else(|| ApiError::Internal("locked by no limit".into()))?;
                 Err(ApiError::AccountLocked(Box::new(quota)))

@@ -43,6 +43,8 @@ pub enum Event {
     SessionRevocation,
     /// Too many wrong passwords: the account is locked for a while.
     AccountLock,
+    /// A password was tried for an account that is locked: in the log alone.
+    LockedAttempt,
     /// Username, name or picture were changed.
     ProfileUpdate,
     /// Somebody tried to delete the account.
@@ -68,6 +70,7 @@ impl Event {
             Self::Logout => "logout",
             Self::SessionRevocation => "session_revocation",
             Self::AccountLock => "account_lock",
+            Self::LockedAttempt => "locked_attempt",
             Self::ProfileUpdate => "profile_update",
             Self::AccountDelete => "account_delete",
             Self::PasswordChange => "password_change",

@@ -1,0 +1,72 @@
+//! What whoever is refused costs: the CPU of a limited login as a part of one that hashes, in the
+//! function's own process. `cargo bench -p tests --bench limits` prints it.
+
+use std::time::Duration;
+
+use harness::client::unique_email;
+use harness::{Client, World};
+use serde_json::json;
+
+const HASHING: u32 = 30;
+const LIMITED: u32 = 600;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(measure());
+}
+
+async fn measure() {
+    let world = World::build()
+        .production_hashes()
+        .variable("LOGIN_LOCKOUT", "off")
+        .variable("RATE_LIMIT_LOGIN", &format!("{}/15m", HASHING + 1));
+    let Some(world) = world.start() else {
+        return;
+    };
+    let client = world.client();
+    login(&client).await; // the first one makes the connections
+    let [hashing, limited] = [
+        per_login(&world, &client, HASHING).await,
+        per_login(&world, &client, LIMITED).await,
+    ];
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
+    println!(
+        "CPU of a login: hashing {:.2} ms, limited {:.3} ms, ratio {:.4}",
+        milliseconds(hashing),
+        milliseconds(limited),
+        limited.as_secs_f64() / hashing.as_secs_f64()
+    );
+}
+
+async fn login(client: &Client) -> u16 {
+    let body = json!({ "email": unique_email(), "password": "Wrong-7-horse" });
+    client.post("/api/auth/login", body).await.status.as_u16()
+}
+
+async fn per_login(world: &World, client: &Client, count: u32) -> Duration {
+    let before = cpu_time(world);
+    for _ in 0..count {
+        login(client).await;
+    }
+    (cpu_time(world) - before) / count
+}
+
+/// What the function's process has used so far, from `/proc/<pid>/task/*/schedstat` (nanoseconds).
+fn cpu_time(world: &World) -> Duration {
+    let [process] = world.local().idle_processes("login")[..] else {
+        panic!("one process takes one request after the other");
+    };
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("a process");
+    let nanoseconds = threads.map(|thread| {
+        let file = thread.expect("a thread").path().join("schedstat");
+        let text = std::fs::read_to_string(file).expect("statistics");
+        let first = text
+            .split(' ')
+            .next()
+            .and_then(|number| number.parse().ok());
+        first.unwrap_or(0)
+    });
+    Duration::from_nanos(nanoseconds.sum())
+}
