@@ -7,7 +7,7 @@ use local::build;
 use serde_json::{Value, json};
 
 /// Every file with the status of its answer.
-const EVENTS: [(&str, u16); 33] = [
+const EVENTS: [(&str, u16); 38] = [
     ("register.json", 201),
     ("register-invalid.json", 400),
     ("register-minimal.json", 201),
@@ -30,6 +30,12 @@ const EVENTS: [(&str, u16); 33] = [
     ("sessions-no-token.json", 401),
     ("sessions-end-others.json", 200),
     ("sessions-end-unknown.json", 404),
+    // Codes are nobody's to know beforehand: a device to verify, and none to use.
+    ("two-factor-setup.json", 200),
+    ("two-factor-setup-no-token.json", 401),
+    ("two-factor-verify.json", 401),
+    ("two-factor-verify-malformed.json", 400),
+    ("two-factor-disable.json", 400),
     ("verify-email-unknown.json", 400),
     ("verify-resend.json", 200),
     ("verify-email.json", 200),

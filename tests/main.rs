@@ -33,6 +33,13 @@ mod reset_confirm;
 mod reset_request;
 mod sessions;
 mod telemetry;
+#[path = "two-factor-disable.rs"]
+mod two_factor_disable;
+mod two_factor_login;
+#[path = "two-factor-setup.rs"]
+mod two_factor_setup;
+#[path = "two-factor-verify.rs"]
+mod two_factor_verify;
 #[path = "verify-email.rs"]
 mod verify_email;
 #[path = "verify-resend.rs"]

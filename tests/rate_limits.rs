@@ -265,6 +265,24 @@ async fn the_global_limit_is_for_all_endpoints_together() {
     assert_eq!(user.rate_limit().unwrap().0, "global");
 }
 
+/// What one slot of the store refuses, another has counted: that is taken back.
+#[tokio::test]
+async fn a_request_that_is_refused_to_a_user_does_not_count_against_the_address() {
+    let Some(world) = with(&[("GLOBAL", "9/15m"), ("USER", "1/15m")]).start() else {
+        return;
+    };
+    let client = world.client();
+    let account = world.client().register().await;
+    client.profile(&account.access).await;
+    for _ in 0..20 {
+        let refused = client.profile(&account.access).await;
+        assert_eq!(refused.rate_limit().unwrap().0, "user");
+    }
+
+    let (policy, left, _) = login(&client).await.rate_limit().unwrap();
+    assert_eq!((policy.as_str(), left), ("global", 7));
+}
+
 /// security.md 9: one address against many accounts.
 #[tokio::test]
 async fn one_address_cannot_try_many_accounts() {

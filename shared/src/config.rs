@@ -12,6 +12,7 @@ use url::Url;
 
 use crate::domain::csrf_token::CsrfTokens;
 use crate::domain::device_token::{DeviceTokenIssuer, DeviceTokenVerifier};
+use crate::domain::encryption::Cipher;
 use crate::domain::password;
 use crate::domain::password_hash::{Cost, PasswordHasher};
 use crate::domain::rate_limit::{Limit, Policy};
@@ -23,12 +24,15 @@ use crate::domain::token::{
 use crate::http::authentication::Authenticator;
 use crate::http::cookie_mode::CookieCheck;
 use crate::http::lockout::Lockout;
+use crate::http::second_factor::SecondFactor;
 use crate::http::token_issuer::TokenIssuer;
+use crate::store::audit::Audit;
 use crate::store::dynamodb::DynamoDb;
 use crate::store::rate_limiter::RateLimiter;
 use crate::store::redis::{self, Redis};
 use crate::store::reset_tokens::ResetTokens;
 use crate::store::sessions::Sessions;
+use crate::store::two_factor::TwoFactor;
 use crate::store::users::Users;
 
 /// Where a service of AWS is, and who asks.
@@ -302,6 +306,26 @@ impl Environment {
             self.rate_limiter(),
             limit.map(|limit| Policy { name, limit }),
         )
+    }
+
+    /// What the second factor needs, on this table.
+    pub fn second_factor(
+        &mut self,
+        dynamodb: DynamoDb,
+        table: String,
+        audit: Audit,
+    ) -> SecondFactor {
+        let limit = self.limit("TWO_FACTOR_LOCKOUT", "10/15m");
+        let name = "two-factor-lockout".to_owned();
+        let policy = limit.map(|limit| Policy { name, limit });
+        let secret = self.secret("DATA_ENCRYPTION_KEY");
+        let previous = self.optional_secret("DATA_ENCRYPTION_KEY_PREVIOUS");
+        SecondFactor {
+            store: TwoFactor::new(dynamodb, table),
+            cipher: Cipher::new(&secret, previous.as_ref()),
+            lockout: Lockout::new(self.rate_limiter(), policy),
+            audit,
+        }
     }
 
     fn limit(&mut self, name: &str, default: &str) -> Option<Limit> {

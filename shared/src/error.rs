@@ -40,6 +40,14 @@ pub enum ApiError {
     AccountDisabled,
     /// Not allowed: with the role that the caller has, or past CloudFront.
     Forbidden,
+    /// The right password, or a session, where a second factor is needed too.
+    TwoFactorRequired,
+    /// A wrong code, or one that was used.
+    TwoFactorInvalid,
+    /// There is no second factor to use.
+    TwoFactorNotEnabled,
+    /// The device is active already.
+    TwoFactorAlreadyEnabled,
     /// Neither a person nor an app, by what it calls itself.
     BotDetected,
     /// A cookie without the token that only a page of ours can read.
@@ -153,6 +161,26 @@ impl ApiError {
                 "The account is disabled.",
             ),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This is not allowed."),
+            Self::TwoFactorRequired => (
+                StatusCode::FORBIDDEN,
+                "two_factor_required",
+                "A code of the second factor is required.",
+            ),
+            Self::TwoFactorInvalid => (
+                StatusCode::UNAUTHORIZED,
+                "two_factor_invalid",
+                "The code is not valid.",
+            ),
+            Self::TwoFactorNotEnabled => (
+                StatusCode::BAD_REQUEST,
+                "two_factor_not_enabled",
+                "There is no second factor to use.",
+            ),
+            Self::TwoFactorAlreadyEnabled => (
+                StatusCode::CONFLICT,
+                "two_factor_already_enabled",
+                "The device is active already.",
+            ),
             Self::BotDetected => (
                 StatusCode::FORBIDDEN,
                 "bot_detected",
@@ -254,7 +282,9 @@ impl ApiError {
     /// The challenge of a 401 (RFC 9110, 11.6.1; RFC 6750, 3: `error` where a token was given).
     pub fn challenge(&self) -> Option<&'static str> {
         match self {
-            Self::MissingToken | Self::InvalidCredentials => Some("Bearer"),
+            Self::MissingToken | Self::InvalidCredentials | Self::TwoFactorInvalid => {
+                Some("Bearer")
+            }
             _ if self.status() == StatusCode::UNAUTHORIZED => {
                 Some(r#"Bearer error="invalid_token""#)
             }

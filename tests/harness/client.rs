@@ -8,6 +8,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
+use crate::authenticator::Authenticator;
 use crate::world::Observed;
 
 const HEADERS: [(&str, &str); 8] = [
@@ -165,7 +166,18 @@ impl Client {
                 self.observed.secret(value);
             }
         }
-        for token in ["accessToken", "refreshToken", "csrfToken", "deviceToken"] {
+        let codes = answer.body["backupCodes"].as_array().into_iter().flatten();
+        codes
+            .filter_map(Value::as_str)
+            .for_each(|code| self.observed.secret(code));
+        for token in [
+            "accessToken",
+            "refreshToken",
+            "csrfToken",
+            "deviceToken",
+            "secret",
+            "otpauthUrl",
+        ] {
             answer.body[token]
                 .as_str()
                 .inspect(|token| self.observed.secret(token));
@@ -216,11 +228,17 @@ impl Client {
             "newPassword",
             "currentPassword",
             "token",
+            "twoFactorToken",
         ] {
             // What is shorter occurs in any log by chance.
             let text = body[field].as_str().map(str::trim);
             let text = text.filter(|text| text.len() > 5);
-            text.inspect(|secret| self.observed.secret(secret));
+            // Six digits do so too, but not as a field of their own.
+            let is_code = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+            text.inspect(|text| match is_code(text) {
+                true => self.observed.secret(&format!("\"{text}\"")),
+                false => self.observed.secret(text),
+            });
         }
     }
 
@@ -239,6 +257,23 @@ impl Client {
             access: text(&answer["accessToken"]),
             refresh: text(&answer["refreshToken"]),
         }
+    }
+
+    /// Turns the second factor on; the app, and the backup codes.
+    pub async fn enrol(&self, account: &Account) -> (Authenticator, Vec<String>) {
+        let setup = self
+            .post_as(&account.access, "/api/auth/2fa/setup", json!({}))
+            .await;
+        assert_eq!(setup.status, 200, "{setup:?}");
+        let mut app = Authenticator::scan(&setup);
+        let body = json!({ "token": app.next().await });
+        let answer = self
+            .post_as(&account.access, "/api/auth/2fa/verify", body)
+            .await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let codes = answer["backupCodes"].as_array().expect("codes");
+        let codes = codes.iter().map(|code| code.as_str().unwrap().to_owned());
+        (app, codes.collect())
     }
 
     /// Signs in with the address; the answer's tokens.

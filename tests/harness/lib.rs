@@ -1,6 +1,7 @@
 //! What the tests stand on: a world (the whole system, or a deployment), clients that check every
 //! answer, and peers that fail on command.
 
+pub mod authenticator;
 pub mod browser;
 pub mod client;
 pub mod dynamodb;
@@ -9,5 +10,6 @@ pub mod smtp;
 pub mod token;
 pub mod world;
 
+pub use authenticator::Authenticator;
 pub use client::{Account, Answer, Client};
 pub use world::World;

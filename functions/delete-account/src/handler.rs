@@ -15,6 +15,7 @@ use shared::store::audit::{self, Audit, Event, Outcome};
 use shared::store::credentials::Credentials;
 use shared::store::dynamodb::{DynamoDb, TransactionError, Write};
 use shared::store::outbox::{Kind, Outbox};
+use shared::store::two_factor::TwoFactor;
 use shared::store::users::Users;
 
 /// From the deletion to the purge; until then address and username stay taken.
@@ -87,6 +88,7 @@ async fn delete(app: &App, user: &User, request: &Request) -> Result<(), Transac
             request.origin(),
         ),
     ];
+    items.extend(app.two_factor.expire_all(user.id, now, purge_at).await?);
     if let Some(username) = &user.username {
         items.push(app.users.expire_username(username, user.id, purge_at));
     }
@@ -108,6 +110,7 @@ pub struct App {
     dynamodb: DynamoDb,
     users: Users,
     credentials: Credentials,
+    two_factor: TwoFactor,
     outbox: Outbox,
     audit: Audit,
     hasher: PasswordHasher,
@@ -136,6 +139,7 @@ impl App {
             lockout: environment.lockout(),
             authenticator: environment.authenticator(users.clone()),
             users,
+            two_factor: TwoFactor::new(dynamodb.clone(), credentials_table.clone()),
             credentials: Credentials::new(dynamodb.clone(), credentials_table),
             outbox: Outbox::new(users_table.clone()),
             audit: Audit::new(dynamodb.clone(), users_table),

@@ -18,6 +18,7 @@ use shared::http::guard::{Endpoint, Guard};
 use shared::http::lockout::{self, Attempt, Lockout};
 use shared::http::password_check::record_failure;
 use shared::http::representation::{TokensBody, UserBody};
+use shared::http::second_factor::{Code, Factor, SecondFactor};
 use shared::http::token_issuer::{TokenIssuer, Tokens};
 use shared::http::{Request, Response, device};
 use shared::store::audit::{self, Audit, Event, Outcome};
@@ -32,6 +33,7 @@ use shared::{random, telemetry};
 struct Login {
     identifier: Identifier,
     password: Password,
+    code: Option<Code>,
     remember_me: bool,
 }
 
@@ -47,10 +49,12 @@ impl Login {
         request.parse(|fields| {
             let identifier = Identifier::parse(fields);
             let password = fields.required("password", Password::parse);
+            let code = fields.optional("twoFactorToken", Code::parse);
             let remember_me = fields.flag("rememberMe");
             Some(Self {
                 identifier: identifier?,
                 password: password?,
+                code: code?,
                 remember_me: remember_me?,
             })
         })
@@ -149,10 +153,22 @@ async fn judge(
             return refuse(app, account, ApiError::EmailNotVerified, request).await;
         }
     };
+    let factor = match (user.two_factor_enabled, &login.code) {
+        (false, _) => None,
+        (true, None) => return Err(ApiError::TwoFactorRequired),
+        (true, Some(code)) => {
+            let checked = app.second_factor.check(user, code, Event::Login, request);
+            Some(checked.await?)
+        }
+    };
     if verification == Verification::MatchOutdated {
         rehash(app, user.id, &login.password, &account.hash).await;
     }
-    sign_in(app, admitted, account, login.remember_me, request).await
+    let result = sign_in(app, admitted, account, factor.as_ref(), login, request).await;
+    if let Some(factor) = &factor {
+        app.second_factor.settle(factor, &result, request).await;
+    }
+    result
 }
 
 /// What is compared with: a user and a hash, or stand-ins for what there is not.
@@ -248,10 +264,12 @@ async fn sign_in(
     app: &App,
     admitted: Admitted<'_>,
     account: &Account,
-    is_remembered: bool,
+    factor: Option<&Factor>,
+    login: &Login,
     request: &Request,
 ) -> Result<Response, ApiError> {
     let (now, origin, user) = (request.received_at(), request.origin(), admitted.user());
+    let is_remembered = login.remember_me;
     let lifetime = Lifetime {
         is_remembered,
         idle: match is_remembered {
@@ -261,25 +279,53 @@ async fn sign_in(
         maximum: app.session_max_age,
     };
     let (event, success) = (Event::Login, Outcome::Success);
-    let mut record = vec![
-        Write::new(app.users.record_login(user.id, now), Refused::NotActive),
-        Write::new(
-            app.audit.create(user.id, event, success, origin),
-            Refused::Collision,
-        ),
-    ];
+    let uses_backup_code = factor.is_some_and(Factor::is_backup_code);
+    let login = match uses_backup_code {
+        true => app.users.record_login_with_backup_code(user.id, now),
+        false => app.users.record_login(user, now),
+    };
+    // First what tells most: a code that was used meanwhile.
+    let used_up = factor.map(|factor| factor.write(&app.second_factor.store, request));
+    let used_up = used_up.map(|item| Write::new(item, Refused::FactorUsed));
+    let mut record: Vec<_> = used_up.into_iter().collect();
+    record.push(Write::new(login, Refused::NotActive));
+    let entry = app.audit.create(user.id, event, success, origin);
+    record.push(Write::new(entry, Refused::Collision));
     if account.device.is_none() && !account.origin_is_known {
         let (kind, language) = (Kind::NewDevice, request.language());
         let mail = app.outbox.create(kind, user, None, language, now);
         record.push(Write::new(mail, Refused::Collision));
     }
+    if uses_backup_code {
+        let (kind, language) = (Kind::BackupCodeUsed, request.language());
+        let mail = app.outbox.create(kind, user, None, language, now);
+        record.push(Write::new(mail, Refused::Collision));
+        let (event, audit) = (Event::BackupCodeUse, &app.audit);
+        let entry = audit.create(user.id, event, success, origin);
+        record.push(Write::new(entry, Refused::Collision));
+    }
     let id = Id::new(now, random::bytes());
 
-    let (session, recorded, ()) = tokio::join!(
-        app.sessions.start(id, admitted, &lifetime, origin),
-        app.dynamodb.transact(record),
-        app.lockout.forgive(&account.attempt),
-    );
+    let start = app.sessions.start(id, admitted, &lifetime, origin);
+    let (session, recorded) = match factor {
+        None => {
+            let (session, recorded, ()) = tokio::join!(
+                start,
+                app.dynamodb.transact(record),
+                app.lockout.forgive(&account.attempt, request),
+            );
+            (session, recorded)
+        }
+        // One after the other: what fails must cost nobody a code.
+        Some(_) => {
+            let session = start.await?;
+            if uses_backup_code && let Err(error) = app.sessions.revoke_others(id, user.id).await {
+                discard(app, id, user.id).await;
+                return Err(error.into());
+            }
+            (Ok(session), app.dynamodb.transact(record).await)
+        }
+    };
     let session = match (session, recorded) {
         (Ok(session), Ok(())) => session,
         (session, recorded) => {
@@ -293,6 +339,12 @@ async fn sign_in(
         }
     };
     audit::log(Some(user.id), event, success, origin);
+    if factor.is_some() {
+        app.lockout.forgive(&account.attempt, request).await;
+    }
+    if uses_backup_code {
+        audit::log(Some(user.id), Event::BackupCodeUse, success, origin);
+    }
     let transport = Transport::asked_for(request);
     let tokens = app.tokens.issue(&session, user.role, transport, now);
     let device = account.device.unwrap_or_else(|| Device {
@@ -315,6 +367,8 @@ async fn sign_in(
 enum Refused {
     /// Deleted or disabled since the record was read: nobody may stay signed in.
     NotActive,
+    /// The code has been used meanwhile.
+    FactorUsed,
     /// An identifier that is random was there before.
     Collision,
 }
@@ -323,6 +377,7 @@ impl From<Refused> for ApiError {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::NotActive => Self::InvalidCredentials,
+            Refused::FactorUsed => Self::TwoFactorInvalid,
             Refused::Collision => Self::Internal("a random identifier occurred twice".into()),
         }
     }
@@ -362,6 +417,7 @@ pub struct App {
     device_token_issuer: DeviceTokenIssuer,
     device_tokens: DeviceTokenVerifier,
     lockout: Lockout,
+    second_factor: SecondFactor,
     hasher: PasswordHasher,
 }
 
@@ -372,12 +428,15 @@ impl App {
         let dynamodb = environment.dynamodb();
         let users_table = environment.text("USERS_TABLE");
         let credentials_table = environment.text("CREDENTIALS_TABLE");
+        let audit = Audit::new(dynamodb.clone(), users_table.clone());
+        let second_factor =
+            environment.second_factor(dynamodb.clone(), credentials_table.clone(), audit.clone());
         let endpoint = Endpoint::per_client("LOGIN", "5/15m");
         let app = Self {
             guard: Guard::for_guests(&mut environment, endpoint),
             users: Users::new(dynamodb.clone(), users_table.clone()),
             credentials: Credentials::new(dynamodb.clone(), credentials_table),
-            audit: Audit::new(dynamodb.clone(), users_table.clone()),
+            audit,
             outbox: Outbox::new(users_table),
             dynamodb,
             sessions: environment.sessions(),
@@ -389,6 +448,7 @@ impl App {
             device_token_issuer: environment.device_token_issuer(),
             device_tokens: environment.device_token_verifier(),
             lockout: environment.lockout(),
+            second_factor,
             hasher: environment.password_hasher(),
         };
         environment.finish(app)

@@ -24,7 +24,12 @@ use crate::stream::{self, DeadLetters};
 use crate::template::Template;
 
 /// The secrets that the stack makes up, by their variables' names.
-const SECRETS: [&str; 3] = ["JWT_SECRET", "JWT_REFRESH_SECRET", "EMAIL_TOKEN_SECRET"];
+const SECRETS: [&str; 4] = [
+    "JWT_SECRET",
+    "JWT_REFRESH_SECRET",
+    "EMAIL_TOKEN_SECRET",
+    "DATA_ENCRYPTION_KEY",
+];
 
 /// How the stack is to be.
 #[derive(Clone, Debug)]

@@ -1,11 +1,13 @@
 //! The rules of the field, pure: what a valid value is and what may follow from it.
 
 pub mod avatar_url;
+pub mod backup_code;
 pub mod client_address;
 pub mod csrf_token;
 pub mod device_token;
 pub mod email_address;
 pub mod email_token;
+pub mod encryption;
 pub mod id;
 pub mod language;
 pub mod password;
@@ -16,5 +18,6 @@ pub mod secret;
 pub mod session;
 pub mod timestamp;
 pub mod token;
+pub mod totp;
 pub mod user;
 pub mod username;

@@ -298,7 +298,7 @@ impl Verifier {
 }
 
 /// Names a shared secret without telling anything of it.
-fn key_id(secret: &Secret) -> String {
+pub(super) fn key_id(secret: &Secret) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
     URL_SAFE_NO_PAD.encode(&hmac::sign(&key, b"gatehouse key id").as_ref()[..8])
 }

@@ -63,6 +63,9 @@ pub struct User {
     pub version: u64,
 }
 
+/// The most devices for the second factor that an account has.
+pub const MOST_TWO_FACTOR_DEVICES: usize = 5;
+
 /// A device that makes codes for the second factor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TwoFactorDevice {

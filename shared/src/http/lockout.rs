@@ -1,5 +1,5 @@
-//! Wrong passwords lock an account for a while, whoever tries them and from wherever. An attempt is
-//! counted before its password is compared, and taken back if it was right: of many at once no more
+//! Wrong passwords and wrong codes lock an account for a while, whoever tries them and from wherever. An
+//! attempt is counted before it is compared, and taken back if it was right: of many at once no more
 //! than the limit get to be compared.
 
 use super::Request;
@@ -20,20 +20,30 @@ pub enum Account {
     Unknown(TextHash),
 }
 
-/// Counts wrong passwords. `None`: there is no limit.
+/// Counts failures. `None`: there is no limit.
 pub struct Lockout {
     limiter: RateLimiter,
     policy: Option<Policy>,
 }
 
 /// An attempt that was counted as a failure until it turns out to be none.
-#[derive(Debug)]
-pub struct Attempt(Option<(Counter, Quota)>);
+#[derive(Debug, Default)]
+pub struct Attempt {
+    /// Of the account; a success forgives it the failures before.
+    account: Option<Counter>,
+    /// Of the client; a success of its own account must not forgive it those at others'.
+    client: Option<Counter>,
+    locks: bool,
+}
 
 impl Attempt {
     /// Whether this failure is the one that locks.
     pub fn locks(&self) -> bool {
-        matches!(&self.0, Some((_, quota)) if quota.remaining == 0)
+        self.locks
+    }
+
+    fn counters(&self) -> impl Iterator<Item = &Counter> {
+        self.account.iter().chain(&self.client)
     }
 }
 
@@ -43,7 +53,8 @@ impl Lockout {
         Self { limiter, policy }
     }
 
-    /// Counts an attempt. That of a device which has signed in before has a bucket of its own.
+    /// Counts an attempt at a password. That of a device which has signed in before has a bucket of its
+    /// own.
     ///
     /// # Errors
     /// `account_locked`, and those of the store.
@@ -54,27 +65,61 @@ impl Lockout {
         request: &Request,
     ) -> Result<Attempt, ApiError> {
         let Some(policy) = &self.policy else {
-            return Ok(Attempt(None));
+            return Ok(Attempt::default());
         };
-        let subject = match (account, device) {
-            (Account::Known(_), Some(device)) => Subject::Device(device.user_id, device.id),
-            (Account::Known(id), None) => Subject::User(*id),
-            (Account::Unknown(hash), _) => Subject::Text(hash.clone()),
+        let (subject, user_id) = match (account, device) {
+            (Account::Known(id), Some(device)) => {
+                (Subject::Device(device.user_id, device.id), Some(*id))
+            }
+            (Account::Known(id), None) => (Subject::User(*id), Some(*id)),
+            (Account::Unknown(hash), _) => (Subject::Text(hash.clone()), None),
         };
-        let counter = Counter::login_failures(policy, &subject);
-        let id = &request.origin().request_id;
-        let verdict = self.limiter.count(id, std::slice::from_ref(&counter));
-        match verdict.await? {
-            Verdict::Passes(mut quotas) => Ok(Attempt(quotas.pop().map(|quota| (counter, quota)))),
-            Verdict::Refused(mut quotas) => {
+        let attempt = Attempt {
+            account: Some(Counter::login_failures(policy, &subject)),
+            ..Attempt::default()
+        };
+        self.count(attempt, user_id, request).await
+    }
+
+    /// Counts an attempt at a code of the second factor, of the account and of the client.
+    ///
+    /// # Errors
+    /// `account_locked`, and those of the store.
+    pub async fn attempt_code(
+        &self,
+        user_id: UserId,
+        request: &Request,
+    ) -> Result<Attempt, ApiError> {
+        let Some(policy) = &self.policy else {
+            return Ok(Attempt::default());
+        };
+        let client = request.client().map(Subject::Client);
+        let counter = |subject: &Subject| Counter::two_factor_failures(policy, subject);
+        let attempt = Attempt {
+            account: Some(counter(&Subject::User(user_id))),
+            client: client.as_ref().map(counter),
+            locks: false,
+        };
+        self.count(attempt, Some(user_id), request).await
+    }
+
+    async fn count(
+        &self,
+        attempt: Attempt,
+        user_id: Option<UserId>,
+        request: &Request,
+    ) -> Result<Attempt, ApiError> {
+        let origin = request.origin();
+        let counters: Vec<Counter> = attempt.counters().cloned().collect();
+        match self.limiter.count(&origin.request_id, &counters).await? {
+            Verdict::Passes(quotas) => Ok(Attempt {
+                locks: quotas.iter().any(|quota| quota.remaining == 0),
+                ..attempt
+            }),
+            Verdict::Refused(quotas) => {
                 telemetry::count("LockedOut", &[]);
-                let user_id = match account {
-                    Account::Known(id) => Some(*id),
-                    Account::Unknown(_) => None,
-                };
-                let (event, origin) = (Event::LockedAttempt, request.origin());
-                audit::log(user_id, event, Outcome::Failure, origin);
-                let quota = quotas.pop();
+                audit::log(user_id, Event::LockedAttempt, Outcome::Failure, origin);
+                let quota = Quota::tightest(&quotas);
                 let quota = quota.ok_or_else(|| ApiError::Internal("locked by no limit".into()))?;
                 Err(ApiError::AccountLocked(Box::new(quota)))
             }
@@ -83,17 +128,19 @@ impl Lockout {
 
     /// The attempt was no failure, but nothing is forgiven by it.
     pub async fn take_back(&self, attempt: &Attempt, request: &Request) {
-        if let Some((counter, _)) = &attempt.0 {
-            let id = &request.origin().request_id;
-            self.limiter.take_back(id, [counter]).await;
-        }
+        let id = &request.origin().request_id;
+        self.limiter.take_back(id, attempt.counters()).await;
     }
 
-    /// The attempt was a success: the failures before it are forgiven.
-    pub async fn forgive(&self, attempt: &Attempt) {
-        if let Some((counter, _)) = &attempt.0 {
-            self.clear(counter).await;
-        }
+    /// The attempt was a success: the account's failures before it are forgiven.
+    pub async fn forgive(&self, attempt: &Attempt, request: &Request) {
+        let id = &request.origin().request_id;
+        let forgive = async {
+            if let Some(counter) = &attempt.account {
+                self.clear(counter).await;
+            }
+        };
+        tokio::join!(forgive, self.limiter.take_back(id, &attempt.client));
     }
 
     /// The owner has set a new password: the failures with the old one are forgiven.

@@ -14,6 +14,7 @@ pub mod refresh_token;
 pub mod representation;
 mod request;
 mod response;
+pub mod second_factor;
 mod serve;
 pub mod token_issuer;
 

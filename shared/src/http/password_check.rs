@@ -41,7 +41,7 @@ impl PasswordCheck<'_> {
         let attempt = self.lockout.attempt(&account, None, request).await?;
         let result = self.compare(user, password, request).await;
         match &result {
-            Ok(_) => self.lockout.forgive(&attempt).await,
+            Ok(_) => self.lockout.forgive(&attempt, request).await,
             Err(ApiError::InvalidCredentials) => {
                 record_failure(self.audit, Some(user.id), event, attempt.locks(), request).await?;
             }

@@ -24,6 +24,7 @@ pub struct Request {
     method: Method,
     body: Vec<u8>,
     origin: Origin,
+    client: Option<ClientAddress>,
     tally: Tally,
 }
 
@@ -57,6 +58,7 @@ impl Request {
             event,
             body,
             origin,
+            client: None,
             tally: Tally::default(),
         }
     }
@@ -69,6 +71,12 @@ impl Request {
     /// Whose request it is, now that it is known.
     pub(super) fn set_client(&mut self, client: ClientAddress) {
         self.origin.ip = client.to_string();
+        self.client = Some(client);
+    }
+
+    /// The client, once the guard knows it.
+    pub(super) fn client(&self) -> Option<ClientAddress> {
+        self.client
     }
 
     /// What the request was counted under.

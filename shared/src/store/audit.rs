@@ -45,6 +45,16 @@ pub enum Event {
     AccountLock,
     /// A password was tried for an account that is locked: in the log alone.
     LockedAttempt,
+    /// A device for the second factor was set up, not confirmed yet.
+    TwoFactorSetup,
+    /// A device for the second factor was confirmed; with the first one it is on.
+    TwoFactorVerify,
+    /// A device was removed; with the last one the second factor is off.
+    TwoFactorDisable,
+    /// New backup codes were made, the old ones are void.
+    BackupCodesRegeneration,
+    /// A backup code was used.
+    BackupCodeUse,
     /// Username, name or picture were changed.
     ProfileUpdate,
     /// Somebody tried to delete the account.
@@ -71,6 +81,11 @@ impl Event {
             Self::SessionRevocation => "session_revocation",
             Self::AccountLock => "account_lock",
             Self::LockedAttempt => "locked_attempt",
+            Self::TwoFactorSetup => "two_factor_setup",
+            Self::TwoFactorVerify => "two_factor_verify",
+            Self::TwoFactorDisable => "two_factor_disable",
+            Self::BackupCodesRegeneration => "backup_codes_regeneration",
+            Self::BackupCodeUse => "backup_code_use",
             Self::ProfileUpdate => "profile_update",
             Self::AccountDelete => "account_delete",
             Self::PasswordChange => "password_change",

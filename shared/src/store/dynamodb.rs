@@ -53,6 +53,33 @@ impl DynamoDb {
         read(request.send().await.map_err(classify)?.item, now)
     }
 
+    /// Reads the items of a partition whose sort keys begin like this, in their order, strongly
+    /// consistent. For the few that one user has: one page is all that is read.
+    ///
+    /// # Errors
+    /// Those of the store; [`Error::Unexpected`] for an item that no code here has written.
+    pub async fn query<T: DeserializeOwned>(
+        &self,
+        table: &str,
+        pk: String,
+        sk_prefix: &str,
+        now: Timestamp,
+    ) -> Result<Vec<T>, Error> {
+        let request = self
+            .0
+            .query()
+            .table_name(table)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+            .expression_attribute_values(":pk", text(pk))
+            .expression_attribute_values(":prefix", text(sk_prefix));
+        let items = request.send().await.map_err(classify)?.items;
+        let items = items.unwrap_or_default().into_iter();
+        items
+            .filter_map(|item| read(Some(item), now).transpose())
+            .collect()
+    }
+
     /// Puts one item; `false` where the condition did not hold.
     ///
     /// # Errors

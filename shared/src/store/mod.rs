@@ -10,6 +10,7 @@ pub mod redis;
 pub mod reset_tokens;
 pub mod sessions;
 pub mod stand_ins;
+pub mod two_factor;
 pub mod users;
 pub mod verification_tokens;
 

@@ -5,6 +5,7 @@
 //! | `rate_limit:<policy>:{<client, user or hash>}` | sorted set | ids of requests by time (ms) |
 //! | `rate_limit:refresh:{<userId>}:<sessionId>` | sorted set | the same |
 //! | `login_failures:{<userId or hash>}`, `login_failures:{<userId>}:<deviceId>` | sorted set | the same, of wrong passwords |
+//! | `two_factor_failures:{<userId or client>}` | sorted set | the same, of wrong codes |
 //!
 //! The braces are literal: what is about one client, or about one user, is in one slot of a cluster and
 //! one call of a script. The server's clock alone decides, so that functions with different clocks agree.
@@ -71,6 +72,11 @@ impl Counter {
     /// The wrong passwords of an account.
     pub fn login_failures(policy: &Policy, subject: &Subject) -> Self {
         Self::new("login_failures", policy, subject)
+    }
+
+    /// The wrong codes of an account, or of a client.
+    pub fn two_factor_failures(policy: &Policy, subject: &Subject) -> Self {
+        Self::new("two_factor_failures", policy, subject)
     }
 
     fn new(prefix: &str, policy: &Policy, subject: &Subject) -> Self {

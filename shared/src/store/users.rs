@@ -11,6 +11,7 @@
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use serde::{Deserialize, Serialize};
+use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
 
 use super::Error;
 use super::dynamodb::{self, DynamoDb, Expression, Item, number, text, ttl};
@@ -90,15 +91,53 @@ impl Users {
         Ok(claim.map(|claim| claim.user_id))
     }
 
-    /// Notes a sign-in. Refused if the account is not active any more: the condition closes the race
-    /// with a deletion between reading the user and starting the session.
-    pub fn record_login(&self, id: UserId, now: Timestamp) -> TransactWriteItem {
+    /// Notes a sign-in. Refused if the account is not active any more, or if a second factor was turned
+    /// on or off: the condition closes the race between reading the user and starting the session.
+    pub fn record_login(&self, user: &User, now: Timestamp) -> TransactWriteItem {
         let expression = Expression {
             update: "SET #last_login_at = :now".to_owned(),
-            condition: "#status = :active".to_owned(),
-            values: vec![(":now", text(now.to_string())), (":active", text("active"))],
+            condition: "#status = :active AND #two_factor_enabled = :two_factor".to_owned(),
+            values: vec![
+                (":now", text(now.to_string())),
+                (":active", text("active")),
+                (":two_factor", AttributeValue::Bool(user.two_factor_enabled)),
+            ],
         };
-        self.update(id, expression)
+        self.update(user.id, expression)
+    }
+
+    /// The same with a backup code.
+    pub fn record_login_with_backup_code(&self, id: UserId, now: Timestamp) -> TransactWriteItem {
+        let changes = Expression {
+            update: "SET #last_login_at = :now, #backup_codes_left = #backup_codes_left - :one"
+                .to_owned(),
+            condition: "#two_factor_enabled = :true AND #backup_codes_left >= :one".to_owned(),
+            values: vec![
+                (":now", text(now.to_string())),
+                (":true", AttributeValue::Bool(true)),
+            ],
+        };
+        self.update_active(id, changes)
+    }
+
+    /// The second factor as `user` has it now. Refused if the record has changed since it was read.
+    #[expect(
+        clippy::expect_used,
+        reason = "plain structs serialise to plain attributes"
+    )]
+    pub fn update_two_factor(&self, user: &User, now: Timestamp) -> TransactWriteItem {
+        let devices =
+            to_attribute_value(&user.two_factor_devices).expect("a list of plain structs");
+        let update = "SET #two_factor_enabled = :enabled, #two_factor_devices = :devices, \
+                      #backup_codes_left = :left, #updated_at = :now, #version = :next";
+        let values = vec![
+            (":enabled", AttributeValue::Bool(user.two_factor_enabled)),
+            (":devices", devices),
+            (":left", number(user.backup_codes_left)),
+            (":now", text(now.to_string())),
+            (":next", number(user.version + 1)),
+        ];
+        self.update_if_unchanged(user, update.to_owned(), values)
     }
 
     /// The record of a new user.

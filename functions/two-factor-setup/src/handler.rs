@@ -1,0 +1,206 @@
+use serde::Serialize;
+use shared::config::Environment;
+use shared::domain::id::Id;
+use shared::domain::person_name::PersonName;
+use shared::domain::secret::Secret;
+use shared::domain::totp::TotpSecret;
+use shared::domain::user::{TwoFactorDevice, User};
+use shared::error::ApiError;
+use shared::http::authentication::Authenticator;
+use shared::http::guard::{Endpoint, Guard};
+use shared::http::second_factor::{Code, Factor, SecondFactor, check_room};
+use shared::http::{Request, Response};
+use shared::store::audit::{self, Audit, Event, Outcome};
+use shared::store::dynamodb::{DynamoDb, Write};
+use shared::store::outbox::{Kind, Outbox};
+use shared::store::two_factor::StoredDevice;
+use shared::store::users::Users;
+use shared::{StartError, random};
+
+/// The most that wait to be confirmed.
+const MOST_PENDING: usize = 5;
+const DEFAULT_NAME: &str = "Authenticator";
+
+struct Setup {
+    name: Option<PersonName>,
+    code: Option<Code>,
+}
+
+impl Setup {
+    fn parse(request: &Request) -> Result<Self, ApiError> {
+        request.parse_optional(|fields| {
+            let name = fields.optional("deviceName", PersonName::parse);
+            let code = fields.optional("token", Code::parse);
+            Some(Self {
+                name: name?,
+                code: code?,
+            })
+        })
+    }
+}
+
+/// Shown once.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Begun<'a> {
+    secret: &'a str,
+    otpauth_url: &'a str,
+    qr_code_url: &'a str,
+    device_id: &'a str,
+}
+
+/// Which part of the transaction was refused.
+#[derive(Clone, Copy)]
+enum Refused {
+    /// The code has been used meanwhile.
+    FactorUsed,
+    /// The record has changed since it was read.
+    Stale,
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::FactorUsed => Self::TwoFactorInvalid,
+            Refused::Stale => Self::ServiceUnavailable("the record was changed meanwhile".into()),
+        }
+    }
+}
+
+pub async fn set_up(app: &App, request: Request) -> Result<Response, ApiError> {
+    let caller = app.authenticator.required(&request).await?;
+    let (user, setup) = (&caller.user, Setup::parse(&request)?);
+    check_room(user)?;
+    // A further device needs a factor, not the access token alone (ASVS 5.0, 7.5.1).
+    let factor = match (user.two_factor_enabled, &setup.code) {
+        (false, _) => None,
+        (true, None) => return Err(ApiError::TwoFactorRequired),
+        (true, Some(code)) => {
+            let event = Event::TwoFactorSetup;
+            Some(app.second_factor.check(user, code, event, &request).await?)
+        }
+    };
+    if factor.as_ref().is_some_and(Factor::is_backup_code) {
+        let sessions = &app.authenticator.sessions;
+        sessions.revoke_others(caller.session_id, user.id).await?;
+    }
+
+    let id = Id::<TwoFactorDevice>::new(request.received_at(), random::bytes()).to_string();
+    let secret = TotpSecret::new(random::bytes());
+    let name = setup.name.as_ref().map_or(DEFAULT_NAME, PersonName::as_str);
+    let result = write(app, user, (&id, name, &secret), factor.as_ref(), &request).await;
+    if let Some(factor) = &factor {
+        app.second_factor.settle(factor, &result, &request).await;
+    }
+    result?;
+
+    let account = user.email.as_str();
+    let [text, url, image]: [Secret; 3] = [
+        secret.base32(),
+        secret.url(&app.issuer, account),
+        secret.qr_code_url(&app.issuer, account),
+    ];
+    let begun = Begun {
+        secret: text.expose(),
+        otpauth_url: url.expose(),
+        qr_code_url: image.expose(),
+        device_id: &id,
+    };
+    Ok(Response::ok(
+        "Add the account to the app, then verify a code.",
+        begun,
+    ))
+}
+
+/// The device, pending until a code of it is verified, and the use of the factor that allows it.
+async fn write(
+    app: &App,
+    user: &User,
+    (id, name, secret): (&str, &str, &TotpSecret),
+    factor: Option<&Factor>,
+    request: &Request,
+) -> Result<(), ApiError> {
+    let (now, origin, store) = (
+        request.received_at(),
+        request.origin(),
+        &app.second_factor.store,
+    );
+    let sealed = app.second_factor.seal(user.id, id, secret);
+    let device = StoredDevice::pending(id, name.to_owned(), sealed, factor.is_some(), now);
+    let mut writes = Vec::new();
+    let mut add = |item, refused| writes.push(Write::new(item, refused));
+
+    let mut events = vec![Event::TwoFactorSetup];
+    if let Some(factor) = factor {
+        add(factor.write(store, request), Refused::FactorUsed);
+        if factor.is_backup_code() {
+            let changed = User {
+                backup_codes_left: user.backup_codes_left.saturating_sub(1),
+                ..user.clone()
+            };
+            add(app.users.update_two_factor(&changed, now), Refused::Stale);
+            let (kind, language) = (Kind::BackupCodeUsed, request.language());
+            let mail = app.outbox.create(kind, user, None, language, now);
+            add(mail, Refused::Stale);
+            events.push(Event::BackupCodeUse);
+        }
+    }
+    add(store.create_device(user.id, &device), Refused::Stale);
+    // Those that were never confirmed do not pile up.
+    let devices = store.find_devices(user.id, now).await?;
+    let pending: Vec<_> = devices
+        .iter()
+        .filter(|device| device.confirmed_at.is_none())
+        .collect();
+    let surplus = (pending.len() + 1).saturating_sub(MOST_PENDING);
+    for oldest in pending.into_iter().take(surplus) {
+        add(store.remove_device(user.id, oldest.id()), Refused::Stale);
+    }
+    for event in &events {
+        let entry = app.audit.create(user.id, *event, Outcome::Success, origin);
+        add(entry, Refused::Stale);
+    }
+    app.dynamodb.transact(writes).await?;
+    for event in events {
+        audit::log(Some(user.id), event, Outcome::Success, origin);
+    }
+    Ok(())
+}
+
+/// What this endpoint may touch.
+pub struct App {
+    pub guard: Guard,
+    authenticator: Authenticator,
+    dynamodb: DynamoDb,
+    users: Users,
+    outbox: Outbox,
+    audit: Audit,
+    second_factor: SecondFactor,
+    issuer: String,
+}
+
+impl App {
+    /// From the environment variables.
+    pub fn from_env() -> Result<Self, StartError> {
+        let mut environment = Environment::of_process();
+        let dynamodb = environment.dynamodb();
+        let users_table = environment.text("USERS_TABLE");
+        let credentials_table = environment.text("CREDENTIALS_TABLE");
+        let users = Users::new(dynamodb.clone(), users_table.clone());
+        let endpoint = Endpoint::per_client("TWO_FACTOR", "10/15m");
+        let audit = Audit::new(dynamodb.clone(), users_table.clone());
+        let second_factor =
+            environment.second_factor(dynamodb.clone(), credentials_table, audit.clone());
+        let app = Self {
+            guard: Guard::for_users(&mut environment, Some(endpoint)),
+            authenticator: environment.authenticator(users.clone()),
+            users,
+            outbox: Outbox::new(users_table),
+            audit,
+            second_factor,
+            dynamodb,
+            issuer: environment.text("APP_NAME"),
+        };
+        environment.finish(app)
+    }
+}

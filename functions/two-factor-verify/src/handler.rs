@@ -1,0 +1,295 @@
+use serde::Serialize;
+use shared::StartError;
+use shared::config::Environment;
+use shared::domain::backup_code::{BackupCodeHash, COUNT};
+use shared::domain::secret::Secret;
+use shared::domain::totp::{Step, TotpCode};
+use shared::domain::user::{TwoFactorDevice, User};
+use shared::error::ApiError;
+use shared::http::authentication::{Authenticator, Caller};
+use shared::http::guard::{Endpoint, Guard};
+use shared::http::second_factor::{Code, SecondFactor, check_room, mint_backup_codes};
+use shared::http::{Request, Response};
+use shared::store::audit::{self, Audit, Event, Outcome};
+use shared::store::dynamodb::{DynamoDb, TransactionError, Write};
+use shared::store::outbox::{Kind, Outbox};
+use shared::store::two_factor::StoredDevice;
+use shared::store::users::Users;
+
+/// Tries at a change that meets another change of the same record.
+const TRIES: u32 = 3;
+
+struct Verification {
+    code: TotpCode,
+    device_id: Option<String>,
+    regenerate: bool,
+}
+
+impl Verification {
+    fn parse(request: &Request) -> Result<Self, ApiError> {
+        request.parse(|fields| {
+            let code = fields.required("token", TotpCode::parse);
+            let id = |text: &str| Ok::<_, &str>(text.to_owned());
+            let device_id = fields.optional("deviceId", id);
+            let regenerate = fields.flag("regenerate");
+            Some(Self {
+                code: code?,
+                device_id: device_id?,
+                regenerate: regenerate?,
+            })
+        })
+    }
+}
+
+/// The codes are shown once.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Verified<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backup_codes: Option<Vec<&'a str>>,
+}
+
+/// Which part of the transaction was refused.
+#[derive(Clone, Copy)]
+enum Refused {
+    /// The device was confirmed meanwhile.
+    Confirmed,
+    /// The code has been used meanwhile.
+    FactorUsed,
+    /// The record has changed since it was read.
+    Stale,
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Confirmed => Self::TwoFactorAlreadyEnabled,
+            Refused::FactorUsed => Self::TwoFactorInvalid,
+            Refused::Stale => Self::ServiceUnavailable("the record kept changing".into()),
+        }
+    }
+}
+
+type BackupCodes = Vec<(Secret, BackupCodeHash)>;
+
+pub async fn verify(app: &App, request: Request) -> Result<Response, ApiError> {
+    let caller = app.authenticator.required(&request).await?;
+    let verification = Verification::parse(&request)?;
+    let result = match verification.regenerate {
+        true => regenerate(app, &caller.user, verification.code, &request)
+            .await
+            .map(Some),
+        false => confirm(app, &caller, &verification, &request).await,
+    };
+    let codes = result?;
+    let shown = codes
+        .as_ref()
+        .map(|codes| codes.iter().map(|(code, _)| code.expose()).collect());
+    Ok(Response::ok(
+        match (&codes, verification.regenerate) {
+            (_, true) => "The backup codes were renewed.",
+            (Some(_), false) => "Two-factor authentication is on. Keep the backup codes.",
+            (None, false) => "The device was added.",
+        },
+        Verified {
+            backup_codes: shown,
+        },
+    ))
+}
+
+/// Makes a pending device an active one; with the first one the second factor is on.
+async fn confirm(
+    app: &App,
+    caller: &Caller,
+    verification: &Verification,
+    request: &Request,
+) -> Result<Option<BackupCodes>, ApiError> {
+    let mut user = caller.user.clone();
+    let device = pending_device(app, &user, verification.device_id.as_deref(), request).await?;
+    let second_factor = &app.second_factor;
+    let (code, event) = (&verification.code, Event::TwoFactorVerify);
+    let checked = second_factor.check_pending(user.id, &device, code, event, request);
+    let (step, attempt) = checked.await?;
+    let sessions = &app.authenticator.sessions;
+    for _ in 0..TRIES {
+        // Set up before there was a second factor, or without it: it needs one by now.
+        if user.two_factor_enabled && !device.is_stepped_up {
+            second_factor.lockout.take_back(&attempt, request).await;
+            return Err(ApiError::TwoFactorRequired);
+        }
+        check_room(&user)?;
+        let codes = (!user.two_factor_enabled).then(mint_backup_codes);
+        // The other sessions first: if they cannot be ended, nothing has changed. And once more after
+        // it, for one that was started with the password alone in between.
+        if codes.is_some() {
+            sessions.revoke_others(caller.session_id, user.id).await?;
+        }
+        match activate(app, &user, &device, step, codes.as_ref(), request).await {
+            Ok(()) => {
+                second_factor.lockout.forgive(&attempt, request).await;
+                if codes.is_some() {
+                    sessions.revoke_others(caller.session_id, user.id).await?;
+                }
+                return Ok(codes);
+            }
+            Err(TransactionError::Refused(Refused::Stale)) => {
+                let current = app.users.find(user.id, request.received_at()).await?;
+                user = current
+                    .filter(User::is_active)
+                    .ok_or(ApiError::TokenRevoked)?;
+            }
+            Err(error) => {
+                second_factor.lockout.take_back(&attempt, request).await;
+                return Err(error.into());
+            }
+        }
+    }
+    Err(Refused::Stale.into())
+}
+
+/// The device that is named, or else the newest that is pending.
+async fn pending_device(
+    app: &App,
+    user: &User,
+    id: Option<&str>,
+    request: &Request,
+) -> Result<StoredDevice, ApiError> {
+    let store = &app.second_factor.store;
+    let devices = store.find_devices(user.id, request.received_at()).await?;
+    let is_pending = |device: &StoredDevice| device.confirmed_at.is_none();
+    let mut devices = devices.into_iter();
+    match id {
+        Some(id) => match devices.find(|device| device.id() == id) {
+            Some(device) if is_pending(&device) => Ok(device),
+            Some(_) => Err(ApiError::TwoFactorAlreadyEnabled),
+            None => Err(ApiError::NotFound),
+        },
+        None => match devices.rfind(is_pending) {
+            Some(device) => Ok(device),
+            None if user.two_factor_enabled => Err(ApiError::TwoFactorAlreadyEnabled),
+            None => Err(ApiError::TwoFactorNotEnabled),
+        },
+    }
+}
+
+async fn activate(
+    app: &App,
+    user: &User,
+    device: &StoredDevice,
+    step: Step,
+    codes: Option<&BackupCodes>,
+    request: &Request,
+) -> Result<(), TransactionError<Refused>> {
+    let (now, origin, store) = (
+        request.received_at(),
+        request.origin(),
+        &app.second_factor.store,
+    );
+    let mut changed = user.clone();
+    changed.two_factor_enabled = true;
+    changed.two_factor_devices.push(TwoFactorDevice {
+        id: device.id().to_owned(),
+        name: device.name.clone(),
+        confirmed_at: now,
+    });
+    let mut writes = vec![Write::new(
+        store.confirm_device(user.id, device, step, now),
+        Refused::Confirmed,
+    )];
+    let mut add = |item| writes.push(Write::new(item, Refused::Stale));
+    if let Some(codes) = codes {
+        changed.backup_codes_left = COUNT as u32;
+        for (_, hash) in codes {
+            add(store.create_backup_code(user.id, hash, now));
+        }
+        let (kind, language) = (Kind::TwoFactorOn, request.language());
+        add(app.outbox.create(kind, user, None, language, now));
+    }
+    let (event, success) = (Event::TwoFactorVerify, Outcome::Success);
+    add(app.users.update_two_factor(&changed, now));
+    add(app.audit.create(user.id, event, success, origin));
+    app.dynamodb.transact(writes).await?;
+    audit::log(Some(user.id), event, success, origin);
+    Ok(())
+}
+
+/// New backup codes in the place of the old ones, for a code of an active device.
+async fn regenerate(
+    app: &App,
+    user: &User,
+    code: TotpCode,
+    request: &Request,
+) -> Result<BackupCodes, ApiError> {
+    if !user.two_factor_enabled {
+        return Err(ApiError::TwoFactorNotEnabled);
+    }
+    let second_factor = &app.second_factor;
+    let event = Event::BackupCodesRegeneration;
+    let code = Code::Totp(code);
+    let factor = second_factor.check(user, &code, event, request).await?;
+    let (now, origin, store) = (
+        request.received_at(),
+        request.origin(),
+        &second_factor.store,
+    );
+    let codes = mint_backup_codes();
+    let changed = User {
+        backup_codes_left: COUNT as u32,
+        ..user.clone()
+    };
+    let mut writes = vec![Write::new(
+        factor.write(store, request),
+        Refused::FactorUsed,
+    )];
+    let mut add = |item| writes.push(Write::new(item, Refused::Stale));
+    for old in store.find_backup_codes(user.id, now).await? {
+        add(store.remove_backup_code(user.id, &old));
+    }
+    for (_, hash) in &codes {
+        add(store.create_backup_code(user.id, hash, now));
+    }
+    let success = Outcome::Success;
+    add(app.users.update_two_factor(&changed, now));
+    add(app.audit.create(user.id, event, success, origin));
+    let written: Result<(), ApiError> = app.dynamodb.transact(writes).await.map_err(Into::into);
+    second_factor.settle(&factor, &written, request).await;
+    written?;
+    audit::log(Some(user.id), event, success, origin);
+    Ok(codes)
+}
+
+/// What this endpoint may touch.
+pub struct App {
+    pub guard: Guard,
+    authenticator: Authenticator,
+    dynamodb: DynamoDb,
+    users: Users,
+    outbox: Outbox,
+    audit: Audit,
+    second_factor: SecondFactor,
+}
+
+impl App {
+    /// From the environment variables.
+    pub fn from_env() -> Result<Self, StartError> {
+        let mut environment = Environment::of_process();
+        let dynamodb = environment.dynamodb();
+        let users_table = environment.text("USERS_TABLE");
+        let credentials_table = environment.text("CREDENTIALS_TABLE");
+        let users = Users::new(dynamodb.clone(), users_table.clone());
+        let endpoint = Endpoint::per_client("TWO_FACTOR", "10/15m");
+        let audit = Audit::new(dynamodb.clone(), users_table.clone());
+        let second_factor =
+            environment.second_factor(dynamodb.clone(), credentials_table, audit.clone());
+        let app = Self {
+            guard: Guard::for_users(&mut environment, Some(endpoint)),
+            authenticator: environment.authenticator(users.clone()),
+            users,
+            outbox: Outbox::new(users_table),
+            audit,
+            second_factor,
+            dynamodb,
+        };
+        environment.finish(app)
+    }
+}

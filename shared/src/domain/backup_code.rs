@@ -1,0 +1,92 @@
+//! Backup codes: for when the phone is gone. 80 random bits each, shown once, kept as hashes.
+
+use aws_lc_rs::digest;
+use serde::{Deserialize, Serialize};
+
+use super::secret::Secret;
+
+/// How many an account has.
+pub const COUNT: usize = 10;
+/// How long each is.
+const CHARACTERS: usize = 16;
+/// Base 32 without letters that look like digits (Crockford): 5 bits each.
+const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+/// The SHA-256 of a code, in hexadecimal: the only form that is stored. The code has too much
+/// randomness for its hash to be searched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BackupCodeHash(String);
+
+impl BackupCodeHash {
+    /// As it is stored.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// From the store.
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// Of a code that a client sent, in any case, with hyphens and spaces or without.
+    ///
+    /// # Errors
+    /// The rule that is broken.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let separates = |c: char| matches!(c, '-' | ' ');
+        let code: String = text.chars().filter(|c| !separates(*c)).collect();
+        let code = code.to_ascii_uppercase();
+        // As people read them from paper.
+        let code = code.replace('O', "0").replace(['I', 'L'], "1");
+        if code.len() != CHARACTERS || !code.bytes().all(|byte| ALPHABET.contains(&byte)) {
+            return Err("must be a backup code of 16 characters");
+        }
+        Ok(Self::of(&code))
+    }
+
+    fn of(code: &str) -> Self {
+        let digest = digest::digest(&digest::SHA256, code.as_bytes());
+        Self(hex::encode(digest))
+    }
+}
+
+/// A new code, as it is shown, and what is stored of it. Of the random bytes five bits are used each.
+pub fn mint(random: [u8; CHARACTERS]) -> (Secret, BackupCodeHash) {
+    let character = |byte: u8| char::from(ALPHABET[usize::from(byte & 31)]);
+    let code: String = random.into_iter().map(character).collect();
+    let hash = BackupCodeHash::of(&code);
+    let groups = [&code[..4], &code[4..8], &code[8..12], &code[12..]];
+    (Secret::new(groups.join("-")), hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_read_back_however_it_is_typed() {
+        let random = [0, 1, 17, 18, 31, 32, 255, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+        let (code, hash) = mint(random);
+
+        assert_eq!(code.expose(), "01HJ-Z0Z8-9ABC-DEFG");
+        for typed in [
+            "01HJ-Z0Z8-9ABC-DEFG",
+            "01hjz0z89abcdefg",
+            "o1hj z0z8 9abc defg",
+            "0LHJ-ZOZ8-9ABC-DEFG",
+        ] {
+            assert_eq!(BackupCodeHash::parse(typed), Ok(hash.clone()), "{typed}");
+        }
+        for bad in [
+            "",
+            "123456",
+            "01HJ-Z0Z8-9ABC-DEF",
+            "01HJ-Z0Z8-9ABC-DEFGH",
+            "01HJ-Z0Z8-9ABC-DEFU",
+            "０1HJZ0Z89ABCDEFG",
+        ] {
+            assert!(BackupCodeHash::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Encryption of what must be read again: AES-256-GCM (NIST SP 800-38D), bound to what it belongs to,
+//! under a key that can be rotated.
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::secret::Secret;
+use super::token::key_id;
+
+const NONCE_BYTES: usize = 12;
+
+/// `<key id>.<nonce, ciphertext and tag>`, in base64url.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sealed(pub(crate) String);
+
+/// What was sealed cannot be opened: tampered with, of something else, or its key is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unopenable;
+
+/// What was sealed.
+pub struct Opened {
+    /// The text in the clear.
+    pub plaintext: Zeroizing<Vec<u8>>,
+    /// Whether it is to be sealed again, because its key is the one before.
+    pub is_outdated: bool,
+}
+
+/// Seals and opens.
+pub struct Cipher {
+    /// By their ids, the current one first.
+    keys: Vec<(String, LessSafeKey)>,
+}
+
+impl Cipher {
+    /// Under keys derived from these secrets; the current one seals, both open.
+    pub fn new(secret: &Secret, previous: Option<&Secret>) -> Self {
+        let secrets = std::iter::once(secret).chain(previous);
+        Self {
+            keys: secrets
+                .map(|secret| (key_id(secret), key(secret)))
+                .collect(),
+        }
+    }
+
+    /// Seals a text that belongs to `owner`, with a nonce that is used once.
+    #[expect(clippy::expect_used, reason = "short texts can be encrypted")]
+    pub fn seal(&self, plaintext: &[u8], owner: &str, nonce: [u8; NONCE_BYTES]) -> Sealed {
+        let (id, key) = &self.keys[0];
+        let mut text = plaintext.to_vec();
+        let aad = Aad::from(owner.as_bytes());
+        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut text)
+            .expect("a short text");
+        let sealed = [&nonce[..], &text].concat();
+        Sealed(format!("{id}.{}", URL_SAFE_NO_PAD.encode(sealed)))
+    }
+
+    /// Opens what was sealed for the same `owner`.
+    ///
+    /// # Errors
+    /// [`Unopenable`], whatever is wrong.
+    pub fn open(&self, sealed: &Sealed, owner: &str) -> Result<Opened, Unopenable> {
+        let (id, text) = sealed.0.split_once('.').ok_or(Unopenable)?;
+        let text = URL_SAFE_NO_PAD.decode(text).map_err(|_| Unopenable)?;
+        let (nonce, text) = text.split_first_chunk().ok_or(Unopenable)?;
+        let mut keys = self.keys.iter().enumerate();
+        let (at, (_, key)) = keys.find(|(_, (known, _))| known == id).ok_or(Unopenable)?;
+        let mut text = Zeroizing::new(text.to_vec());
+        let aad = Aad::from(owner.as_bytes());
+        let length = key
+            .open_in_place(Nonce::assume_unique_for_key(*nonce), aad, &mut text)
+            .map_err(|_| Unopenable)?
+            .len();
+        text.truncate(length);
+        Ok(Opened {
+            plaintext: text,
+            is_outdated: at > 0,
+        })
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a derived secret has 32 bytes")]
+fn key(secret: &Secret) -> LessSafeKey {
+    let derived = secret.derive("data encryption");
+    let mut bytes = Zeroizing::new([0; 32]);
+    hex::decode_to_slice(derived.expose(), &mut *bytes).expect("hexadecimal");
+    LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &*bytes).expect("a key of this length"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(letter: &str) -> Secret {
+        Secret::new(letter.repeat(32))
+    }
+
+    fn open(cipher: &Cipher, sealed: &Sealed, owner: &str) -> Result<(Vec<u8>, bool), Unopenable> {
+        let opened = cipher.open(sealed, owner)?;
+        Ok((opened.plaintext.to_vec(), opened.is_outdated))
+    }
+
+    #[test]
+    fn only_its_owner_and_its_key_open_it() {
+        let cipher = Cipher::new(&secret("a"), None);
+        let sealed = cipher.seal(b"text", "user|device", [7; 12]);
+
+        assert_eq!(
+            open(&cipher, &sealed, "user|device"),
+            Ok((b"text".to_vec(), false))
+        );
+        assert_eq!(open(&cipher, &sealed, "user|other"), Err(Unopenable));
+        let rotated = Cipher::new(&secret("b"), Some(&secret("a")));
+        assert_eq!(
+            open(&rotated, &sealed, "user|device"),
+            Ok((b"text".to_vec(), true))
+        );
+        let gone = Cipher::new(&secret("b"), None);
+        assert_eq!(open(&gone, &sealed, "user|device"), Err(Unopenable));
+    }
+
+    #[test]
+    fn whatever_is_tampered_with_does_not_open() {
+        let cipher = Cipher::new(&secret("a"), None);
+        let sealed = cipher.seal(b"text", "owner", [7; 12]).0;
+        for at in 0..sealed.len() {
+            let mut bytes = sealed.clone().into_bytes();
+            bytes[at] = if bytes[at] == b'B' { b'C' } else { b'B' };
+            let tampered = Sealed(String::from_utf8(bytes).unwrap());
+            assert_eq!(open(&cipher, &tampered, "owner"), Err(Unopenable), "{at}");
+        }
+        for short in ["", ".", "a", &sealed[..sealed.len() - 1], &sealed[..20]] {
+            let short = Sealed(short.to_owned());
+            assert_eq!(open(&cipher, &short, "owner"), Err(Unopenable));
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Time-based one-time passwords (RFC 6238): SHA-1, 6 digits, 30 seconds, as every authenticator app
+//! knows them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use totp_rs::{Algorithm, Builder, Totp};
+use zeroize::Zeroizing;
+
+use super::secret::Secret;
+use super::timestamp::Timestamp;
+
+/// What an app and we have in common: 160 bits (RFC 4226, 4, R6).
+pub struct TotpSecret(Zeroizing<[u8; Self::BYTES]>);
+
+/// Six digits.
+#[derive(Clone)]
+pub struct TotpCode(Secret);
+
+/// A period of 30 seconds, counted from the Unix epoch.
+pub type Step = u64;
+
+impl TotpCode {
+    /// Parses what a client sent.
+    ///
+    /// # Errors
+    /// The rule that is broken.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        if text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            Ok(Self(Secret::new(text.to_owned())))
+        } else {
+            Err("must be six digits")
+        }
+    }
+}
+
+impl TotpSecret {
+    /// Its length.
+    pub const BYTES: usize = 20;
+
+    /// A new one, or one that was kept.
+    pub fn new(bytes: [u8; Self::BYTES]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The bytes, to be kept encrypted.
+    pub fn expose(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
+
+    /// The step that the code belongs to: the current one, or one to each side (RFC 6238, 5.2). Whether
+    /// it was used before, the store knows.
+    pub fn verify(&self, code: &TotpCode, now: Timestamp) -> Option<Step> {
+        let seconds = u64::try_from(now.seconds()).unwrap_or(0);
+        self.totp(None, "").check(code.0.expose(), seconds)
+    }
+
+    /// For people to type: base32.
+    pub fn base32(&self) -> Secret {
+        Secret::new(self.totp(None, "").secret().to_base32())
+    }
+
+    /// For an app to read (Key URI format): whose account it is, and where.
+    #[expect(clippy::expect_used, reason = "an account is never empty")]
+    pub fn url(&self, issuer: &str, account: &str) -> Secret {
+        let url = self.totp(Some(issuer), account).to_url();
+        Secret::new(url.expect("a URL of an account"))
+    }
+
+    /// The URL as a QR code: a PNG image, as a `data:` URL.
+    #[expect(clippy::expect_used, reason = "an address and a name are short enough")]
+    pub fn qr_code_url(&self, issuer: &str, account: &str) -> Secret {
+        let png = self.totp(Some(issuer), account).to_qr_png();
+        let png = STANDARD.encode(png.expect("a QR code of a URL"));
+        Secret::new(format!("data:image/png;base64,{png}"))
+    }
+
+    fn totp(&self, issuer: Option<&str>, account: &str) -> Totp {
+        // A colon would end the issuer in the URL's label.
+        let plain = |text: &str| text.replace(':', " ");
+        Builder::new()
+            .with_algorithm(Algorithm::SHA1)
+            .with_digits(6)
+            .with_skew(1)
+            .with_step_duration(30)
+            .with_secret(self.0.to_vec())
+            .with_issuer(issuer.map(plain))
+            .with_account_name(plain(account))
+            .build_noncompliant() // it is compliant: all is set
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_milliseconds(seconds * 1000)
+    }
+
+    fn code(text: &str) -> TotpCode {
+        TotpCode::parse(text).unwrap()
+    }
+
+    /// RFC 6238, appendix B, for SHA-1; the last six of its eight digits.
+    #[test]
+    fn codes_are_those_of_rfc_6238() {
+        let secret = TotpSecret::new(*b"12345678901234567890");
+        for (seconds, expected) in [
+            (59, "287082"),
+            (1_111_111_109, "081804"),
+            (1_111_111_111, "050471"),
+            (1_234_567_890, "005924"),
+            (2_000_000_000, "279037"),
+            (20_000_000_000, "353130"),
+        ] {
+            let step = u64::try_from(seconds / 30).unwrap();
+            assert_eq!(secret.verify(&code(expected), at(seconds)), Some(step));
+        }
+    }
+
+    /// security.md 32.
+    #[test]
+    fn the_window_is_one_step_to_each_side_to_the_second() {
+        let secret = TotpSecret::new(*b"12345678901234567890");
+        let code = code("050471"); // of the step from 1111111110 to 1111111139
+        for (seconds, is_accepted) in [
+            (1_111_111_079, false),
+            (1_111_111_080, true),
+            (1_111_111_109, true),
+            (1_111_111_110, true),
+            (1_111_111_139, true),
+            (1_111_111_140, true),
+            (1_111_111_169, true),
+            (1_111_111_170, false),
+        ] {
+            let step = secret.verify(&code, at(seconds));
+            assert_eq!(step, is_accepted.then_some(37_037_037), "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_six_ascii_digits() {
+        for bad in [
+            "",
+            "12345",
+            "1234567",
+            "12345a",
+            "123 456",
+            " 123456",
+            "１２３４５６",
+            "+12345",
+            "-12345",
+        ] {
+            assert!(TotpCode::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_url_names_issuer_and_account() {
+        let secret = TotpSecret::new(*b"12345678901234567890");
+
+        assert_eq!(secret.base32().expose(), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
+        assert_eq!(
+            secret.url("A & B: C", "ada@example.com").expose(),
+            "otpauth://totp/A%20%26%20B%20%20C:ada%40example.com?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=A%20%26%20B%20%20C"
+        );
+    }
+}

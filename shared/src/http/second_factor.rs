@@ -1,0 +1,280 @@
+//! The second factor of a user: which code is right, and what has to be written for it to be used up.
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
+
+use super::Request;
+use super::lockout::{Attempt, Lockout};
+use super::password_check::record_failure;
+use crate::domain::backup_code::BackupCodeHash;
+use crate::domain::encryption::{Cipher, Sealed};
+use crate::domain::secret::Secret;
+use crate::domain::totp::{Step, TotpCode, TotpSecret};
+use crate::domain::user::{MOST_TWO_FACTOR_DEVICES, User, UserId};
+use crate::error::{ApiError, Detail};
+use crate::random;
+use crate::store::audit::{Audit, Event};
+use crate::store::two_factor::{StoredDevice, TwoFactor};
+
+/// What a client sends as a code.
+pub enum Code {
+    /// From an app.
+    Totp(TotpCode),
+    /// From paper.
+    Backup(BackupCodeHash),
+}
+
+impl Code {
+    /// Parses either.
+    ///
+    /// # Errors
+    /// The rule that is broken.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let backup = |_| BackupCodeHash::parse(text).map(Self::Backup);
+        let either = TotpCode::parse(text).map(Self::Totp).or_else(backup);
+        either.map_err(|_| "must be six digits or a backup code")
+    }
+}
+
+/// Checks codes.
+pub struct SecondFactor {
+    /// Devices and backup codes.
+    pub store: TwoFactor,
+    /// Opens the devices' secrets.
+    pub cipher: Cipher,
+    /// Counts wrong codes, of both kinds together.
+    pub lockout: Lockout,
+    /// Where a wrong code is recorded.
+    pub audit: Audit,
+}
+
+/// A right code. It is used up by writing what this says, with whatever it allows.
+pub struct Factor {
+    kind: Kind,
+    user_id: UserId,
+    attempt: Attempt,
+}
+
+enum Kind {
+    Step {
+        device: String,
+        step: Step,
+        resealed: Option<Sealed>,
+    },
+    BackupCode(BackupCodeHash),
+}
+
+impl SecondFactor {
+    /// The factor, if the code is right and was not used before. A wrong one counts, and is recorded as a
+    /// failure of the event that it was sent for.
+    ///
+    /// # Errors
+    /// `two_factor_invalid`, `account_locked`, and those of the stores.
+    pub async fn check(
+        &self,
+        user: &User,
+        code: &Code,
+        event: Event,
+        request: &Request,
+    ) -> Result<Factor, ApiError> {
+        let attempt = self.lockout.attempt_code(user.id, request).await?;
+        let found = match code {
+            Code::Totp(code) => self.find_step(user.id, code, request).await,
+            Code::Backup(hash) => self.find_backup_code(user.id, hash, request).await,
+        };
+        match found {
+            Ok(Some(kind)) => Ok(Factor {
+                kind,
+                user_id: user.id,
+                attempt,
+            }),
+            Ok(None) => Err(self.refuse(user.id, &attempt, event, request).await),
+            Err(error) => {
+                self.lockout.take_back(&attempt, request).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn refuse(
+        &self,
+        id: UserId,
+        attempt: &Attempt,
+        event: Event,
+        request: &Request,
+    ) -> ApiError {
+        let recorded = record_failure(&self.audit, Some(id), event, attempt.locks(), request).await;
+        match recorded {
+            Ok(()) => ApiError::TwoFactorInvalid,
+            Err(error) => error.into(),
+        }
+    }
+
+    async fn find_step(
+        &self,
+        id: UserId,
+        code: &TotpCode,
+        request: &Request,
+    ) -> Result<Option<Kind>, ApiError> {
+        let now = request.received_at();
+        for device in self.store.find_devices(id, now).await? {
+            let Some(last_used_step) = device.last_used_step else {
+                continue; // pending
+            };
+            let (secret, is_outdated) = self.open(id, &device)?;
+            let step = secret.verify(code, now);
+            if let Some(step) = step.filter(|step| *step > last_used_step) {
+                return Ok(Some(Kind::Step {
+                    device: device.id().to_owned(),
+                    step,
+                    resealed: is_outdated.then(|| self.seal(id, device.id(), &secret)),
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn find_backup_code(
+        &self,
+        id: UserId,
+        hash: &BackupCodeHash,
+        request: &Request,
+    ) -> Result<Option<Kind>, ApiError> {
+        let now = request.received_at();
+        let is_unused = self.store.backup_code_is_unused(id, hash, now).await?;
+        Ok(is_unused.then(|| Kind::BackupCode(hash.clone())))
+    }
+
+    /// The step of a pending device's first code. A wrong one counts.
+    ///
+    /// # Errors
+    /// `two_factor_invalid`, `account_locked`, and those of the stores.
+    pub async fn check_pending(
+        &self,
+        id: UserId,
+        device: &StoredDevice,
+        code: &TotpCode,
+        event: Event,
+        request: &Request,
+    ) -> Result<(Step, Attempt), ApiError> {
+        let attempt = self.lockout.attempt_code(id, request).await?;
+        match self.open(id, device) {
+            Ok((secret, _)) => match secret.verify(code, request.received_at()) {
+                Some(step) => Ok((step, attempt)),
+                None => Err(self.refuse(id, &attempt, event, request).await),
+            },
+            Err(error) => {
+                self.lockout.take_back(&attempt, request).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Settles the attempt by what became of that which the code allows: a success forgives, a code that
+    /// was used meanwhile counts as any wrong one, and what failed for another reason does not.
+    pub async fn settle<T>(
+        &self,
+        factor: &Factor,
+        result: &Result<T, ApiError>,
+        request: &Request,
+    ) {
+        match result {
+            Ok(_) => self.lockout.forgive(&factor.attempt, request).await,
+            Err(ApiError::TwoFactorInvalid) => {}
+            Err(_) => self.lockout.take_back(&factor.attempt, request).await,
+        }
+    }
+
+    /// A device's secret as it is stored: bound to its user and itself.
+    pub fn seal(&self, id: UserId, device: &str, secret: &TotpSecret) -> Sealed {
+        self.cipher
+            .seal(secret.expose(), &owner(id, device), random::bytes())
+    }
+
+    /// One that cannot be opened is a matter for the operator, and nothing that a client learns of.
+    fn open(&self, id: UserId, device: &StoredDevice) -> Result<(TotpSecret, bool), ApiError> {
+        let opened = self.cipher.open(&device.secret, &owner(id, device.id()));
+        let unreadable = || ApiError::Internal("a device's secret cannot be opened".into());
+        let opened = opened.map_err(|_| unreadable())?;
+        let bytes = opened.plaintext[..].try_into().map_err(|_| unreadable())?;
+        Ok((TotpSecret::new(bytes), opened.is_outdated))
+    }
+}
+
+fn owner(id: UserId, device: &str) -> String {
+    format!("{id}|{device}")
+}
+
+impl Factor {
+    /// Whether it is a backup code: then the owner is told, and the other sessions are ended.
+    pub fn is_backup_code(&self) -> bool {
+        matches!(self.kind, Kind::BackupCode(_))
+    }
+
+    /// What uses it up.
+    pub fn write(&self, store: &TwoFactor, request: &Request) -> TransactWriteItem {
+        match &self.kind {
+            Kind::Step {
+                device,
+                step,
+                resealed,
+            } => store.use_step(self.user_id, device, *step, resealed.as_ref()),
+            Kind::BackupCode(hash) => {
+                store.use_backup_code(self.user_id, hash, request.received_at())
+            }
+        }
+    }
+
+    /// What removes a device: by its own code, if this is it.
+    pub fn remove_device(&self, store: &TwoFactor, device: &str) -> TransactWriteItem {
+        match &self.kind {
+            Kind::Step {
+                device: own, step, ..
+            } if own == device => store.remove_device_by_step(self.user_id, device, *step),
+            _ => store.remove_device(self.user_id, device),
+        }
+    }
+
+    /// What removes a backup code: by itself, if this is it.
+    pub fn remove_backup_code(
+        &self,
+        store: &TwoFactor,
+        hash: &BackupCodeHash,
+    ) -> TransactWriteItem {
+        match &self.kind {
+            Kind::BackupCode(own) if own == hash => {
+                store.remove_unused_backup_code(self.user_id, hash)
+            }
+            _ => store.remove_backup_code(self.user_id, hash),
+        }
+    }
+
+    /// Whether what removes this backup code uses the factor up as well.
+    pub fn is_of_backup_code(&self, hash: &BackupCodeHash) -> bool {
+        matches!(&self.kind, Kind::BackupCode(own) if own == hash)
+    }
+
+    /// Whether what removes this device uses the factor up as well.
+    pub fn is_of_device(&self, id: &str) -> bool {
+        matches!(&self.kind, Kind::Step { device, .. } if device == id)
+    }
+}
+
+/// Whether there is room for one more device.
+///
+/// # Errors
+/// `validation_failed`.
+pub fn check_room(user: &User) -> Result<(), ApiError> {
+    if user.two_factor_devices.len() < MOST_TWO_FACTOR_DEVICES {
+        return Ok(());
+    }
+    Err(ApiError::ValidationFailed(vec![Detail {
+        field: "deviceName".to_owned(),
+        message: format!("an account has at most {MOST_TWO_FACTOR_DEVICES} devices"),
+    }]))
+}
+
+/// New backup codes: as they are shown once, and what is stored of them.
+pub fn mint_backup_codes() -> Vec<(Secret, BackupCodeHash)> {
+    use crate::domain::backup_code::{COUNT, mint};
+    (0..COUNT).map(|_| mint(random::bytes())).collect()
+}

@@ -1,0 +1,306 @@
+//! The second factor, in `CREDENTIALS_TABLE`: devices and backup codes.
+//!
+//! | pk | sk | attributes |
+//! |---|---|---|
+//! | `USER#01J…` | `TOTP#<deviceId>` | secret (encrypted), name, created_at, is_stepped_up; confirmed_at and last_used_step, or `ttl` (1 h) while it is pending |
+//! | `USER#01J…` | `BACKUP_CODE#<sha256>` | created_at; used_at once used |
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+use super::dynamodb::{self, DynamoDb, Expression, Item, number, text, ttl};
+use super::users::{absent, partition};
+use crate::domain::backup_code::BackupCodeHash;
+use crate::domain::encryption::Sealed;
+use crate::domain::timestamp::Timestamp;
+use crate::domain::totp::Step;
+use crate::domain::user::UserId;
+
+/// From a device's setup to the last moment for its first code: 1 h.
+const PENDING_LIFETIME: Duration = Duration::from_secs(60 * 60);
+
+const DEVICE: &str = "TOTP#";
+const BACKUP_CODE: &str = "BACKUP_CODE#";
+
+/// The second factors of all users.
+#[derive(Clone)]
+pub struct TwoFactor {
+    dynamodb: DynamoDb,
+    table: String,
+}
+
+/// A device as it is stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StoredDevice {
+    /// Names the device.
+    #[serde(rename = "sk", skip_serializing)]
+    sort_key: String,
+    /// What its codes are made of.
+    pub secret: Sealed,
+    /// What its owner calls it.
+    pub name: String,
+    /// When it was set up.
+    pub created_at: Timestamp,
+    /// Whether another factor was shown for it.
+    #[serde(default)]
+    pub is_stepped_up: bool,
+    /// When its first code was verified; until then it is pending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed_at: Option<Timestamp>,
+    /// No code of this step or one before works any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_step: Option<Step>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ttl: Option<i64>,
+}
+
+impl StoredDevice {
+    /// A device that is set up and not confirmed yet.
+    pub fn pending(
+        id: &str,
+        name: String,
+        secret: Sealed,
+        is_stepped_up: bool,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            sort_key: format!("{DEVICE}{id}"),
+            secret,
+            name,
+            created_at: now,
+            is_stepped_up,
+            confirmed_at: None,
+            last_used_step: None,
+            ttl: Some(now.plus(PENDING_LIFETIME).seconds()),
+        }
+    }
+
+    /// Names the device in requests.
+    pub fn id(&self) -> &str {
+        self.sort_key.trim_start_matches(DEVICE)
+    }
+}
+
+#[derive(Deserialize)]
+struct Key {
+    sk: String,
+}
+
+#[derive(Serialize)]
+struct BackupCodeItem {
+    created_at: Timestamp,
+}
+
+impl TwoFactor {
+    /// The second factors in this table.
+    pub fn new(dynamodb: DynamoDb, table: String) -> Self {
+        Self { dynamodb, table }
+    }
+
+    /// The user's devices, confirmed and pending, the oldest first.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn find_devices(
+        &self,
+        id: UserId,
+        now: Timestamp,
+    ) -> Result<Vec<StoredDevice>, Error> {
+        self.dynamodb
+            .query(&self.table, partition(id), DEVICE, now)
+            .await
+    }
+
+    /// The user's backup codes, used ones as well.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn find_backup_codes(
+        &self,
+        id: UserId,
+        now: Timestamp,
+    ) -> Result<Vec<BackupCodeHash>, Error> {
+        let keys: Vec<Key> = self
+            .dynamodb
+            .query(&self.table, partition(id), BACKUP_CODE, now)
+            .await?;
+        let hash = |key: Key| key.sk.trim_start_matches(BACKUP_CODE).to_owned();
+        Ok(keys
+            .into_iter()
+            .map(hash)
+            .map(BackupCodeHash::from_stored)
+            .collect())
+    }
+
+    /// Keeps a new device.
+    pub fn create_device(&self, id: UserId, device: &StoredDevice) -> TransactWriteItem {
+        let item = dynamodb::item(partition(id), &device.sort_key, device);
+        dynamodb::put(&self.table, item, absent())
+    }
+
+    /// Makes a pending device an active one, and uses up the step of its first code. Refused if that
+    /// has happened already.
+    pub fn confirm_device(
+        &self,
+        id: UserId,
+        device: &StoredDevice,
+        step: Step,
+        now: Timestamp,
+    ) -> TransactWriteItem {
+        let expression = Expression {
+            update: "SET #confirmed_at = :now, #last_used_step = :step REMOVE #ttl".to_owned(),
+            condition: "attribute_exists(pk) AND attribute_not_exists(#confirmed_at)".to_owned(),
+            values: vec![(":now", text(now.to_string())), (":step", number(step))],
+        };
+        dynamodb::update(&self.table, self.device_key(id, device.id()), expression)
+    }
+
+    /// Uses up a step of an active device. The condition closes the race between two uses of one code:
+    /// neither this step nor one before works again (RFC 6238, 5.2). A secret that was sealed under
+    /// the key before takes the place of the stored one.
+    pub fn use_step(
+        &self,
+        id: UserId,
+        device: &str,
+        step: Step,
+        resealed: Option<&Sealed>,
+    ) -> TransactWriteItem {
+        let mut expression = unused_step(step);
+        expression.update = "SET #last_used_step = :step".to_owned();
+        if let Some(Sealed(secret)) = resealed {
+            expression.update.push_str(", #secret = :secret");
+            expression.values.push((":secret", text(secret)));
+        }
+        dynamodb::update(&self.table, self.device_key(id, device), expression)
+    }
+
+    /// Removes a device whose own code allows it: uses up the step by that.
+    pub fn remove_device_by_step(&self, id: UserId, device: &str, step: Step) -> TransactWriteItem {
+        dynamodb::delete(&self.table, self.device_key(id, device), unused_step(step))
+    }
+
+    /// Removes a device.
+    pub fn remove_device(&self, id: UserId, device: &str) -> TransactWriteItem {
+        let key = self.device_key(id, device);
+        dynamodb::delete(&self.table, key, present())
+    }
+
+    /// Keeps a new backup code.
+    pub fn create_backup_code(
+        &self,
+        id: UserId,
+        hash: &BackupCodeHash,
+        now: Timestamp,
+    ) -> TransactWriteItem {
+        let sort_key = format!("{BACKUP_CODE}{}", hash.as_str());
+        let item = BackupCodeItem { created_at: now };
+        let item = dynamodb::item(partition(id), &sort_key, &item);
+        dynamodb::put(&self.table, item, absent())
+    }
+
+    /// Whether a backup code could be used now.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn backup_code_is_unused(
+        &self,
+        id: UserId,
+        hash: &BackupCodeHash,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        #[derive(Deserialize)]
+        struct State {
+            used_at: Option<Timestamp>,
+        }
+        let key = self.backup_code_key(id, hash);
+        let state: Option<State> = self.dynamodb.get(&self.table, key, now).await?;
+        Ok(state.is_some_and(|state| state.used_at.is_none()))
+    }
+
+    /// Uses up a backup code. The condition closes the race between two uses.
+    pub fn use_backup_code(
+        &self,
+        id: UserId,
+        hash: &BackupCodeHash,
+        now: Timestamp,
+    ) -> TransactWriteItem {
+        let mut expression = unused_code();
+        expression.update = "SET #used_at = :now".to_owned();
+        expression.values.push((":now", text(now.to_string())));
+        dynamodb::update(&self.table, self.backup_code_key(id, hash), expression)
+    }
+
+    /// Removes a backup code that allows its own removal: uses it up by that.
+    pub fn remove_unused_backup_code(
+        &self,
+        id: UserId,
+        hash: &BackupCodeHash,
+    ) -> TransactWriteItem {
+        dynamodb::delete(&self.table, self.backup_code_key(id, hash), unused_code())
+    }
+
+    /// Removes a backup code.
+    pub fn remove_backup_code(&self, id: UserId, hash: &BackupCodeHash) -> TransactWriteItem {
+        dynamodb::delete(&self.table, self.backup_code_key(id, hash), present())
+    }
+
+    /// Lets the second factor of a deleted account go with the account.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn expire_all(
+        &self,
+        id: UserId,
+        now: Timestamp,
+        purge_at: Timestamp,
+    ) -> Result<Vec<TransactWriteItem>, Error> {
+        let devices = self.find_devices(id, now).await?;
+        let codes = self.find_backup_codes(id, now).await?;
+        let devices = devices
+            .iter()
+            .map(|device| self.device_key(id, device.id()));
+        let codes = codes.iter().map(|code| self.backup_code_key(id, code));
+        let expire = |key: Item| {
+            let expression = Expression {
+                update: "SET #ttl = :ttl".to_owned(),
+                condition: "attribute_exists(pk)".to_owned(),
+                values: vec![(":ttl", ttl(purge_at))],
+            };
+            dynamodb::update(&self.table, key, expression)
+        };
+        Ok(devices.chain(codes).map(expire).collect())
+    }
+
+    fn device_key(&self, id: UserId, device: &str) -> Item {
+        dynamodb::key(partition(id), &format!("{DEVICE}{device}"))
+    }
+
+    fn backup_code_key(&self, id: UserId, hash: &BackupCodeHash) -> Item {
+        dynamodb::key(partition(id), &format!("{BACKUP_CODE}{}", hash.as_str()))
+    }
+}
+
+fn unused_step(step: Step) -> Expression {
+    Expression {
+        condition: "attribute_exists(#confirmed_at) AND #last_used_step < :step".to_owned(),
+        values: vec![(":step", number(step))],
+        ..Default::default()
+    }
+}
+
+fn unused_code() -> Expression {
+    Expression {
+        condition: "attribute_exists(pk) AND attribute_not_exists(#used_at)".to_owned(),
+        ..Default::default()
+    }
+}
+
+fn present() -> Expression {
+    Expression {
+        condition: "attribute_exists(pk)".to_owned(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,281 @@
+//! Login with a second factor.
+
+use harness::authenticator::step;
+use harness::client::unique_password;
+use harness::{Account, Answer, Authenticator, Client, World};
+use serde_json::{Value, json};
+
+async fn login(client: &Client, account: &Account, code: Option<&str>) -> Answer {
+    let mut body = json!({ "email": account.email, "password": account.password });
+    if let Some(code) = code {
+        body["twoFactorToken"] = json!(code);
+    }
+    client.post("/api/auth/login", body).await
+}
+
+async fn enrolled(world: &World) -> (Client, Account, Authenticator, Vec<String>) {
+    let client = world.client();
+    let account = client.register().await;
+    let (app, codes) = client.enrol(&account).await;
+    (client, account, app, codes)
+}
+
+#[tokio::test]
+async fn the_right_password_alone_learns_that_a_code_is_needed_and_nothing_else() {
+    let Some(world) = World::inside() else { return };
+    let (client, account, mut app, _) = enrolled(&world).await;
+
+    let without = login(&client, &account, None).await;
+    let body = json!({ "email": account.email, "password": "Wrong-7-horse" });
+    let wrong_password = client.post("/api/auth/login", body).await;
+    let body = json!({ "email": account.email, "password": "Wrong-7-horse", "twoFactorToken": app.code(step() + 1) });
+    let wrong_with_code = client.post("/api/auth/login", body).await;
+    let right = login(&client, &account, Some(&app.next().await)).await;
+
+    assert_eq!(without.code(), "two_factor_required");
+    let fields: Vec<&String> = without.body.as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["error", "message", "requestId", "success"]);
+    assert_eq!(wrong_password.code(), "invalid_credentials");
+    assert_eq!(
+        wrong_with_code.code(),
+        "invalid_credentials",
+        "the code was not even looked at"
+    );
+    assert_eq!(right.status, 200, "{right:?}");
+    assert_eq!(right["user"]["twoFactorEnabled"], true);
+}
+
+/// security.md 32.
+#[tokio::test]
+async fn a_code_works_once_also_in_parallel_and_none_before_it() {
+    let Some(world) = World::inside() else { return };
+    let (client, account, mut app, _) = enrolled(&world).await;
+    app.forget(&world, &account.id).await;
+    let (before, code) = (app.code(step() - 1), app.next().await);
+
+    let trying: Vec<_> = (0..9)
+        .map(|_| {
+            let (client, account, code) = (client.clone(), account.clone(), code.clone());
+            tokio::spawn(async move { login(&client, &account, Some(&code)).await })
+        })
+        .collect();
+    let mut passed = 0;
+    for answer in trying {
+        let answer = answer.await.unwrap();
+        passed += usize::from(answer.status == 200);
+        // Each counted while the others were not decided yet.
+        let refusals = ["", "two_factor_invalid", "account_locked"];
+        assert!(refusals.contains(&answer.code()), "{answer:?}");
+    }
+
+    assert_eq!(passed, 1);
+    assert_eq!(
+        login(&client, &account, Some(&before)).await.code(),
+        "two_factor_invalid"
+    );
+}
+
+/// security.md 34.
+#[tokio::test]
+async fn a_backup_code_works_once_also_in_parallel_and_tells_the_owner() {
+    let Some(world) = World::inside() else { return };
+    let (client, account, _, codes) = enrolled(&world).await;
+
+    let trying: Vec<_> = (0..9)
+        .map(|_| {
+            let (client, account, code) = (client.clone(), account.clone(), codes[0].clone());
+            tokio::spawn(async move { login(&client, &account, Some(&code)).await })
+        })
+        .collect();
+    let mut access = None;
+    for answer in trying {
+        let answer = answer.await.unwrap();
+        if answer.status == 200 {
+            assert!(
+                access.replace(answer.text("accessToken")).is_none(),
+                "only once"
+            );
+        }
+    }
+
+    let access = access.expect("one has passed");
+    assert_eq!(
+        client.profile(&account.access).await.code(),
+        "token_revoked"
+    );
+    let profile = client.profile(&access).await;
+    assert_eq!(profile["twoFactor"]["backupCodesLeft"], 9);
+    world.mail(&account.email, "backup code was used").await;
+    assert_eq!(world.mails("backup_code_used", &account.email).await, 1);
+    let typed = codes[1].to_lowercase().replace('-', " ");
+    assert_eq!(
+        login(&client, &account, Some(&typed)).await.status,
+        200,
+        "as people type it"
+    );
+}
+
+/// security.md 33: one counter for both kinds; the right password does not reset it.
+#[tokio::test]
+async fn ten_wrong_codes_lock_the_second_factor_whatever_their_kind() {
+    let Some(world) = World::inside() else { return };
+    let (client, account, mut app, codes) = enrolled(&world).await;
+    for number in 0..10 {
+        let wrong = match number % 2 {
+            0 => app.code(step() + 7 + number),
+            _ => "0000-0000-0000-0000".to_owned(),
+        };
+        let answer = login(&world.client(), &account, Some(&wrong)).await;
+        assert_eq!(answer.code(), "two_factor_invalid", "{number}");
+        // A right password in between.
+        assert_eq!(
+            login(&client, &account, None).await.code(),
+            "two_factor_required"
+        );
+    }
+
+    for right in [app.next().await, codes[0].clone()] {
+        let answer = login(&world.client(), &account, Some(&right)).await;
+
+        assert_eq!(answer.code(), "account_locked");
+        let (policy, left, _) = answer.rate_limit().unwrap();
+        assert_eq!((policy.as_str(), left), ("two-factor-lockout", 0));
+    }
+    let disable = json!({ "token": codes[0] });
+    let disable = client
+        .post_as(&account.access, "/api/auth/2fa/disable", disable)
+        .await;
+    assert_eq!(disable.code(), "account_locked", "nor anywhere else");
+    assert_eq!(client.profile(&account.access).await.status, 200);
+}
+
+/// One address against many accounts; the success of one does not forgive the failures at others.
+#[tokio::test]
+async fn ten_wrong_codes_from_one_address_lock_that_address_out() {
+    let Some(world) = World::inside() else { return };
+    let (_, account, mut app, _) = enrolled(&world).await;
+    let (_, own, mut own_app, _) = enrolled(&world).await;
+    let attacker = world.client();
+    for number in 0..9 {
+        let wrong = app.code(step() + 7 + number);
+        assert_eq!(
+            login(&attacker, &account, Some(&wrong)).await.code(),
+            "two_factor_invalid"
+        );
+    }
+
+    let success = login(&attacker, &own, Some(&own_app.next().await)).await;
+    let wrong = app.code(step() + 20);
+    let tenth = login(&attacker, &account, Some(&wrong)).await;
+    let locked = login(&attacker, &own, Some(&own_app.next().await)).await;
+    // The account has had ten, too.
+    let owner = login(&world.client(), &account, Some(&app.next().await)).await;
+
+    assert_eq!(
+        (success.status.as_u16(), tenth.code()),
+        (200, "two_factor_invalid")
+    );
+    assert_eq!(
+        (locked.code(), owner.code()),
+        ("account_locked", "account_locked")
+    );
+}
+
+/// security.md 29.
+#[tokio::test]
+async fn a_password_reset_neither_skips_it_nor_switches_it_off() {
+    let Some(world) = World::inside() else { return };
+    let (client, account, mut app, _) = enrolled(&world).await;
+    client
+        .post("/forgot-password", json!({ "email": account.email }))
+        .await;
+    let token = world.mailed_token("reset_password", &account.email).await;
+    let new = unique_password();
+    let body = json!({ "token": token, "newPassword": new });
+    assert_eq!(client.post("/reset-password", body).await.status, 200);
+    let account = Account {
+        password: new,
+        ..account
+    };
+
+    assert_eq!(
+        login(&client, &account, None).await.code(),
+        "two_factor_required"
+    );
+    let code = app.next().await;
+    assert_eq!(login(&client, &account, Some(&code)).await.status, 200);
+}
+
+/// The key is changed: what it sealed still opens, and is sealed anew when it is used.
+#[tokio::test]
+async fn a_secret_under_a_retired_key_is_sealed_anew_on_use() {
+    let (old, new) = ("o".repeat(32), "n".repeat(32));
+    let folder = tempfile::tempdir().unwrap();
+    let start = |key: &str, previous: &str| {
+        World::build()
+            .variable("DATA_ENCRYPTION_KEY", key)
+            .variable("DATA_ENCRYPTION_KEY_PREVIOUS", previous)
+            .data_dir(folder.path())
+            .start()
+    };
+    let Some(world) = start(&old, "") else { return };
+    let (_, account, mut app, _) = enrolled(&world).await;
+    drop(world);
+
+    let Some(world) = start(&new, &old) else {
+        return;
+    };
+    app.forget(&world, &account.id).await;
+    let client = world.client();
+    assert_eq!(
+        login(&client, &account, Some(&app.next().await))
+            .await
+            .status,
+        200
+    );
+    drop(world);
+    let Some(world) = start(&new, "") else { return };
+    app.forget(&world, &account.id).await;
+    let answer = login(&world.client(), &account, Some(&app.next().await)).await;
+
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+/// What cannot be opened is 500 for a right and for a wrong code alike, costs no attempt, and says nothing.
+#[tokio::test]
+async fn a_tampered_secret_is_an_internal_error_and_no_oracle() {
+    let Some(world) = World::inside() else { return };
+    let (client, account, mut app, codes) = enrolled(&world).await;
+    let dynamodb = world.dynamodb();
+    let (table, key) = (dynamodb.credentials.clone(), format!("USER#{}", account.id));
+    let sort_key = format!("TOTP#{}", app.device);
+    let stored = dynamodb.get(&table, &key, &sort_key).await;
+    let sealed = stored["secret"]["S"].as_str().unwrap();
+    let mut tampered = sealed.to_owned().into_bytes();
+    let last = tampered.len() - 3;
+    tampered[last] = if tampered[last] == b'A' { b'B' } else { b'A' };
+    let tampered = json!({ "S": String::from_utf8(tampered).unwrap() });
+    dynamodb
+        .set(&table, &key, &sort_key, "secret", tampered)
+        .await;
+    let (right, wrong) = (app.next().await, app.code(step() + 9));
+
+    for _ in 0..6 {
+        for code in [&right, &wrong] {
+            let answer = login(&client, &account, Some(code)).await;
+            assert_eq!(answer.code(), "internal_error");
+        }
+    }
+
+    let is_logged = |line: &Value| {
+        line["cause"]
+            .as_str()
+            .is_some_and(|cause| cause.contains("cannot be opened"))
+    };
+    assert!(world.log().iter().any(is_logged));
+    assert_eq!(
+        login(&client, &account, Some(&codes[0])).await.status,
+        200,
+        "not locked"
+    );
+}
