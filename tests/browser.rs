@@ -1,9 +1,10 @@
 //! A new user finishes the flows of the mails in a real browser, without any frontend: in the inbox and
 //! the pages under `/_local`.
 
+use harness::authenticator::decode_qr_code;
 use harness::browser::Browser;
-use harness::client::unique_password;
-use harness::{Account, World};
+use harness::client::{unique_email, unique_password};
+use harness::{Account, Authenticator, World};
 use serde_json::json;
 
 /// The link in the mail that the inbox shows.
@@ -111,4 +112,41 @@ async fn whoever_did_not_register_removes_the_account() {
         client.profile(&account.access).await.code(),
         "token_revoked"
     );
+}
+
+/// The page that the inbox leads to takes a new user through enrolment, with an app that is not ours.
+#[tokio::test]
+async fn a_new_user_enrols_a_second_factor_and_signs_in_with_it() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    browser.open(&format!("{}/_local/", world.url())).await;
+    browser.screenshot("inbox-empty").await;
+    browser.click("header a").await;
+    browser
+        .wait_for_text("h1", "Two-factor authentication")
+        .await;
+    browser.type_into("#email", &unique_email()).await;
+    browser.type_into("#password", &unique_password()).await;
+    browser.click("#register button").await;
+    browser.wait_for_text("#result", "Add the account").await;
+    browser.screenshot("two-factor-enrol").await;
+
+    let qr_code = browser.attribute("#qr", "src").await.unwrap();
+    let mut app = Authenticator::from_url(&decode_qr_code(&qr_code));
+    browser.type_into("#code", "000000").await;
+    browser.click("#enrol button").await;
+    browser.wait_for_text("#result", "not valid").await;
+    browser.clear("#code").await;
+    browser.type_into("#code", &app.next().await).await;
+    browser.click("#enrol button").await;
+    browser.wait_for_text("#result", "is on").await;
+    browser.screenshot("two-factor-backup-codes").await;
+    browser.type_into("#token", &app.next().await).await;
+    browser.click("#login button").await;
+    browser.wait_for_text("#result", "Signed in").await;
+    browser.screenshot("two-factor-signed-in").await;
 }

@@ -28,12 +28,22 @@ impl Authenticator {
     pub fn scan(setup: &Answer) -> Self {
         let url = decode_qr_code(&setup.text("qrCodeUrl"));
         assert_eq!(url, setup.text("otpauthUrl"));
-        let secret = url.split_once("secret=").expect("a secret").1;
-        let secret = secret.split('&').next().unwrap();
-        assert_eq!(secret, setup.text("secret"));
+        assert!(
+            url.contains(&format!("?secret={}&", setup.text("secret"))),
+            "{url}"
+        );
         Self {
-            secret: base32(secret),
             device: setup.text("deviceId"),
+            ..Self::from_url(&url)
+        }
+    }
+
+    /// The app reads an `otpauth:` URL.
+    pub fn from_url(url: &str) -> Self {
+        let (_, secret) = url.split_once("secret=").expect("a secret");
+        Self {
+            secret: base32(secret.split('&').next().unwrap_or_default()),
+            device: String::new(),
             last_step: 0,
         }
     }

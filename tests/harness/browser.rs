@@ -127,6 +127,13 @@ impl Browser {
         .await;
     }
 
+    /// Empties a field.
+    pub async fn clear(&self, selector: &str) {
+        let element = self.element(selector).await;
+        self.post(&format!("/element/{element}/clear"), json!({}))
+            .await;
+    }
+
     /// Waits until an element says this.
     pub async fn wait_for_text(&self, selector: &str, text: &str) {
         let started = Instant::now();

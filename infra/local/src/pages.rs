@@ -1,4 +1,5 @@
-//! The pages under `/_local`: an inbox, and what the links in its mails lead to. They are plain files
+//! The pages under `/_local`: an inbox, what the links in its mails lead to, and a second factor to
+//! try. They are plain files
 //! that speak to the API as any frontend does; opening one changes nothing.
 
 use axum::body::Body;
@@ -16,7 +17,7 @@ pub struct Page {
 }
 
 /// All of them.
-pub const PAGES: [Page; 5] = [
+pub const PAGES: [Page; 6] = [
     Page {
         path: "/_local/",
         content_type: HTML,
@@ -31,6 +32,11 @@ pub const PAGES: [Page; 5] = [
         path: "/_local/verify-email",
         content_type: HTML,
         content: include_str!("../pages/verify-email.html"),
+    },
+    Page {
+        path: "/_local/two-factor",
+        content_type: HTML,
+        content: include_str!("../pages/two-factor.html"),
     },
     Page {
         path: "/_local/style.css",
