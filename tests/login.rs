@@ -1,6 +1,7 @@
 //! `POST /api/auth/login`.
 
 use harness::client::unique_email;
+use harness::peers::FaultyService;
 use harness::{Account, World, token};
 use serde_json::{Value, json};
 
@@ -508,4 +509,51 @@ async fn logins_racing_a_deletion_leave_nobody_signed_in() {
             }
         }
     }
+}
+
+/// security.md 24: while the old password is being hashed, a new one is set and all sessions are ended.
+/// The sign-in that comes after that is none.
+#[tokio::test]
+async fn a_password_that_is_changed_while_it_is_compared_signs_nobody_in() {
+    let faulty = FaultyService::start().await;
+    let world = World::build()
+        .variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url)
+        .variable("ARGON2_ITERATIONS", "300"); // long enough to meet it
+    let Some(world) = world.start() else { return };
+    faulty.set_upstream(&world.local().info().dynamodb_url);
+    let client = world.client();
+    let (account, other) = (client.register().await, client.register().await);
+    let newer = world.dynamodb().password_hash(&other.id).await;
+    let is_read = |operation: &String| operation == "GetItem";
+    let reads = || {
+        faulty
+            .operations()
+            .iter()
+            .filter(|operation| is_read(operation))
+            .count()
+    };
+    let before = reads();
+
+    let body = json!({ "email": account.email, "password": account.password });
+    let trying = {
+        let client = client.clone();
+        tokio::spawn(async move { client.post(PATH, body).await })
+    };
+    while reads() < before + 3 {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    let (dynamodb, key) = (world.dynamodb(), format!("USER#{}", account.id));
+    let table = dynamodb.credentials.clone();
+    dynamodb
+        .set(&table, &key, "PASSWORD", "hash", json!({ "S": newer }))
+        .await;
+    let answer = trying.await.unwrap();
+
+    assert_eq!(answer.code(), "invalid_credentials");
+    let sessions = client.get_as(&account.access, "/api/auth/sessions").await;
+    assert_eq!(
+        sessions["sessions"].as_array().unwrap().len(),
+        1,
+        "only the first"
+    );
 }

@@ -2,6 +2,7 @@
 
 use harness::authenticator::step;
 use harness::client::unique_password;
+use harness::peers::{Fault, FaultyService};
 use harness::{Account, Answer, Authenticator, Client, World};
 use serde_json::{Value, json};
 
@@ -18,6 +19,25 @@ async fn enrolled(world: &World) -> (Client, Account, Authenticator, Vec<String>
     let account = client.register().await;
     let (app, codes) = client.enrol(&account).await;
     (client, account, app, codes)
+}
+
+/// With one code; each in a process that is there already, so that they do meet.
+async fn nine_at_once(client: &Client, account: &Account, code: &str) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    for code in [None, Some(code)] {
+        let trying: Vec<_> = (0..9)
+            .map(|_| {
+                let (client, account) = (client.clone(), account.clone());
+                let code = code.map(str::to_owned);
+                tokio::spawn(async move { login(&client, &account, code.as_deref()).await })
+            })
+            .collect();
+        answers.clear();
+        for answer in trying {
+            answers.push(answer.await.unwrap());
+        }
+    }
+    answers
 }
 
 #[tokio::test]
@@ -53,15 +73,8 @@ async fn a_code_works_once_also_in_parallel_and_none_before_it() {
     app.forget(&world, &account.id).await;
     let (before, code) = (app.code(step() - 1), app.next().await);
 
-    let trying: Vec<_> = (0..9)
-        .map(|_| {
-            let (client, account, code) = (client.clone(), account.clone(), code.clone());
-            tokio::spawn(async move { login(&client, &account, Some(&code)).await })
-        })
-        .collect();
     let mut passed = 0;
-    for answer in trying {
-        let answer = answer.await.unwrap();
+    for answer in nine_at_once(&client, &account, &code).await {
         passed += usize::from(answer.status == 200);
         // Each counted while the others were not decided yet.
         let refusals = ["", "two_factor_invalid", "account_locked"];
@@ -81,15 +94,8 @@ async fn a_backup_code_works_once_also_in_parallel_and_tells_the_owner() {
     let Some(world) = World::inside() else { return };
     let (client, account, _, codes) = enrolled(&world).await;
 
-    let trying: Vec<_> = (0..9)
-        .map(|_| {
-            let (client, account, code) = (client.clone(), account.clone(), codes[0].clone());
-            tokio::spawn(async move { login(&client, &account, Some(&code)).await })
-        })
-        .collect();
     let mut access = None;
-    for answer in trying {
-        let answer = answer.await.unwrap();
+    for answer in nine_at_once(&client, &account, &codes[0]).await {
         if answer.status == 200 {
             assert!(
                 access.replace(answer.text("accessToken")).is_none(),
@@ -241,7 +247,8 @@ async fn a_secret_under_a_retired_key_is_sealed_anew_on_use() {
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
-/// What cannot be opened is 500 for a right and for a wrong code alike, costs no attempt, and says nothing.
+/// What cannot be opened is 500 for a right and for a wrong code alike; each counts, so that guessing is
+/// not free.
 #[tokio::test]
 async fn a_tampered_secret_is_an_internal_error_and_no_oracle() {
     let Some(world) = World::inside() else { return };
@@ -260,7 +267,7 @@ async fn a_tampered_secret_is_an_internal_error_and_no_oracle() {
         .await;
     let (right, wrong) = (app.next().await, app.code(step() + 9));
 
-    for _ in 0..6 {
+    for _ in 0..4 {
         for code in [&right, &wrong] {
             let answer = login(&client, &account, Some(code)).await;
             assert_eq!(answer.code(), "internal_error");
@@ -273,9 +280,64 @@ async fn a_tampered_secret_is_an_internal_error_and_no_oracle() {
             .is_some_and(|cause| cause.contains("cannot be opened"))
     };
     assert!(world.log().iter().any(is_logged));
-    assert_eq!(
-        login(&client, &account, Some(&codes[0])).await.status,
-        200,
-        "not locked"
-    );
+    let with_paper = login(&client, &account, Some(&codes[0])).await;
+    assert_eq!(with_paper.status, 200, "{with_paper:?}");
+    for _ in 0..10 {
+        login(&world.client(), &account, Some(&wrong)).await;
+    }
+    let locked = login(&world.client(), &account, Some(&wrong)).await;
+    assert_eq!(locked.code(), "account_locked");
+}
+
+/// One device that cannot be opened hinders no other.
+#[tokio::test]
+async fn of_two_devices_one_that_cannot_be_opened_does_not_hinder_the_other() {
+    let Some(world) = World::inside() else { return };
+    let (client, account, mut phone, codes) = enrolled(&world).await;
+    let setup = json!({ "token": codes[0], "deviceName": "Tablet" });
+    let setup = client
+        .post_as(&account.access, "/api/auth/2fa/setup", setup)
+        .await;
+    let mut tablet = Authenticator::scan(&setup);
+    let body = json!({ "token": tablet.next().await });
+    client
+        .post_as(&account.access, "/api/auth/2fa/verify", body)
+        .await;
+    let dynamodb = world.dynamodb();
+    let (table, key) = (dynamodb.credentials.clone(), format!("USER#{}", account.id));
+    let sort_key = format!("TOTP#{}", phone.device);
+    let unopenable = json!({ "S": "gone.AAAA" });
+    dynamodb
+        .set(&table, &key, &sort_key, "secret", unopenable)
+        .await;
+
+    let with_tablet = login(&client, &account, Some(&tablet.next().await)).await;
+    let with_phone = login(&client, &account, Some(&phone.next().await)).await;
+
+    assert_eq!(with_tablet.status, 200, "{with_tablet:?}");
+    assert_eq!(with_phone.code(), "internal_error");
+}
+
+/// A store that does not answer costs nobody a code, an attempt or the account's lock.
+#[tokio::test]
+async fn an_outage_costs_no_code_and_no_attempt() {
+    let faulty = FaultyService::start().await;
+    let world = World::build().variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url);
+    let Some(world) = world.start() else { return };
+    faulty.set_upstream(&world.local().info().dynamodb_url);
+    let (client, account, mut app, codes) = enrolled(&world).await;
+    let (code, backup) = (app.next().await, codes[0].clone());
+
+    for code in [&code, &backup] {
+        for _ in 0..6 {
+            faulty.fail(vec![Fault::throttled("TransactWriteItems"); 3]);
+            let answer = login(&client, &account, Some(code)).await;
+            assert_eq!(answer.code(), "service_unavailable");
+        }
+    }
+
+    for code in [&code, &backup] {
+        let answer = login(&client, &account, Some(code)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
 }

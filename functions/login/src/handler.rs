@@ -23,12 +23,12 @@ use shared::http::token_issuer::{TokenIssuer, Tokens};
 use shared::http::{Request, Response, device};
 use shared::store::audit::{self, Audit, Event, Outcome};
 use shared::store::credentials::Credentials;
-use shared::store::dynamodb::{DynamoDb, Write};
+use shared::store::dynamodb::{DynamoDb, TransactionError, Write};
 use shared::store::outbox::{Kind, Outbox};
 use shared::store::rate_limiter::TextHash;
 use shared::store::sessions::Sessions;
 use shared::store::users::Users;
-use shared::{random, telemetry};
+use shared::{clock, random, telemetry};
 
 struct Login {
     identifier: Identifier,
@@ -117,12 +117,14 @@ async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
     let login = Login::parse(request)?;
     let account = Account::find(app, &login.identifier, request).await?;
     let verification = telemetry::hashing(|| app.hasher.verify(&login.password, &account.hash));
+    let is_wrong = matches!(verification, Ok(Verification::Mismatch));
     let result = match verification {
         Ok(verification) => judge(app, &login, &account, verification, request).await,
         Err(unknown_hash) => Err(unknown_hash.into()),
     };
-    // What was no wrong password does not stay counted as one.
-    if !matches!(result, Ok(_) | Err(ApiError::InvalidCredentials)) {
+    // What was no wrong password does not stay counted as one; a deleted account's right one does, as
+    // it is answered like a wrong one.
+    if !is_wrong && !matches!(result, Ok(_) | Err(ApiError::InvalidCredentials)) {
         app.lockout.take_back(&account.attempt, request).await;
     }
     result
@@ -155,16 +157,28 @@ async fn judge(
     };
     let factor = match (user.two_factor_enabled, &login.code) {
         (false, _) => None,
-        (true, None) => return Err(ApiError::TwoFactorRequired),
+        (true, None) => {
+            return refuse(app, account, ApiError::TwoFactorRequired, request).await;
+        }
         (true, Some(code)) => {
             let checked = app.second_factor.check(user, code, Event::Login, request);
             Some(checked.await?)
         }
     };
-    if verification == Verification::MatchOutdated {
-        rehash(app, user.id, &login.password, &account.hash).await;
-    }
-    let result = sign_in(app, admitted, account, factor.as_ref(), login, request).await;
+    let hashes = match verification {
+        Verification::MatchOutdated => rehash(app, user.id, login, account, request).await,
+        _ => Ok([account.hash.clone(), account.hash.clone()]),
+    };
+    let result = match hashes {
+        Ok(hashes) => {
+            let proof = Proof {
+                hashes,
+                factor: factor.as_ref(),
+            };
+            sign_in(app, admitted, account, proof, login, request).await
+        }
+        Err(error) => Err(error),
+    };
     if let Some(factor) = &factor {
         app.second_factor.settle(factor, &result, request).await;
     }
@@ -200,8 +214,7 @@ impl Account {
             Some(id) => lockout::Account::Known(id),
             None => lockout::Account::Unknown(TextHash::of(&identifier.canonical())),
         };
-        let device = device::presented(&app.device_tokens, request);
-        let device = device.filter(|device| device.user_id == id);
+        let device = device::presented(&app.device_tokens, id, request);
         let (user, hash, origin_is_known, attempt) = tokio::join!(
             app.users.find(id, now),
             app.credentials.find_password(id, now),
@@ -258,13 +271,21 @@ async fn refuse(
     Err(error)
 }
 
-/// The session and the record of the sign-in, at once. Neither stands without the other: where one
-/// fails, the other is taken back, and the client has no tokens.
+/// What was right. It must still be so when the sign-in is recorded.
+struct Proof<'a> {
+    /// The hash that the password was compared with, or what took its place.
+    hashes: [PasswordHash; 2],
+    factor: Option<&'a Factor>,
+}
+
+/// The session, and then the record of the sign-in, which is refused if anything that allows it has
+/// changed: a new password, a second factor and a deletion end all sessions after their own write, and
+/// so meet this one either here or there. Without the record the session is ended again.
 async fn sign_in(
     app: &App,
     admitted: Admitted<'_>,
     account: &Account,
-    factor: Option<&Factor>,
+    Proof { hashes, factor }: Proof<'_>,
     login: &Login,
     request: &Request,
 ) -> Result<Response, ApiError> {
@@ -288,7 +309,9 @@ async fn sign_in(
     let used_up = factor.map(|factor| factor.write(&app.second_factor.store, request));
     let used_up = used_up.map(|item| Write::new(item, Refused::FactorUsed));
     let mut record: Vec<_> = used_up.into_iter().collect();
-    record.push(Write::new(login, Refused::NotActive));
+    record.push(Write::new(login, Refused::Changed));
+    let password = app.credentials.check_password(user.id, &hashes);
+    record.push(Write::new(password, Refused::PasswordChanged));
     let entry = app.audit.create(user.id, event, success, origin);
     record.push(Write::new(entry, Refused::Collision));
     if account.device.is_none() && !account.origin_is_known {
@@ -306,44 +329,25 @@ async fn sign_in(
     }
     let id = Id::new(now, random::bytes());
 
-    let start = app.sessions.start(id, admitted, &lifetime, origin);
-    let (session, recorded) = match factor {
-        None => {
-            let (session, recorded, ()) = tokio::join!(
-                start,
-                app.dynamodb.transact(record),
-                app.lockout.forgive(&account.attempt, request),
-            );
-            (session, recorded)
-        }
-        // One after the other: what fails must cost nobody a code.
-        Some(_) => {
-            let session = start.await?;
-            if uses_backup_code && let Err(error) = app.sessions.revoke_others(id, user.id).await {
-                discard(app, id, user.id).await;
-                return Err(error.into());
+    let session = app.sessions.start(id, admitted, &lifetime, origin).await?;
+    let (recorded, ()) = tokio::join!(
+        app.dynamodb.transact(record),
+        app.lockout.forgive(&account.attempt, request),
+    );
+    if let Err(refusal) = recorded {
+        discard(app, id, user.id).await;
+        return Err(match refusal {
+            TransactionError::Refused(Refused::Changed) => {
+                changed_meanwhile(app, user.id, request).await?
             }
-            (Ok(session), app.dynamodb.transact(record).await)
-        }
-    };
-    let session = match (session, recorded) {
-        (Ok(session), Ok(())) => session,
-        (session, recorded) => {
-            discard(app, id, user.id).await;
-            if recorded.is_ok() {
-                let failure = Outcome::Failure;
-                app.audit.record(user.id, event, failure, origin).await?;
-            }
-            recorded?;
-            session?
-        }
-    };
-    audit::log(Some(user.id), event, success, origin);
-    if factor.is_some() {
-        app.lockout.forgive(&account.attempt, request).await;
+            other => other.into(),
+        });
     }
+    audit::log(Some(user.id), event, success, origin);
     if uses_backup_code {
         audit::log(Some(user.id), Event::BackupCodeUse, success, origin);
+        let others = app.sessions.revoke_others(id, user.id);
+        clock::aftermath("ending the other sessions", others).await;
     }
     let transport = Transport::asked_for(request);
     let tokens = app.tokens.issue(&session, user.role, transport, now);
@@ -365,8 +369,10 @@ async fn sign_in(
 /// Why a sign-in was not recorded.
 #[derive(Clone, Copy)]
 enum Refused {
-    /// Deleted or disabled since the record was read: nobody may stay signed in.
-    NotActive,
+    /// Deleted, disabled, or the second factor turned on or off, since the record was read.
+    Changed,
+    /// The password is another one since it was compared.
+    PasswordChanged,
     /// The code has been used meanwhile.
     FactorUsed,
     /// An identifier that is random was there before.
@@ -376,7 +382,8 @@ enum Refused {
 impl From<Refused> for ApiError {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::NotActive => Self::InvalidCredentials,
+            Refused::Changed => Self::ServiceUnavailable("the account was changed".into()),
+            Refused::PasswordChanged => Self::InvalidCredentials,
             Refused::FactorUsed => Self::TwoFactorInvalid,
             Refused::Collision => Self::Internal("a random identifier occurred twice".into()),
         }
@@ -391,12 +398,48 @@ async fn discard(app: &App, id: SessionId, user_id: UserId) {
     }
 }
 
-/// Replaces a hash of an older kind or cost, now that the password is at hand. A failure keeps
-/// nobody out: the next login tries again.
-async fn rehash(app: &App, id: UserId, password: &Password, old: &PasswordHash) {
+/// What is said of an account that has changed while it was signed in to.
+async fn changed_meanwhile(app: &App, id: UserId, request: &Request) -> Result<ApiError, ApiError> {
+    let user = app.users.find(id, request.received_at()).await?;
+    let admitted = user
+        .as_ref()
+        .map(|user| user.admit(app.verification_is_required));
+    Ok(match admitted {
+        None | Some(Err(NotAdmitted::Deleted)) => ApiError::InvalidCredentials,
+        Some(Err(NotAdmitted::Disabled)) => ApiError::AccountDisabled,
+        _ => Refused::Changed.into(),
+    })
+}
+
+/// Replaces a hash of an older kind or cost, now that the password is at hand. A failure keeps nobody
+/// out: the next login tries again. Returns what may be stored now.
+async fn rehash(
+    app: &App,
+    id: UserId,
+    login: &Login,
+    account: &Account,
+    request: &Request,
+) -> Result<[PasswordHash; 2], ApiError> {
+    let (old, password) = (&account.hash, &login.password);
     let new = telemetry::hashing(|| app.hasher.hash(password, random::bytes()));
-    if let Err(error) = app.credentials.rehash(id, old, &new).await {
-        tracing::error!(cause = %error, "an outdated password hash was kept");
+    match app.credentials.rehash(id, old, &new).await {
+        Ok(true) => Ok([new.clone(), new]),
+        Err(error) => {
+            tracing::error!(cause = %error, "an outdated password hash was kept");
+            Ok([old.clone(), new])
+        }
+        // Another login did the same meanwhile, or the password is another one now.
+        Ok(false) => {
+            let stored = app
+                .credentials
+                .find_password(id, request.received_at())
+                .await?;
+            let stored = stored.ok_or(ApiError::InvalidCredentials)?;
+            match telemetry::hashing(|| app.hasher.verify(password, &stored))? {
+                Verification::Mismatch => Err(ApiError::InvalidCredentials),
+                _ => Ok([stored.clone(), stored]),
+            }
+        }
     }
 }
 

@@ -87,8 +87,8 @@ fn presented(app: &App, request: &Request) -> Result<(RefreshClaims, Transport),
         (None, Some(token)) => {
             app.cookie_check.origin(request)?;
             let claims = verify(&token)?;
-            let csrf_token = app.cookie_check.csrf_token(request, claims.sid)?;
-            Ok((claims, Transport::Cookies(Some(csrf_token))))
+            app.cookie_check.csrf_token(request, claims.sid)?;
+            Ok((claims, Transport::Cookies))
         }
         (token, _) => {
             let token = token.unwrap_or_default(); // it was required

@@ -6,7 +6,7 @@ use shared::domain::secret::Secret;
 use shared::domain::totp::TotpSecret;
 use shared::domain::user::{TwoFactorDevice, User};
 use shared::error::ApiError;
-use shared::http::authentication::Authenticator;
+use shared::http::authentication::{Authenticator, Caller};
 use shared::http::guard::{Endpoint, Guard};
 use shared::http::second_factor::{Code, Factor, SecondFactor, check_room};
 use shared::http::{Request, Response};
@@ -80,15 +80,17 @@ pub async fn set_up(app: &App, request: Request) -> Result<Response, ApiError> {
             Some(app.second_factor.check(user, code, event, &request).await?)
         }
     };
-    if factor.as_ref().is_some_and(Factor::is_backup_code) {
-        let sessions = &app.authenticator.sessions;
-        sessions.revoke_others(caller.session_id, user.id).await?;
-    }
-
     let id = Id::<TwoFactorDevice>::new(request.received_at(), random::bytes()).to_string();
     let secret = TotpSecret::new(random::bytes());
     let name = setup.name.as_ref().map_or(DEFAULT_NAME, PersonName::as_str);
-    let result = write(app, user, (&id, name, &secret), factor.as_ref(), &request).await;
+    let result = write(
+        app,
+        &caller,
+        (&id, name, &secret),
+        factor.as_ref(),
+        &request,
+    )
+    .await;
     if let Some(factor) = &factor {
         app.second_factor.settle(factor, &result, &request).await;
     }
@@ -115,16 +117,18 @@ pub async fn set_up(app: &App, request: Request) -> Result<Response, ApiError> {
 /// The device, pending until a code of it is verified, and the use of the factor that allows it.
 async fn write(
     app: &App,
-    user: &User,
+    caller: &Caller,
     (id, name, secret): (&str, &str, &TotpSecret),
     factor: Option<&Factor>,
     request: &Request,
 ) -> Result<(), ApiError> {
-    let (now, origin, store) = (
-        request.received_at(),
-        request.origin(),
-        &app.second_factor.store,
-    );
+    let (user, store) = (&caller.user, &app.second_factor.store);
+    let (now, origin) = (request.received_at(), request.origin());
+    // First, so that nothing has changed if they cannot be ended.
+    if factor.is_some_and(Factor::is_backup_code) {
+        let sessions = &app.authenticator.sessions;
+        sessions.revoke_others(caller.session_id, user.id).await?;
+    }
     let sealed = app.second_factor.seal(user.id, id, secret);
     let device = StoredDevice::pending(id, name.to_owned(), sealed, factor.is_some(), now);
     let mut writes = Vec::new();

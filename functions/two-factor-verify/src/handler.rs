@@ -1,5 +1,4 @@
 use serde::Serialize;
-use shared::StartError;
 use shared::config::Environment;
 use shared::domain::backup_code::{BackupCodeHash, COUNT};
 use shared::domain::secret::Secret;
@@ -8,13 +7,14 @@ use shared::domain::user::{TwoFactorDevice, User};
 use shared::error::ApiError;
 use shared::http::authentication::{Authenticator, Caller};
 use shared::http::guard::{Endpoint, Guard};
-use shared::http::second_factor::{Code, SecondFactor, check_room, mint_backup_codes};
+use shared::http::second_factor::{Code, Factor, SecondFactor, check_room, mint_backup_codes};
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Audit, Event, Outcome};
 use shared::store::dynamodb::{DynamoDb, TransactionError, Write};
 use shared::store::outbox::{Kind, Outbox};
 use shared::store::two_factor::StoredDevice;
 use shared::store::users::Users;
+use shared::{StartError, clock};
 
 /// Tries at a change that meets another change of the same record.
 const TRIES: u32 = 3;
@@ -104,31 +104,45 @@ async fn confirm(
     verification: &Verification,
     request: &Request,
 ) -> Result<Option<BackupCodes>, ApiError> {
-    let mut user = caller.user.clone();
-    let device = pending_device(app, &user, verification.device_id.as_deref(), request).await?;
+    let user = &caller.user;
+    let device = pending_device(app, user, verification.device_id.as_deref(), request).await?;
     let second_factor = &app.second_factor;
     let (code, event) = (&verification.code, Event::TwoFactorVerify);
     let checked = second_factor.check_pending(user.id, &device, code, event, request);
     let (step, attempt) = checked.await?;
-    let sessions = &app.authenticator.sessions;
+    let result = turn_on(app, caller, &device, step, request).await;
+    second_factor
+        .settle_attempt(&attempt, &result, request)
+        .await;
+    result
+}
+
+async fn turn_on(
+    app: &App,
+    caller: &Caller,
+    device: &StoredDevice,
+    step: Step,
+    request: &Request,
+) -> Result<Option<BackupCodes>, ApiError> {
+    let (mut user, sessions) = (caller.user.clone(), &app.authenticator.sessions);
     for _ in 0..TRIES {
         // Set up before there was a second factor, or without it: it needs one by now.
         if user.two_factor_enabled && !device.is_stepped_up {
-            second_factor.lockout.take_back(&attempt, request).await;
             return Err(ApiError::TwoFactorRequired);
         }
         check_room(&user)?;
         let codes = (!user.two_factor_enabled).then(mint_backup_codes);
-        // The other sessions first: if they cannot be ended, nothing has changed. And once more after
-        // it, for one that was started with the password alone in between.
+        // First, so that nothing has changed if they cannot be ended. A login that is under way is
+        // refused by its own record.
         if codes.is_some() {
             sessions.revoke_others(caller.session_id, user.id).await?;
         }
-        match activate(app, &user, &device, step, codes.as_ref(), request).await {
+        match activate(app, &user, device, step, codes.as_ref(), request).await {
             Ok(()) => {
-                second_factor.lockout.forgive(&attempt, request).await;
+                // For one that was recorded in between.
                 if codes.is_some() {
-                    sessions.revoke_others(caller.session_id, user.id).await?;
+                    let others = sessions.revoke_others(caller.session_id, user.id);
+                    clock::aftermath("ending the other sessions", others).await;
                 }
                 return Ok(codes);
             }
@@ -138,10 +152,7 @@ async fn confirm(
                     .filter(User::is_active)
                     .ok_or(ApiError::TokenRevoked)?;
             }
-            Err(error) => {
-                second_factor.lockout.take_back(&attempt, request).await;
-                return Err(error.into());
-            }
+            Err(error) => return Err(error.into()),
         }
     }
     Err(Refused::Stale.into())
@@ -227,11 +238,20 @@ async fn regenerate(
     let event = Event::BackupCodesRegeneration;
     let code = Code::Totp(code);
     let factor = second_factor.check(user, &code, event, request).await?;
-    let (now, origin, store) = (
-        request.received_at(),
-        request.origin(),
-        &second_factor.store,
-    );
+    let result = renew_codes(app, user, &factor, event, request).await;
+    second_factor.settle(&factor, &result, request).await;
+    result
+}
+
+async fn renew_codes(
+    app: &App,
+    user: &User,
+    factor: &Factor,
+    event: Event,
+    request: &Request,
+) -> Result<BackupCodes, ApiError> {
+    let store = &app.second_factor.store;
+    let (now, origin, success) = (request.received_at(), request.origin(), Outcome::Success);
     let codes = mint_backup_codes();
     let changed = User {
         backup_codes_left: COUNT as u32,
@@ -248,12 +268,9 @@ async fn regenerate(
     for (_, hash) in &codes {
         add(store.create_backup_code(user.id, hash, now));
     }
-    let success = Outcome::Success;
     add(app.users.update_two_factor(&changed, now));
     add(app.audit.create(user.id, event, success, origin));
-    let written: Result<(), ApiError> = app.dynamodb.transact(writes).await.map_err(Into::into);
-    second_factor.settle(&factor, &written, request).await;
-    written?;
+    app.dynamodb.transact(writes).await?;
     audit::log(Some(user.id), event, success, origin);
     Ok(codes)
 }

@@ -9,6 +9,7 @@ use shared::store::audit::{self, Audit, Event, Outcome};
 use shared::store::credentials::Credentials;
 use shared::store::dynamodb::{DynamoDb, Write};
 use shared::store::sessions::Sessions;
+use shared::store::two_factor::TwoFactor;
 use shared::store::users::Users;
 use shared::store::verification_tokens::VerificationTokens;
 
@@ -79,6 +80,8 @@ async fn reject(
         app.verification_tokens.remove(token),
         app.audit.create(user.id, event, success, origin),
     ];
+    let devices = user.two_factor_devices.iter();
+    items.extend(devices.map(|device| app.two_factor.remove_device(user.id, &device.id)));
     if let Some(username) = &user.username {
         items.push(app.users.release_username(username, user.id));
     }
@@ -98,6 +101,7 @@ pub struct App {
     dynamodb: DynamoDb,
     users: Users,
     credentials: Credentials,
+    two_factor: TwoFactor,
     verification_tokens: VerificationTokens,
     audit: Audit,
     sessions: Sessions,
@@ -114,6 +118,7 @@ impl App {
         let app = Self {
             guard: Guard::for_guests(&mut environment, endpoint),
             users: Users::new(dynamodb.clone(), users_table.clone()),
+            two_factor: TwoFactor::new(dynamodb.clone(), credentials_table.clone()),
             credentials: Credentials::new(dynamodb.clone(), credentials_table),
             verification_tokens: VerificationTokens::new(dynamodb.clone(), users_table.clone()),
             audit: Audit::new(dynamodb.clone(), users_table),

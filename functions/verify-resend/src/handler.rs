@@ -9,6 +9,7 @@ use shared::domain::secret::Secret;
 use shared::error::ApiError;
 use shared::http::guard::{Endpoint, Guard};
 use shared::http::{Request, Response};
+use shared::store::audit::{self, Audit, Event, Outcome};
 use shared::store::dynamodb::{DynamoDb, TransactionError, Write};
 use shared::store::outbox::{Kind, Outbox};
 use shared::store::stand_ins::StandIns;
@@ -44,20 +45,30 @@ async fn write(app: &App, request: &Request, email: &EmailAddress) -> Result<(),
     let (secret, purpose) = (&app.email_token_secret, Purpose::VerifyEmail);
     let (token_id, token) = email_token::mint(secret, purpose, random::bytes());
     let (kind, language) = (Kind::VerifyEmail, request.language());
+    let (event, success, origin) = (
+        Event::EmailVerificationRequest,
+        Outcome::Success,
+        request.origin(),
+    );
     let writes = match &found {
         Some(user) => [
             app.users.set_verification_token(user.id, &token),
             app.verification_tokens.create(&token, user.id, now),
             app.outbox
                 .create(kind, user, Some(&token_id), language, now),
+            app.audit.create(user.id, event, success, origin),
         ],
-        None => [(); 3].map(|()| app.stand_ins.create(now)),
+        None => [(); 4].map(|()| app.stand_ins.create(now)),
     };
     let writes = writes.map(|item| Write::new(item, Refused)).into();
     match app.dynamodb.transact(writes).await {
-        Ok(()) | Err(TransactionError::Refused(Refused)) => Ok(()),
-        Err(TransactionError::Store(error)) => Err(error.into()),
+        Ok(()) => audit::log(found.map(|user| user.id), event, success, origin),
+        Err(TransactionError::Refused(Refused)) => {
+            audit::log(found.map(|user| user.id), event, Outcome::Failure, origin);
+        }
+        Err(TransactionError::Store(error)) => return Err(error.into()),
     }
+    Ok(())
 }
 
 /// What this endpoint may touch.
@@ -67,6 +78,7 @@ pub struct App {
     users: Users,
     verification_tokens: VerificationTokens,
     outbox: Outbox,
+    audit: Audit,
     stand_ins: StandIns,
     email_token_secret: Secret,
 }
@@ -83,6 +95,7 @@ impl App {
             users: Users::new(dynamodb.clone(), users_table.clone()),
             verification_tokens: VerificationTokens::new(dynamodb.clone(), users_table.clone()),
             outbox: Outbox::new(users_table.clone()),
+            audit: Audit::new(dynamodb.clone(), users_table.clone()),
             stand_ins: StandIns::new(users_table),
             dynamodb,
             email_token_secret: environment.secret("EMAIL_TOKEN_SECRET"),

@@ -75,18 +75,32 @@ impl TotpSecret {
     }
 
     fn totp(&self, issuer: Option<&str>, account: &str) -> Totp {
-        // A colon would end the issuer in the URL's label.
-        let plain = |text: &str| text.replace(':', " ");
         Builder::new()
             .with_algorithm(Algorithm::SHA1)
             .with_digits(6)
             .with_skew(1)
             .with_step_duration(30)
             .with_secret(self.0.to_vec())
-            .with_issuer(issuer.map(plain))
-            .with_account_name(plain(account))
+            .with_issuer(issuer.map(label))
+            .with_account_name(label(account))
             .build_noncompliant() // it is compliant: all is set
     }
+}
+
+/// A colon would end the issuer in the URL's label; and what takes more than 600 characters to write in a
+/// URL would not fit into a QR code.
+fn label(text: &str) -> String {
+    let mut length = 0;
+    let text = text.replace(':', " ");
+    let fits = |c: &char| {
+        length += if c.is_ascii_alphanumeric() {
+            1
+        } else {
+            3 * c.len_utf8()
+        };
+        length <= 600
+    };
+    text.chars().take_while(fits).collect()
 }
 
 #[cfg(test)]
@@ -153,6 +167,25 @@ mod tests {
         ] {
             assert!(TotpCode::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_longest_names_fit_into_a_qr_code() {
+        let secret = TotpSecret::new(*b"12345678901234567890");
+        let long = "\u{1F511}".repeat(254);
+
+        assert!(
+            secret
+                .qr_code_url(&long, &long)
+                .expose()
+                .starts_with("data:image/png;base64,")
+        );
+        assert!(
+            secret
+                .url("A", &"a".repeat(254))
+                .expose()
+                .contains(&"a".repeat(254))
+        );
     }
 
     #[test]

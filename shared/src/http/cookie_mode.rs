@@ -5,7 +5,6 @@ use http::header::{HeaderName, ORIGIN};
 
 use super::Request;
 use crate::domain::csrf_token::CsrfTokens;
-use crate::domain::secret::Secret;
 use crate::domain::session::SessionId;
 use crate::error::ApiError;
 
@@ -13,19 +12,19 @@ const TRANSPORT: HeaderName = HeaderName::from_static("x-token-transport");
 const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 
 /// How a client takes the refresh token and the device token.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// In the body.
     Body,
-    /// As cookies; with the CSRF token that the client has already, if it has one.
-    Cookies(Option<Secret>),
+    /// As cookies, with a CSRF token in the body.
+    Cookies,
 }
 
 impl Transport {
     /// As the request asks for.
     pub fn asked_for(request: &Request) -> Self {
         match request.header(&TRANSPORT) {
-            Some(value) if value.eq_ignore_ascii_case("cookie") => Self::Cookies(None),
+            Some(value) if value.eq_ignore_ascii_case("cookie") => Self::Cookies,
             _ => Self::Body,
         }
     }
@@ -52,14 +51,14 @@ impl CookieCheck {
         }
     }
 
-    /// The page has read the session's CSRF token, which this gives back.
+    /// The page has read the session's CSRF token.
     ///
     /// # Errors
     /// `csrf_failed`.
-    pub fn csrf_token(&self, request: &Request, session: SessionId) -> Result<Secret, ApiError> {
+    pub fn csrf_token(&self, request: &Request, session: SessionId) -> Result<(), ApiError> {
         let token = request.header(&CSRF_TOKEN).unwrap_or_default();
         match self.csrf_tokens.verify(session, token) {
-            true => Ok(Secret::new(token.to_owned())),
+            true => Ok(()),
             false => Err(ApiError::CsrfFailed),
         }
     }

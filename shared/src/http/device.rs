@@ -4,13 +4,24 @@ use http::header::HeaderName;
 
 use super::{Request, cookies};
 use crate::domain::device_token::{Device, DeviceTokenVerifier};
+use crate::domain::user::UserId;
 
 const DEVICE_TOKEN: HeaderName = HeaderName::from_static("x-device-token");
 
-/// The device whose token the request carries, in its header or a cookie. A token that is not valid
-/// is none: it must help nobody, and hinder nobody either.
-pub fn presented(verifier: &DeviceTokenVerifier, request: &Request) -> Option<Device> {
-    let header = request.header(&DEVICE_TOKEN);
-    let token = header.or_else(|| request.cookie(cookies::DEVICE))?;
-    verifier.verify(token, request.received_at())
+/// The device of this user whose token the request carries, in its header or a cookie. A token that is
+/// not valid is none: it must help nobody, and hinder nobody either.
+pub fn presented(
+    verifier: &DeviceTokenVerifier,
+    user_id: UserId,
+    request: &Request,
+) -> Option<Device> {
+    let (header, cookie) = (
+        request.header(&DEVICE_TOKEN),
+        request.cookie(cookies::DEVICE),
+    );
+    let mut devices = header
+        .into_iter()
+        .chain(cookie)
+        .filter_map(|token| verifier.verify(token, request.received_at()));
+    devices.find(|device| device.user_id == user_id)
 }

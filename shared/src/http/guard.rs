@@ -22,6 +22,8 @@ const ORIGIN_VERIFY: HeaderName = HeaderName::from_static("x-origin-verify");
 /// CloudFront's word about the client.
 const VIEWER_ADDRESS: HeaderName = HeaderName::from_static("cloudfront-viewer-address");
 
+const USER_LIMIT: &str = "15/1m";
+
 /// The limit of an endpoint, beside those that all endpoints have.
 #[derive(Clone, Copy)]
 pub struct Endpoint {
@@ -62,7 +64,7 @@ enum Callers {
     /// It does not: a public endpoint takes no token.
     Guests(BotProtection),
     AccessTokens(AccessTokenVerifier, Tiers),
-    RefreshTokens(RefreshTokenVerifier, Tiers),
+    RefreshTokens(RefreshTokenVerifier, Option<Policy>),
 }
 
 /// Limits by who is asking.
@@ -122,7 +124,7 @@ impl Guard {
     /// For an endpoint that takes refresh tokens.
     pub fn for_sessions(environment: &mut Environment, endpoint: Endpoint) -> Self {
         let verifier = environment.refresh_token_verifier();
-        let callers = Callers::RefreshTokens(verifier, Tiers::from_env(environment));
+        let callers = Callers::RefreshTokens(verifier, environment.rate_limit("USER", USER_LIMIT));
         Self::new(environment, callers, Some(endpoint))
     }
 
@@ -259,14 +261,16 @@ impl Callers {
                     session: None,
                 })
             }
-            Self::RefreshTokens(verifier, tiers) => {
+            Self::RefreshTokens(verifier, user_tier) => {
                 let token = refresh_token::presented(request)?;
                 let verified = verifier.verify(token.expose(), request.received_at());
                 let claims = verified.ok()?;
+                // By session: a token whose session is over must not use up its owner's requests.
+                let session = Subject::Session(claims.sub, claims.sid);
                 Some(Caller {
-                    tier: tiers.user.as_ref(), // the token does not know the role
-                    user: Subject::User(claims.sub),
-                    session: Some(Subject::Session(claims.sub, claims.sid)),
+                    tier: user_tier.as_ref(), // the token does not know the role
+                    user: session.clone(),
+                    session: Some(session),
                 })
             }
         }
@@ -276,7 +280,7 @@ impl Callers {
 impl Tiers {
     fn from_env(environment: &mut Environment) -> Self {
         Self {
-            user: environment.rate_limit("USER", "15/1m"),
+            user: environment.rate_limit("USER", USER_LIMIT),
             admin: environment.rate_limit("ADMIN", "30/1m"),
         }
     }

@@ -113,7 +113,8 @@ impl Lockout {
         let counters: Vec<Counter> = attempt.counters().cloned().collect();
         match self.limiter.count(&origin.request_id, &counters).await? {
             Verdict::Passes(quotas) => Ok(Attempt {
-                locks: quotas.iter().any(|quota| quota.remaining == 0),
+                // The first is the account's.
+                locks: quotas.first().is_some_and(|quota| quota.remaining == 0),
                 ..attempt
             }),
             Verdict::Refused(quotas) => {

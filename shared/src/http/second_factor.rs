@@ -11,9 +11,10 @@ use crate::domain::secret::Secret;
 use crate::domain::totp::{Step, TotpCode, TotpSecret};
 use crate::domain::user::{MOST_TWO_FACTOR_DEVICES, User, UserId};
 use crate::error::{ApiError, Detail};
-use crate::random;
+use crate::store::Error;
 use crate::store::audit::{Audit, Event};
 use crate::store::two_factor::{StoredDevice, TwoFactor};
+use crate::{clock, random};
 
 /// What a client sends as a code.
 pub enum Code {
@@ -51,7 +52,10 @@ pub struct SecondFactor {
 pub struct Factor {
     kind: Kind,
     user_id: UserId,
+    event: Event,
     attempt: Attempt,
+    /// Secrets of other devices whose key is the one before: as they are, and sealed anew.
+    outdated: Vec<(String, Sealed, Sealed)>,
 }
 
 enum Kind {
@@ -77,21 +81,32 @@ impl SecondFactor {
         request: &Request,
     ) -> Result<Factor, ApiError> {
         let attempt = self.lockout.attempt_code(user.id, request).await?;
+        let mut outdated = Vec::new();
         let found = match code {
-            Code::Totp(code) => self.find_step(user.id, code, request).await,
+            Code::Totp(code) => self.find_step(user.id, code, &mut outdated, request).await,
             Code::Backup(hash) => self.find_backup_code(user.id, hash, request).await,
         };
         match found {
             Ok(Some(kind)) => Ok(Factor {
                 kind,
                 user_id: user.id,
+                event,
                 attempt,
+                outdated,
             }),
             Ok(None) => Err(self.refuse(user.id, &attempt, event, request).await),
             Err(error) => {
-                self.lockout.take_back(&attempt, request).await;
+                self.take_back_unless_wrong(&attempt, &error, request).await;
                 Err(error)
             }
+        }
+    }
+
+    /// A store that did not answer is nobody's failure. A secret that cannot be opened stays one: it
+    /// must not make guessing free.
+    async fn take_back_unless_wrong(&self, attempt: &Attempt, error: &ApiError, request: &Request) {
+        if matches!(error, ApiError::ServiceUnavailable(_)) {
+            self.lockout.take_back(attempt, request).await;
         }
     }
 
@@ -109,28 +124,50 @@ impl SecondFactor {
         }
     }
 
+    /// Among all active devices. One whose secret cannot be opened hinders no other; only if none other
+    /// has the code, nobody knows whether it was right.
     async fn find_step(
         &self,
         id: UserId,
         code: &TotpCode,
+        outdated: &mut Vec<(String, Sealed, Sealed)>,
         request: &Request,
     ) -> Result<Option<Kind>, ApiError> {
         let now = request.received_at();
+        let mut found = None;
+        let mut unopenable = None;
         for device in self.store.find_devices(id, now).await? {
             let Some(last_used_step) = device.last_used_step else {
                 continue; // pending
             };
-            let (secret, is_outdated) = self.open(id, &device)?;
+            let (secret, is_outdated) = match self.open(id, &device) {
+                Ok(opened) => opened,
+                Err(error) => {
+                    tracing::error!(device = device.id(), "a device's secret cannot be opened");
+                    unopenable = Some(error);
+                    continue;
+                }
+            };
+            let resealed = is_outdated.then(|| self.seal(id, device.id(), &secret));
             let step = secret.verify(code, now);
-            if let Some(step) = step.filter(|step| *step > last_used_step) {
-                return Ok(Some(Kind::Step {
-                    device: device.id().to_owned(),
-                    step,
-                    resealed: is_outdated.then(|| self.seal(id, device.id(), &secret)),
-                }));
+            match step.filter(|step| found.is_none() && *step > last_used_step) {
+                Some(step) => {
+                    found = Some(Kind::Step {
+                        device: device.id().to_owned(),
+                        step,
+                        resealed,
+                    });
+                }
+                None => outdated.extend(
+                    resealed.map(|new| (device.id().to_owned(), device.secret.clone(), new)),
+                ),
             }
         }
-        Ok(None)
+        match (found, unopenable) {
+            (Some(kind), _) => Ok(Some(kind)),
+            (None, Some(error)) => Err(error),
+            (None, None) => Ok(None),
+        }
     }
 
     async fn find_backup_code(
@@ -162,10 +199,7 @@ impl SecondFactor {
                 Some(step) => Ok((step, attempt)),
                 None => Err(self.refuse(id, &attempt, event, request).await),
             },
-            Err(error) => {
-                self.lockout.take_back(&attempt, request).await;
-                Err(error)
-            }
+            Err(error) => Err(error),
         }
     }
 
@@ -177,11 +211,45 @@ impl SecondFactor {
         result: &Result<T, ApiError>,
         request: &Request,
     ) {
-        match result {
-            Ok(_) => self.lockout.forgive(&factor.attempt, request).await,
-            Err(ApiError::TwoFactorInvalid) => {}
-            Err(_) => self.lockout.take_back(&factor.attempt, request).await,
+        if let Err(ApiError::TwoFactorInvalid) = result {
+            let locks = factor.attempt.locks();
+            let recorded = record_failure(
+                &self.audit,
+                Some(factor.user_id),
+                factor.event,
+                locks,
+                request,
+            );
+            clock::aftermath("the record of a code that was used before", recorded).await;
         }
+        self.settle_attempt(&factor.attempt, result, request).await;
+        if result.is_ok() {
+            let reseal = async {
+                for (device, old, new) in &factor.outdated {
+                    self.store.reseal(factor.user_id, device, old, new).await?;
+                }
+                Ok::<_, Error>(())
+            };
+            clock::aftermath("sealing secrets anew", reseal).await;
+        }
+    }
+
+    /// The same for a code of a device that is not active yet.
+    pub async fn settle_attempt<T>(
+        &self,
+        attempt: &Attempt,
+        result: &Result<T, ApiError>,
+        request: &Request,
+    ) {
+        let settle = async {
+            match result {
+                Ok(_) => self.lockout.forgive(attempt, request).await,
+                Err(ApiError::TwoFactorInvalid) => {}
+                Err(_) => self.lockout.take_back(attempt, request).await,
+            }
+            Ok::<_, Error>(())
+        };
+        clock::aftermath("settling an attempt", settle).await;
     }
 
     /// A device's secret as it is stored: bound to its user and itself.

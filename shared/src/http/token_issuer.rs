@@ -45,12 +45,7 @@ impl TokenIssuer {
         let (access_token, expires_in) = self.access.issue(session, role, now, random::bytes());
         let (refresh_token, refresh_expires_in) = self.refresh.issue(session, now);
         telemetry::count("TokensIssued", &[]);
-        let csrf_token = match &transport {
-            Transport::Body => None,
-            Transport::Cookies(known) => {
-                Some(known.clone().unwrap_or_else(|| self.csrf.token(session.id)))
-            }
-        };
+        let csrf_token = (transport == Transport::Cookies).then(|| self.csrf.token(session.id));
         let mut tokens = Tokens {
             body: TokensBody {
                 access_token,
@@ -79,9 +74,9 @@ impl Tokens {
 
     /// A token for the body, unless it goes as a cookie.
     fn hand_over(&mut self, token: Secret, cookie: &str, lifetime: Duration) -> Option<Secret> {
-        match &self.transport {
+        match self.transport {
             Transport::Body => Some(token),
-            Transport::Cookies(_) => {
+            Transport::Cookies => {
                 self.cookies.push(cookies::set(cookie, &token, lifetime));
                 None
             }

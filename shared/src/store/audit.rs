@@ -65,6 +65,8 @@ pub enum Event {
     PasswordResetRequest,
     /// A new password was set by such a link.
     PasswordReset,
+    /// A link to prove the address was asked for again.
+    EmailVerificationRequest,
     /// The address was proven.
     EmailVerification,
     /// The owner of the address said that the account is not theirs.
@@ -91,6 +93,7 @@ impl Event {
             Self::PasswordChange => "password_change",
             Self::PasswordResetRequest => "password_reset_request",
             Self::PasswordReset => "password_reset",
+            Self::EmailVerificationRequest => "email_verification_request",
             Self::EmailVerification => "email_verification",
             Self::EmailRejection => "email_rejection",
         }

@@ -71,8 +71,8 @@ impl Credentials {
         )
     }
 
-    /// Puts a newer hash of the same password in the place of `old`; nothing happens if that is not
-    /// the stored one any more: a password that was changed meanwhile must not come back.
+    /// Puts a newer hash of the same password in the place of `old`; `false`, and nothing happens, if that
+    /// is not the stored one any more: a password that was changed meanwhile must not come back.
     ///
     /// # Errors
     /// Those of the store.
@@ -81,7 +81,7 @@ impl Credentials {
         id: UserId,
         old: &PasswordHash,
         new: &PasswordHash,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let expression = Expression {
             update: "SET #hash = :new".to_owned(),
             condition: "#hash = :old".to_owned(),
@@ -89,8 +89,22 @@ impl Credentials {
         };
         self.dynamodb
             .update(&self.table, password_key(id), expression)
-            .await?;
-        Ok(())
+            .await
+    }
+
+    /// Changes nothing; refused if none of these is the stored hash any more. Closes the race between
+    /// comparing a password, which takes long, and a new one that is set meanwhile.
+    pub fn check_password(&self, id: UserId, hashes: &[PasswordHash; 2]) -> TransactWriteItem {
+        let [one, other] = hashes;
+        let expression = Expression {
+            condition: "#hash = :one OR #hash = :other".to_owned(),
+            values: vec![
+                (":one", text(one.as_str())),
+                (":other", text(other.as_str())),
+            ],
+            ..Default::default()
+        };
+        dynamodb::check(&self.table, password_key(id), expression)
     }
 
     /// Puts a new password in the place of `old`. Refused if that is not the stored one any more.

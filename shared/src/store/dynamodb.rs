@@ -11,7 +11,9 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
@@ -406,6 +408,20 @@ pub fn update(table: &str, key: Item, expression: Expression) -> TransactWriteIt
         .build()
         .expect("an update is complete");
     TransactWriteItem::builder().update(update).build()
+}
+
+/// A part of a transaction that changes nothing, and only holds under a condition.
+#[expect(clippy::expect_used, reason = "all that the builder asks for is set")]
+pub fn check(table: &str, key: Item, expression: Expression) -> TransactWriteItem {
+    let check = ConditionCheck::builder()
+        .table_name(table)
+        .set_key(Some(key))
+        .condition_expression(&expression.condition)
+        .set_expression_attribute_names(expression.names())
+        .set_expression_attribute_values(expression.values())
+        .build()
+        .expect("a check is complete");
+    TransactWriteItem::builder().condition_check(check).build()
 }
 
 /// A part of a transaction that deletes an item, under a condition.

@@ -177,6 +177,28 @@ impl TwoFactor {
         dynamodb::update(&self.table, self.device_key(id, device), expression)
     }
 
+    /// Puts a secret that was sealed anew in the place of the one that it was made of, if that is still
+    /// the stored one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn reseal(
+        &self,
+        id: UserId,
+        device: &str,
+        old: &Sealed,
+        new: &Sealed,
+    ) -> Result<(), Error> {
+        let expression = Expression {
+            update: "SET #secret = :new".to_owned(),
+            condition: "#secret = :old".to_owned(),
+            values: vec![(":new", text(&new.0)), (":old", text(&old.0))],
+        };
+        let key = self.device_key(id, device);
+        self.dynamodb.update(&self.table, key, expression).await?;
+        Ok(())
+    }
+
     /// Removes a device whose own code allows it: uses up the step by that.
     pub fn remove_device_by_step(&self, id: UserId, device: &str, step: Step) -> TransactWriteItem {
         dynamodb::delete(&self.table, self.device_key(id, device), unused_step(step))
