@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use harness::client::{unique, unique_email, unique_password};
+use harness::peers::{Fault, FaultyService};
 use harness::{Account, Answer, Client, World, token};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -366,4 +367,46 @@ async fn a_right_password_never_locks() {
         let answer = try_password(&client, &email, &password).await;
         assert_eq!(answer.code(), "email_not_verified");
     }
+}
+
+/// A store that takes no writes must not make guessing free.
+#[tokio::test]
+async fn a_wrong_password_counts_also_where_it_cannot_be_recorded() {
+    let faulty = FaultyService::start().await;
+    let world = World::build().variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url);
+    let Some(world) = world.start() else { return };
+    faulty.set_upstream(&world.local().info().dynamodb_url);
+    let client = world.client();
+    let account = client.register().await;
+    for _ in 0..5 {
+        faulty.fail(vec![Fault::throttled("PutItem"); 3]);
+        let wrong = try_password(&client, &account.email, "Wrong-7-horse").await;
+        assert_eq!(wrong.code(), "service_unavailable");
+    }
+
+    let sixth = try_password(&client, &account.email, &account.password).await;
+
+    assert_eq!(sixth.code(), "account_locked");
+}
+
+/// An outage of what is asked before the password costs no attempt.
+#[tokio::test]
+async fn an_outage_locks_nobody() {
+    let faulty = FaultyService::start().await;
+    let world = World::build().variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url);
+    let Some(world) = world.start() else { return };
+    faulty.set_upstream(&world.local().info().dynamodb_url);
+    let client = world.client();
+    let account = client.register().await;
+    for operation in ["GetItem", "TransactWriteItems"] {
+        for _ in 0..6 {
+            faulty.fail(vec![Fault::throttled(operation); 3]);
+            let answer = try_password(&client, &account.email, &account.password).await;
+            assert_eq!(answer.code(), "service_unavailable");
+        }
+    }
+
+    let right = try_password(&client, &account.email, &account.password).await;
+
+    assert_eq!(right.status, 200, "{right:?}");
 }

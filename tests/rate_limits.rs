@@ -488,3 +488,22 @@ async fn who_is_refused_costs_no_hash() {
     );
     assert_eq!(hashes, 5);
 }
+
+/// Whoever has an old token of a session that is over must not use up its owner's requests.
+#[tokio::test]
+async fn a_dead_refresh_token_does_not_count_against_its_owner() {
+    let Some(world) = with(&[("USER", "3/15m")]).start() else {
+        return;
+    };
+    let owner = world.client();
+    let account = owner.register().await;
+    let (access, dead) = owner.login(&account).await;
+    owner.logout(&access).await;
+    for _ in 0..5 {
+        world.client().refresh(&dead).await;
+    }
+
+    let (policy, left, _) = owner.profile(&account.access).await.rate_limit().unwrap();
+    assert_eq!((policy.as_str(), left), ("user", 1), "a logout and a profile");
+    assert_eq!(owner.refresh(&account.refresh).await.status, 200);
+}

@@ -63,6 +63,12 @@ async fn the_right_password_alone_learns_that_a_code_is_needed_and_nothing_else(
     );
     assert_eq!(right.status, 200, "{right:?}");
     assert_eq!(right["user"]["twoFactorEnabled"], true);
+    // That somebody has the password is worth to be known.
+    let trail = world.dynamodb().audit(&account.id).await;
+    let failures = trail
+        .iter()
+        .filter(|(event, outcome)| event == "login" && outcome == "failure");
+    assert_eq!(failures.count(), 3);
 }
 
 /// security.md 32.

@@ -1,5 +1,7 @@
 //! `POST /api/auth/login`: exchange an identifier and a password for a session.
+mod account;
 mod handler;
+mod sign_in;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), shared::StartError> {

@@ -2,14 +2,12 @@ use shared::StartError;
 use shared::config::Environment;
 use shared::domain::user::User;
 use shared::error::ApiError;
-use shared::http::authentication::{Authenticator, Caller};
-use shared::http::guard::{Endpoint, Guard};
-use shared::http::second_factor::{Code, Factor, SecondFactor};
+use shared::http::authentication::Caller;
+use shared::http::second_factor::{Code, Factor, Parts};
 use shared::http::{Request, Response};
-use shared::store::audit::{self, Audit, Event, Outcome};
-use shared::store::dynamodb::{DynamoDb, Write};
-use shared::store::outbox::{Kind, Outbox};
-use shared::store::users::Users;
+use shared::store::audit::{self, Event, Outcome};
+use shared::store::dynamodb::Write;
+use shared::store::outbox::Kind;
 
 /// Which part of the transaction was refused.
 #[derive(Clone, Copy)]
@@ -160,37 +158,11 @@ async fn remove(
 }
 
 /// What this endpoint may touch.
-pub struct App {
-    pub guard: Guard,
-    authenticator: Authenticator,
-    dynamodb: DynamoDb,
-    users: Users,
-    outbox: Outbox,
-    audit: Audit,
-    second_factor: SecondFactor,
-}
+pub type App = Parts;
 
-impl App {
-    /// From the environment variables.
-    pub fn from_env() -> Result<Self, StartError> {
-        let mut environment = Environment::of_process();
-        let dynamodb = environment.dynamodb();
-        let users_table = environment.text("USERS_TABLE");
-        let credentials_table = environment.text("CREDENTIALS_TABLE");
-        let users = Users::new(dynamodb.clone(), users_table.clone());
-        let endpoint = Endpoint::per_client("TWO_FACTOR", "10/15m");
-        let audit = Audit::new(dynamodb.clone(), users_table.clone());
-        let second_factor =
-            environment.second_factor(dynamodb.clone(), credentials_table, audit.clone());
-        let app = Self {
-            guard: Guard::for_users(&mut environment, Some(endpoint)),
-            authenticator: environment.authenticator(users.clone()),
-            users,
-            outbox: Outbox::new(users_table),
-            audit,
-            second_factor,
-            dynamodb,
-        };
-        environment.finish(app)
-    }
+/// From the environment variables.
+pub fn app_from_env() -> Result<App, StartError> {
+    let mut environment = Environment::of_process();
+    let app = Parts::from_env(&mut environment);
+    environment.finish(app)
 }

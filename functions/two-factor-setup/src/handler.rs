@@ -6,15 +6,13 @@ use shared::domain::secret::Secret;
 use shared::domain::totp::TotpSecret;
 use shared::domain::user::{TwoFactorDevice, User};
 use shared::error::ApiError;
-use shared::http::authentication::{Authenticator, Caller};
-use shared::http::guard::{Endpoint, Guard};
-use shared::http::second_factor::{Code, Factor, SecondFactor, check_room};
+use shared::http::authentication::Caller;
+use shared::http::second_factor::{Code, Factor, Parts, check_room};
 use shared::http::{Request, Response};
-use shared::store::audit::{self, Audit, Event, Outcome};
-use shared::store::dynamodb::{DynamoDb, Write};
-use shared::store::outbox::{Kind, Outbox};
+use shared::store::audit::{self, Event, Outcome};
+use shared::store::dynamodb::Write;
+use shared::store::outbox::Kind;
 use shared::store::two_factor::StoredDevice;
-use shared::store::users::Users;
 use shared::{StartError, random};
 
 /// The most that wait to be confirmed.
@@ -68,7 +66,7 @@ impl From<Refused> for ApiError {
 }
 
 pub async fn set_up(app: &App, request: Request) -> Result<Response, ApiError> {
-    let caller = app.authenticator.required(&request).await?;
+    let caller = app.parts.authenticator.required(&request).await?;
     let (user, setup) = (&caller.user, Setup::parse(&request)?);
     check_room(user)?;
     // A further device needs a factor, not the access token alone (ASVS 5.0, 7.5.1).
@@ -77,7 +75,12 @@ pub async fn set_up(app: &App, request: Request) -> Result<Response, ApiError> {
         (true, None) => return Err(ApiError::TwoFactorRequired),
         (true, Some(code)) => {
             let event = Event::TwoFactorSetup;
-            Some(app.second_factor.check(user, code, event, &request).await?)
+            Some(
+                app.parts
+                    .second_factor
+                    .check(user, code, event, &request)
+                    .await?,
+            )
         }
     };
     let id = Id::<TwoFactorDevice>::new(request.received_at(), random::bytes()).to_string();
@@ -92,7 +95,10 @@ pub async fn set_up(app: &App, request: Request) -> Result<Response, ApiError> {
     )
     .await;
     if let Some(factor) = &factor {
-        app.second_factor.settle(factor, &result, &request).await;
+        app.parts
+            .second_factor
+            .settle(factor, &result, &request)
+            .await;
     }
     result?;
 
@@ -122,14 +128,14 @@ async fn write(
     factor: Option<&Factor>,
     request: &Request,
 ) -> Result<(), ApiError> {
-    let (user, store) = (&caller.user, &app.second_factor.store);
+    let (user, store) = (&caller.user, &app.parts.second_factor.store);
     let (now, origin) = (request.received_at(), request.origin());
     // First, so that nothing has changed if they cannot be ended.
     if factor.is_some_and(Factor::is_backup_code) {
-        let sessions = &app.authenticator.sessions;
+        let sessions = &app.parts.authenticator.sessions;
         sessions.revoke_others(caller.session_id, user.id).await?;
     }
-    let sealed = app.second_factor.seal(user.id, id, secret);
+    let sealed = app.parts.second_factor.seal(user.id, id, secret);
     let device = StoredDevice::pending(id, name.to_owned(), sealed, factor.is_some(), now);
     let mut writes = Vec::new();
     let mut add = |item, refused| writes.push(Write::new(item, refused));
@@ -142,9 +148,12 @@ async fn write(
                 backup_codes_left: user.backup_codes_left.saturating_sub(1),
                 ..user.clone()
             };
-            add(app.users.update_two_factor(&changed, now), Refused::Stale);
+            add(
+                app.parts.users.update_two_factor(&changed, now),
+                Refused::Stale,
+            );
             let (kind, language) = (Kind::BackupCodeUsed, request.language());
-            let mail = app.outbox.create(kind, user, None, language, now);
+            let mail = app.parts.outbox.create(kind, user, None, language, now);
             add(mail, Refused::Stale);
             events.push(Event::BackupCodeUse);
         }
@@ -161,10 +170,13 @@ async fn write(
         add(store.remove_device(user.id, oldest.id()), Refused::Stale);
     }
     for event in &events {
-        let entry = app.audit.create(user.id, *event, Outcome::Success, origin);
+        let entry = app
+            .parts
+            .audit
+            .create(user.id, *event, Outcome::Success, origin);
         add(entry, Refused::Stale);
     }
-    app.dynamodb.transact(writes).await?;
+    app.parts.dynamodb.transact(writes).await?;
     for event in events {
         audit::log(Some(user.id), event, Outcome::Success, origin);
     }
@@ -173,13 +185,7 @@ async fn write(
 
 /// What this endpoint may touch.
 pub struct App {
-    pub guard: Guard,
-    authenticator: Authenticator,
-    dynamodb: DynamoDb,
-    users: Users,
-    outbox: Outbox,
-    audit: Audit,
-    second_factor: SecondFactor,
+    pub parts: Parts,
     issuer: String,
 }
 
@@ -187,22 +193,8 @@ impl App {
     /// From the environment variables.
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
-        let dynamodb = environment.dynamodb();
-        let users_table = environment.text("USERS_TABLE");
-        let credentials_table = environment.text("CREDENTIALS_TABLE");
-        let users = Users::new(dynamodb.clone(), users_table.clone());
-        let endpoint = Endpoint::per_client("TWO_FACTOR", "10/15m");
-        let audit = Audit::new(dynamodb.clone(), users_table.clone());
-        let second_factor =
-            environment.second_factor(dynamodb.clone(), credentials_table, audit.clone());
         let app = Self {
-            guard: Guard::for_users(&mut environment, Some(endpoint)),
-            authenticator: environment.authenticator(users.clone()),
-            users,
-            outbox: Outbox::new(users_table),
-            audit,
-            second_factor,
-            dynamodb,
+            parts: Parts::from_env(&mut environment),
             issuer: environment.text("APP_NAME"),
         };
         environment.finish(app)

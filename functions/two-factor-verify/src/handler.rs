@@ -5,15 +5,13 @@ use shared::domain::secret::Secret;
 use shared::domain::totp::{Step, TotpCode};
 use shared::domain::user::{TwoFactorDevice, User};
 use shared::error::ApiError;
-use shared::http::authentication::{Authenticator, Caller};
-use shared::http::guard::{Endpoint, Guard};
-use shared::http::second_factor::{Code, Factor, SecondFactor, check_room, mint_backup_codes};
+use shared::http::authentication::Caller;
+use shared::http::second_factor::{Code, Factor, Parts, check_room, mint_backup_codes};
 use shared::http::{Request, Response};
-use shared::store::audit::{self, Audit, Event, Outcome};
-use shared::store::dynamodb::{DynamoDb, TransactionError, Write};
-use shared::store::outbox::{Kind, Outbox};
+use shared::store::audit::{self, Event, Outcome};
+use shared::store::dynamodb::{TransactionError, Write};
+use shared::store::outbox::Kind;
 use shared::store::two_factor::StoredDevice;
-use shared::store::users::Users;
 use shared::{StartError, clock};
 
 /// Tries at a change that meets another change of the same record.
@@ -276,37 +274,11 @@ async fn renew_codes(
 }
 
 /// What this endpoint may touch.
-pub struct App {
-    pub guard: Guard,
-    authenticator: Authenticator,
-    dynamodb: DynamoDb,
-    users: Users,
-    outbox: Outbox,
-    audit: Audit,
-    second_factor: SecondFactor,
-}
+pub type App = Parts;
 
-impl App {
-    /// From the environment variables.
-    pub fn from_env() -> Result<Self, StartError> {
-        let mut environment = Environment::of_process();
-        let dynamodb = environment.dynamodb();
-        let users_table = environment.text("USERS_TABLE");
-        let credentials_table = environment.text("CREDENTIALS_TABLE");
-        let users = Users::new(dynamodb.clone(), users_table.clone());
-        let endpoint = Endpoint::per_client("TWO_FACTOR", "10/15m");
-        let audit = Audit::new(dynamodb.clone(), users_table.clone());
-        let second_factor =
-            environment.second_factor(dynamodb.clone(), credentials_table, audit.clone());
-        let app = Self {
-            guard: Guard::for_users(&mut environment, Some(endpoint)),
-            authenticator: environment.authenticator(users.clone()),
-            users,
-            outbox: Outbox::new(users_table),
-            audit,
-            second_factor,
-            dynamodb,
-        };
-        environment.finish(app)
-    }
+/// From the environment variables.
+pub fn app_from_env() -> Result<App, StartError> {
+    let mut environment = Environment::of_process();
+    let app = Parts::from_env(&mut environment);
+    environment.finish(app)
 }

@@ -3,8 +3,11 @@
 use aws_sdk_dynamodb::types::TransactWriteItem;
 
 use super::Request;
+use super::authentication::Authenticator;
+use super::guard::{Endpoint, Guard};
 use super::lockout::{Attempt, Lockout};
 use super::password_check::record_failure;
+use crate::config::Environment;
 use crate::domain::backup_code::BackupCodeHash;
 use crate::domain::encryption::{Cipher, Sealed};
 use crate::domain::secret::Secret;
@@ -13,7 +16,10 @@ use crate::domain::user::{MOST_TWO_FACTOR_DEVICES, User, UserId};
 use crate::error::{ApiError, Detail};
 use crate::store::Error;
 use crate::store::audit::{Audit, Event};
+use crate::store::dynamodb::DynamoDb;
+use crate::store::outbox::Outbox;
 use crate::store::two_factor::{StoredDevice, TwoFactor};
+use crate::store::users::Users;
 use crate::{clock, random};
 
 /// What a client sends as a code.
@@ -324,6 +330,47 @@ impl Factor {
     /// Whether what removes this device uses the factor up as well.
     pub fn is_of_device(&self, id: &str) -> bool {
         matches!(&self.kind, Kind::Step { device, .. } if device == id)
+    }
+}
+
+/// What the endpoints about second factors may touch, all of them the same.
+pub struct Parts {
+    /// Lets requests pass.
+    pub guard: Guard,
+    /// Knows who asks.
+    pub authenticator: Authenticator,
+    /// Writes all or nothing.
+    pub dynamodb: DynamoDb,
+    /// The users' records.
+    pub users: Users,
+    /// The mails.
+    pub outbox: Outbox,
+    /// The trail.
+    pub audit: Audit,
+    /// Devices, backup codes, and what checks them.
+    pub second_factor: SecondFactor,
+}
+
+impl Parts {
+    /// From the environment variables.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        let dynamodb = environment.dynamodb();
+        let users_table = environment.text("USERS_TABLE");
+        let credentials_table = environment.text("CREDENTIALS_TABLE");
+        let users = Users::new(dynamodb.clone(), users_table.clone());
+        let audit = Audit::new(dynamodb.clone(), users_table.clone());
+        let second_factor =
+            environment.second_factor(dynamodb.clone(), credentials_table, audit.clone());
+        let endpoint = Endpoint::per_client("TWO_FACTOR", "10/15m");
+        Self {
+            guard: Guard::for_users(environment, Some(endpoint)),
+            authenticator: environment.authenticator(users.clone()),
+            users,
+            outbox: Outbox::new(users_table),
+            audit,
+            second_factor,
+            dynamodb,
+        }
     }
 }
 

@@ -1,0 +1,137 @@
+//! The account that somebody wants to sign in to, or stand-ins for what there is not.
+
+use shared::domain::device_token::Device;
+use shared::domain::email_address::EmailAddress;
+use shared::domain::id::Id;
+use shared::domain::password_hash::PasswordHash;
+use shared::domain::user::User;
+use shared::domain::username::Username;
+use shared::error::ApiError;
+use shared::http::body::Fields;
+use shared::http::lockout::{self, Attempt};
+use shared::http::{Request, device};
+use shared::random;
+use shared::store::rate_limiter::TextHash;
+
+use crate::handler::App;
+
+/// What names an account.
+pub enum Identifier {
+    Email(EmailAddress),
+    Username(Username),
+    /// Can name no account, but takes the time of one that could.
+    Impossible(String),
+}
+
+impl Identifier {
+    /// Exactly one of three fields.
+    pub fn parse(fields: &mut Fields) -> Option<Self> {
+        // All three are taken before any is judged: one that is left would count as unknown.
+        let email = fields.optional("email", |text| EmailAddress::parse(text).map(Self::Email));
+        let username = fields.optional("username", |text| Ok::<_, &str>(Self::username(text)));
+        let identifier = fields.optional("identifier", |text| Ok::<_, &str>(Self::either(text)));
+        let mut given = [email?, username?, identifier?].into_iter().flatten();
+        match (given.next(), given.next()) {
+            (Some(identifier), None) => Some(identifier),
+            _ => {
+                fields.refuse(
+                    "identifier",
+                    "exactly one of email, username and identifier is required",
+                );
+                None
+            }
+        }
+    }
+
+    fn username(text: &str) -> Self {
+        let impossible = |_| Self::Impossible(text.to_lowercase());
+        Username::parse(text).map_or_else(impossible, Self::Username)
+    }
+
+    /// In every spelling the same.
+    fn canonical(&self) -> String {
+        match self {
+            Self::Email(email) => email.canonical(),
+            Self::Username(username) => username.canonical(),
+            Self::Impossible(text) => text.clone(),
+        }
+    }
+
+    fn either(text: &str) -> Self {
+        EmailAddress::parse(text).map_or_else(|_| Self::username(text.trim()), Self::Email)
+    }
+}
+
+/// What is compared with: a user and a hash, or stand-ins for what there is not.
+pub struct Account {
+    pub user: Option<User>,
+    pub hash: PasswordHash,
+    pub attempt: Attempt,
+    /// The device that the account has signed in from before, by its token.
+    pub device: Option<Device>,
+    /// Whether the request comes from where the account is signed in already.
+    pub origin_is_known: bool,
+}
+
+impl Account {
+    /// The same work whether the account exists or not, so that time tells nobody (ASVS
+    /// 5.0, 6.3.8).
+    pub async fn find(
+        app: &App,
+        identifier: &Identifier,
+        request: &Request,
+    ) -> Result<Self, ApiError> {
+        let now = request.received_at();
+        let claimed = match identifier {
+            Identifier::Email(email) => app.users.find_id_by_email(email, now).await?,
+            Identifier::Username(username) => app.users.find_id_by_username(username, now).await?,
+            Identifier::Impossible(_) => {
+                app.users.find(Id::new(now, random::bytes()), now).await?;
+                None
+            }
+        };
+        let id = claimed.unwrap_or_else(|| Id::new(now, random::bytes()));
+        let account = match claimed {
+            Some(id) => lockout::Account::Known(id),
+            None => lockout::Account::Unknown(TextHash::of(&identifier.canonical())),
+        };
+        let device = device::presented(&app.device_tokens, id, request);
+        let (user, hash, origin_is_known, attempt) = tokio::join!(
+            app.users.find(id, now),
+            app.credentials.find_password(id, now),
+            app.sessions.knows_origin(id, request.origin()),
+            app.lockout.attempt(&account, device, request),
+        );
+        let attempt = attempt?;
+        let (user, hash, origin_is_known) = match (user, hash, origin_is_known) {
+            (Ok(user), Ok(hash), Ok(is_known)) => (user, hash, is_known),
+            (user, hash, is_known) => {
+                app.lockout.take_back(&attempt, request).await;
+                user?;
+                hash?;
+                is_known?;
+                unreachable!("one of the three has failed")
+            }
+        };
+        let mut account_found = Self {
+            user,
+            hash: hash.unwrap_or_else(|| app.hasher.stand_in(random::bytes())),
+            attempt,
+            device,
+            origin_is_known,
+        };
+        if account_found.device_is_void() {
+            // It counts like everybody else's.
+            app.lockout.take_back(&account_found.attempt, request).await;
+            account_found.attempt = app.lockout.attempt(&account, None, request).await?;
+            account_found.device = None;
+        }
+        Ok(account_found)
+    }
+
+    /// A reset of the password voids the device tokens of before.
+    fn device_is_void(&self) -> bool {
+        let since = self.user.as_ref().and_then(|user| user.device_tokens_since);
+        matches!((self.device, since), (Some(device), Some(since)) if device.id.time() < since)
+    }
+}
