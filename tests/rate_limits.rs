@@ -504,6 +504,52 @@ async fn a_dead_refresh_token_does_not_count_against_its_owner() {
     }
 
     let (policy, left, _) = owner.profile(&account.access).await.rate_limit().unwrap();
-    assert_eq!((policy.as_str(), left), ("user", 1), "a logout and a profile");
+    assert_eq!(
+        (policy.as_str(), left),
+        ("user", 1),
+        "a logout and a profile"
+    );
     assert_eq!(owner.refresh(&account.refresh).await.status, 200);
+}
+
+/// The clocks of two functions are ten seconds apart, more than the window: what one counts, the other
+/// knows, for as long as it is to be known; and each takes the other's tokens.
+#[tokio::test]
+async fn functions_with_different_clocks_agree() {
+    let builder = with(&[("GLOBAL", "4/4s")]);
+    let Some(builder) = builder.clock("login", "+5s") else {
+        return;
+    };
+    let Some(builder) = builder.clock("profile", "-5s") else {
+        return;
+    };
+    let Some(world) = builder.start() else { return };
+    let account = world.client().register().await;
+    let (access, _) = world.client().login(&account).await;
+    let client = world.client();
+    let first = Instant::now();
+    for _ in 0..2 {
+        assert_eq!(client.profile(&access).await.status, 200);
+        assert_eq!(login(&client).await.status, 400);
+    }
+
+    let (by_login, by_profile) = (login(&client).await, client.profile(&access).await);
+
+    assert_eq!(
+        (by_login.code(), by_profile.code()),
+        ("rate_limited", "rate_limited")
+    );
+    while login(&client).await.status != 400 {
+        assert!(first.elapsed() < Duration::from_secs(30));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(first.elapsed() >= Duration::from_millis(3900));
+    // The clocks are wrong indeed: who came first says that it was later.
+    let at = |function: &str| {
+        let log = world.log().into_iter();
+        let mut lines =
+            log.filter(|line| line["message"] == "request" && line["function"] == function);
+        lines.next().expect("a line")["timestamp"].to_string()
+    };
+    assert!(at("login") > at("profile"));
 }

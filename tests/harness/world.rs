@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,6 +35,8 @@ pub struct World {
     target: Target,
     next_address: AtomicU32,
     observed: Observed,
+    /// Programs that it runs for as long as it lives.
+    wrappers: Option<tempfile::TempDir>,
 }
 
 enum Target {
@@ -93,9 +96,23 @@ pub struct Builder {
     variables: BTreeMap<String, String>,
     data_dir: Option<PathBuf>,
     template: Option<tempfile::TempDir>,
+    /// Functions whose clocks are wrong, and by how much.
+    clocks: Vec<(&'static str, &'static str)>,
 }
 
 impl Builder {
+    /// A function whose clock is wrong by so much (`+5s`); nothing, and a word about it, where that cannot
+    /// be had.
+    pub fn clock(mut self, function: &'static str, offset: &'static str) -> Option<Self> {
+        if Command::new("faketime").arg("--version").output().is_err() {
+            assert!(std::env::var_os("CI").is_none(), "CI has faketime");
+            skip("faketime is not installed");
+            return None;
+        }
+        self.clocks.push((function, offset));
+        Some(self)
+    }
+
     /// A variable of every function that has it.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
@@ -153,15 +170,34 @@ impl Builder {
 
     /// Starts it, or says why it does not start.
     pub fn try_start(self) -> Result<World, String> {
-        let mut options = Options::new(binaries().clone(), Log::kept());
+        let wrappers = tempfile::tempdir().expect("a folder");
+        let mut binaries = binaries().clone();
+        for (function, offset) in self.clocks {
+            let binary = binaries.get_mut(function).expect("a function");
+            *binary = with_clock(wrappers.path(), function, binary, offset);
+        }
+        let mut options = Options::new(binaries, Log::kept());
         options.variables = self.variables;
         options.data_dir = self.data_dir;
         if let Some(folder) = &self.template {
             options.template = folder.path().join("template.yaml");
         }
         let local = Local::start(options).map_err(|error| error.to_string())?;
-        Ok(World::new(Target::Inside(Box::new(local))))
+        let mut world = World::new(Target::Inside(Box::new(local)));
+        world.wrappers = Some(wrappers);
+        Ok(world)
     }
+}
+
+/// A program that runs a function with another clock.
+fn with_clock(folder: &Path, function: &str, binary: &Path, offset: &str) -> PathBuf {
+    let path = folder.join(function);
+    let binary = binary.display();
+    let script = format!("#!/bin/sh\nexec /usr/bin/faketime -f '{offset}' '{binary}'\n");
+    std::fs::write(&path, script).expect("a file");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&path, mode).expect("an executable");
+    path
 }
 
 impl World {
@@ -185,6 +221,7 @@ impl World {
             variables: variables.chain(no_limits()).collect(),
             data_dir: None,
             template: None,
+            clocks: Vec::new(),
         }
     }
 
@@ -198,6 +235,7 @@ impl World {
             target,
             next_address: AtomicU32::new(1),
             observed: Observed::default(),
+            wrappers: None,
         }
     }
 
