@@ -141,7 +141,7 @@ async fn a_success_forgives_the_failures_before_it() {
 
 #[tokio::test]
 async fn the_lock_ends_when_the_window_allows() {
-    let world = World::build().variable("LOGIN_LOCKOUT", "2/3s");
+    let world = World::build().variable("LOGIN_LOCKOUT", "2/6s");
     let Some(world) = world.start() else { return };
     let client = world.client();
     let account = client.register().await;

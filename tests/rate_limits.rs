@@ -53,7 +53,7 @@ async fn the_sixth_login_within_15_minutes_from_one_address_is_refused() {
 /// security.md 15.
 #[tokio::test]
 async fn after_the_time_that_is_told_a_request_passes_and_not_before() {
-    let Some(world) = with(&[("LOGIN", "2/4s")]).start() else {
+    let Some(world) = with(&[("LOGIN", "2/6s")]).start() else {
         return;
     };
     let client = world.client();
@@ -75,8 +75,8 @@ async fn after_the_time_that_is_told_a_request_passes_and_not_before() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
 
-    assert!(passed.duration_since(first) >= Duration::from_millis(3900));
-    assert!(told <= Duration::from_secs(4));
+    assert!(passed.duration_since(first) >= Duration::from_millis(5900));
+    assert!(told <= Duration::from_secs(6));
 }
 
 /// security.md 15.
@@ -516,7 +516,7 @@ async fn a_dead_refresh_token_does_not_count_against_its_owner() {
 /// knows, for as long as it is to be known; and each takes the other's tokens.
 #[tokio::test]
 async fn functions_with_different_clocks_agree() {
-    let builder = with(&[("GLOBAL", "4/4s")]);
+    let builder = with(&[("GLOBAL", "4/8s")]);
     let Some(builder) = builder.clock("login", "+5s") else {
         return;
     };
@@ -540,10 +540,10 @@ async fn functions_with_different_clocks_agree() {
         ("rate_limited", "rate_limited")
     );
     while login(&client).await.status != 400 {
-        assert!(first.elapsed() < Duration::from_secs(30));
+        assert!(first.elapsed() < Duration::from_secs(60));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(first.elapsed() >= Duration::from_millis(3900));
+    assert!(first.elapsed() >= Duration::from_millis(7900));
     // The clocks are wrong indeed: who came first says that it was later.
     let at = |function: &str| {
         let log = world.log().into_iter();
