@@ -25,6 +25,7 @@ mod mailer;
 mod outages;
 mod profile;
 mod rate_limits;
+mod redis_cluster;
 mod refresh;
 mod register;
 #[path = "reset-confirm.rs"]
