@@ -15,6 +15,12 @@ struct Cluster {
 
 impl Cluster {
     fn start() -> Self {
+        // Somebody else may take one of the ports first.
+        let cluster = (0..20).find_map(|_| Self::try_start());
+        cluster.expect("a cluster on one of twenty ports")
+    }
+
+    fn try_start() -> Option<Self> {
         let port = free_port();
         let folder = tempfile::tempdir().unwrap();
         let process = ["valkey-server", "redis-server"]
@@ -25,32 +31,36 @@ impl Cluster {
                 command.args(["--save", "", "--dir"]).arg(folder.path());
                 command.stdout(Stdio::null()).spawn().ok()
             });
-        let cluster = Self {
+        let mut cluster = Self {
             process: process.expect("the stack has installed one"),
             url: format!("redis://127.0.0.1:{port}"),
             _folder: folder,
         };
         let client = redis::Client::open(cluster.url.as_str()).unwrap();
         let started = Instant::now();
-        let mut connection = loop {
-            if let Ok(connection) = client.get_connection() {
-                break connection;
+        let mut ask = |command: &mut redis::Cmd| -> Option<String> {
+            loop {
+                let answer = client
+                    .get_connection()
+                    .and_then(|mut c| command.query(&mut c));
+                if let Ok(answer) = answer {
+                    return Some(answer);
+                }
+                let has_ended = cluster.process.try_wait().unwrap().is_some();
+                if has_ended || started.elapsed() > Duration::from_secs(30) {
+                    return None;
+                }
+                std::thread::sleep(Duration::from_millis(20));
             }
-            assert!(started.elapsed() < Duration::from_secs(30), "no cluster");
-            std::thread::sleep(Duration::from_millis(20));
         };
         let mut slots = redis::cmd("CLUSTER");
         slots.arg("ADDSLOTSRANGE").arg(0).arg(16_383);
-        slots.exec(&mut connection).unwrap();
-        let is_up = |connection: &mut redis::Connection| {
-            let info: String = redis::cmd("CLUSTER").arg("INFO").query(connection).unwrap();
-            info.contains("cluster_state:ok")
-        };
-        while !is_up(&mut connection) {
-            assert!(started.elapsed() < Duration::from_secs(30), "no cluster");
+        ask(&mut slots)?;
+        while !ask(redis::cmd("CLUSTER").arg("INFO"))?.contains("cluster_state:ok") {
+            assert!(started.elapsed() < Duration::from_secs(60), "no cluster");
             std::thread::sleep(Duration::from_millis(20));
         }
-        cluster
+        Some(cluster)
     }
 }
 
@@ -61,12 +71,14 @@ impl Drop for Cluster {
     }
 }
 
-/// The nodes speak among themselves 10000 ports above.
+/// The nodes speak among themselves 10000 ports above: both below those that systems hand out.
 fn free_port() -> u16 {
+    let mut random = [0; 2];
     loop {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        if port < 55_000 {
+        aws_lc_rs::rand::fill(&mut random).unwrap();
+        let port = 10_000 + u16::from_be_bytes(random) % 10_000;
+        let is_free = |port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if is_free(port) && is_free(port + 10_000) {
             return port;
         }
     }
