@@ -44,13 +44,22 @@ fn key_and_value(text: &str) -> Result<(String, String), &'static str> {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
+    match run(Arguments::parse_from(arguments())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// As they were typed. The alias ends in `--` already, and many people type another one before options.
+fn arguments() -> impl Iterator<Item = std::ffi::OsString> {
+    let is_separator = |(at, text): &(usize, std::ffi::OsString)| *at == 1 && text == "--";
+    let typed = std::env::args_os().enumerate();
+    typed
+        .filter(move |typed| !is_separator(typed))
+        .map(|(_, text)| text)
 }
 
 fn run(arguments: Arguments) -> Result<(), Error> {
