@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use harness::client::{unique, unique_email, unique_password};
-use harness::peers::{Fault, FaultyService};
+use harness::peers::Fault;
 use harness::{Account, Answer, Client, World, token};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -372,10 +372,9 @@ async fn a_right_password_never_locks() {
 /// A store that takes no writes must not make guessing free.
 #[tokio::test]
 async fn a_wrong_password_counts_also_where_it_cannot_be_recorded() {
-    let faulty = FaultyService::start().await;
-    let world = World::build().variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url);
-    let Some(world) = world.start() else { return };
-    faulty.set_upstream(&world.local().info().dynamodb_url);
+    let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
+        return;
+    };
     let client = world.client();
     let account = client.register().await;
     for _ in 0..5 {
@@ -392,10 +391,9 @@ async fn a_wrong_password_counts_also_where_it_cannot_be_recorded() {
 /// An outage of what is asked before the password costs no attempt.
 #[tokio::test]
 async fn an_outage_locks_nobody() {
-    let faulty = FaultyService::start().await;
-    let world = World::build().variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url);
-    let Some(world) = world.start() else { return };
-    faulty.set_upstream(&world.local().info().dynamodb_url);
+    let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
+        return;
+    };
     let client = world.client();
     let account = client.register().await;
     for operation in ["GetItem", "TransactWriteItems"] {

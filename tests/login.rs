@@ -1,7 +1,6 @@
 //! `POST /api/auth/login`.
 
 use harness::client::unique_email;
-use harness::peers::FaultyService;
 use harness::{Account, World, token};
 use serde_json::{Value, json};
 
@@ -121,14 +120,9 @@ async fn a_wrong_password_an_unknown_and_a_deleted_account_are_answered_alike() 
 /// security.md 6: the same work, whoever asks: what can be counted without a clock.
 #[tokio::test]
 async fn a_refused_login_asks_the_stores_and_hashes_alike_whether_the_account_exists_or_not() {
-    let faulty = harness::peers::FaultyService::start().await;
-    let Some(world) = World::build()
-        .variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url)
-        .start()
-    else {
+    let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
         return;
     };
-    faulty.set_upstream(&world.local().info().dynamodb_url);
     let account = world.client().register().await;
     let work = async |identifier: &str| {
         let hashes = || {
@@ -450,12 +444,9 @@ async fn a_sign_in_from_elsewhere_is_mailed_to_the_owner_and_one_from_here_is_no
 /// What cannot be recorded does not succeed, and leaves no session that would push out others.
 #[tokio::test]
 async fn a_login_that_cannot_be_recorded_leaves_no_session() {
-    let faulty = harness::peers::FaultyService::start().await;
-    let world = World::build().variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url);
-    let Some(world) = world.start() else {
+    let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
         return;
     };
-    faulty.set_upstream(&world.local().info().dynamodb_url);
     let client = world.client();
     let account = client.register().await;
     let throttled = harness::peers::Fault::throttled("TransactWriteItems");
@@ -515,12 +506,10 @@ async fn logins_racing_a_deletion_leave_nobody_signed_in() {
 /// The sign-in that comes after that is none.
 #[tokio::test]
 async fn a_password_that_is_changed_while_it_is_compared_signs_nobody_in() {
-    let faulty = FaultyService::start().await;
-    let world = World::build()
-        .variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url)
-        .variable("ARGON2_ITERATIONS", "300"); // long enough to meet it
-    let Some(world) = world.start() else { return };
-    faulty.set_upstream(&world.local().info().dynamodb_url);
+    let world = World::build().variable("ARGON2_ITERATIONS", "300"); // long enough to meet it
+    let Some((world, faulty)) = world.behind_faulty_dynamodb().await else {
+        return;
+    };
     let client = world.client();
     let (account, other) = (client.register().await, client.register().await);
     let newer = world.dynamodb().password_hash(&other.id).await;

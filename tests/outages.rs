@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use harness::client::{unique_email, unique_password};
-use harness::peers::{Fault, FaultyService, Mode, TcpProxy};
+use harness::peers::{Fault, Mode, TcpProxy};
 use harness::{Account, Answer, Client, World};
 use local::lambda::InvokeError;
 use local::redis::Redis;
@@ -269,19 +269,9 @@ async fn an_outage_longer_than_the_grace_signs_nobody_out() {
     );
 }
 
-/// A world whose DynamoDB answers some requests with faults.
-async fn world_behind_faulty_dynamodb() -> Option<(World, FaultyService)> {
-    let faulty = FaultyService::start().await;
-    let world = World::build()
-        .variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url)
-        .start()?;
-    faulty.set_upstream(&world.local().info().dynamodb_url);
-    Some((world, faulty))
-}
-
 #[tokio::test]
 async fn a_transaction_that_meets_another_is_tried_again_and_not_for_ever() {
-    let Some((world, faulty)) = world_behind_faulty_dynamodb().await else {
+    let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
         return;
     };
     let client = world.client();
@@ -313,7 +303,7 @@ async fn a_transaction_that_meets_another_is_tried_again_and_not_for_ever() {
 /// token, and one account comes of it.
 #[tokio::test]
 async fn a_registration_whose_answer_from_the_store_is_lost_makes_one_account() {
-    let Some((world, faulty)) = world_behind_faulty_dynamodb().await else {
+    let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
         return;
     };
     let client = world.client();
@@ -329,7 +319,7 @@ async fn a_registration_whose_answer_from_the_store_is_lost_makes_one_account() 
 /// A single write that meets a transaction on the same item.
 #[tokio::test]
 async fn a_write_that_meets_a_transaction_is_tried_again() {
-    let Some((world, faulty)) = world_behind_faulty_dynamodb().await else {
+    let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
         return;
     };
     let client = world.client();
@@ -365,7 +355,7 @@ async fn redis_that_is_out_of_memory_is_unavailability() {
 
 #[tokio::test]
 async fn throttling_that_does_not_end_is_unavailability() {
-    let Some((world, faulty)) = world_behind_faulty_dynamodb().await else {
+    let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
         return;
     };
     let client = world.client();

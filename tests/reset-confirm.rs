@@ -1,7 +1,7 @@
 //! `POST /api/auth/password-reset/confirm`.
 
 use harness::client::unique_password;
-use harness::peers::{Fault, FaultyService};
+use harness::peers::Fault;
 use harness::{Account, Answer, Client, World};
 use serde_json::json;
 
@@ -223,12 +223,9 @@ async fn a_verification_token_resets_nothing() {
 /// A failure between the steps costs nobody the token.
 #[tokio::test]
 async fn a_store_that_fails_leaves_the_token_valid() {
-    let faulty = FaultyService::start().await;
-    let world = World::build().variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url);
-    let Some(world) = world.start() else {
+    let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
         return;
     };
-    faulty.set_upstream(&world.local().info().dynamodb_url);
     let client = world.client();
     let account = client.register().await;
     let token = request(&world, &account).await;

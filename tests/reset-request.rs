@@ -1,7 +1,6 @@
 //! `POST /api/auth/password-reset/request`.
 
 use harness::client::unique_email;
-use harness::peers::FaultyService;
 use harness::{Client, World};
 use serde_json::{Value, json};
 
@@ -57,12 +56,9 @@ async fn every_address_gets_the_same_answer_and_only_the_outbox_differs() {
 /// security.md 7, but for the time: that is a benchmark's.
 #[tokio::test]
 async fn the_stores_are_asked_alike_whether_the_account_exists_or_not() {
-    let faulty = FaultyService::start().await;
-    let world = World::build().variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url);
-    let Some(world) = world.start() else {
+    let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
         return;
     };
-    faulty.set_upstream(&world.local().info().dynamodb_url);
     let client = world.client();
     let account = client.register().await;
     let work = async |email: &str| {

@@ -2,7 +2,7 @@
 
 use harness::authenticator::step;
 use harness::client::unique_password;
-use harness::peers::{Fault, FaultyService};
+use harness::peers::Fault;
 use harness::{Account, Answer, Authenticator, Client, World};
 use serde_json::{Value, json};
 
@@ -327,10 +327,9 @@ async fn of_two_devices_one_that_cannot_be_opened_does_not_hinder_the_other() {
 /// A store that does not answer costs nobody a code, an attempt or the account's lock.
 #[tokio::test]
 async fn an_outage_costs_no_code_and_no_attempt() {
-    let faulty = FaultyService::start().await;
-    let world = World::build().variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url);
-    let Some(world) = world.start() else { return };
-    faulty.set_upstream(&world.local().info().dynamodb_url);
+    let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
+        return;
+    };
     let (client, account, mut app, codes) = enrolled(&world).await;
     let (code, backup) = (app.next().await, codes[0].clone());
 

@@ -2,7 +2,6 @@
 
 use harness::World;
 use harness::client::unique_email;
-use harness::peers::FaultyService;
 use serde_json::json;
 
 const PATH: &str = "/api/auth/verify-email/resend";
@@ -66,12 +65,9 @@ async fn every_address_gets_the_same_answer_and_only_who_needs_it_a_mail() {
 
 #[tokio::test]
 async fn the_store_is_asked_alike_whether_the_account_exists_or_not() {
-    let faulty = FaultyService::start().await;
-    let world = World::build().variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url);
-    let Some(world) = world.start() else {
+    let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
         return;
     };
-    faulty.set_upstream(&world.local().info().dynamodb_url);
     let client = world.client();
     let account = client.register().await;
     let work = async |email: &str| {

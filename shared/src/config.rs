@@ -104,6 +104,8 @@ pub struct Environment {
     is_production: bool,
     /// One connection, whoever uses it.
     redis: Option<Arc<Redis>>,
+    /// The same.
+    dynamodb: Option<DynamoDb>,
 }
 
 impl Environment {
@@ -118,6 +120,7 @@ impl Environment {
             problems: Vec::new(),
             is_production: false,
             redis: None,
+            dynamodb: None,
         };
         let name = environment.text("ENVIRONMENT");
         if !matches!(name.as_str(), "" | "dev" | "staging" | "prod") {
@@ -256,7 +259,11 @@ impl Environment {
 
     /// DynamoDB, as Lambda's own variables say.
     pub fn dynamodb(&mut self) -> DynamoDb {
-        DynamoDb::new(self.aws("AWS_ENDPOINT_URL_DYNAMODB"))
+        if let Some(dynamodb) = &self.dynamodb {
+            return dynamodb.clone();
+        }
+        let dynamodb = DynamoDb::new(self.aws("AWS_ENDPOINT_URL_DYNAMODB"));
+        self.dynamodb.insert(dynamodb).clone()
     }
 
     /// SES, as Lambda's own variables say.
@@ -338,8 +345,7 @@ impl Environment {
             return redis.clone();
         }
         let redis = Arc::new(self.connect_redis());
-        self.redis = Some(redis.clone());
-        redis
+        self.redis.insert(redis).clone()
     }
 
     fn connect_redis(&mut self) -> Redis {
@@ -420,7 +426,6 @@ impl Environment {
     /// What authenticates requests, with its own connections.
     pub fn authenticator(&mut self, users: Users) -> Authenticator {
         Authenticator {
-            access_tokens: self.access_token_verifier(),
             sessions: self.sessions(),
             users,
         }

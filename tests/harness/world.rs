@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use crate::client::Client;
 use crate::dynamodb::DynamoDb;
+use crate::peers::FaultyService;
 use crate::token;
 
 /// The cheapest hash that is allowed outside production.
@@ -166,6 +167,16 @@ impl Builder {
             self.try_start()
                 .unwrap_or_else(|error| panic!("the stack does not start: {error}")),
         )
+    }
+
+    /// Starts it with a DynamoDB that fails on command.
+    pub async fn behind_faulty_dynamodb(self) -> Option<(World, FaultyService)> {
+        let faulty = FaultyService::start().await;
+        let world = self
+            .variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url)
+            .start()?;
+        faulty.set_upstream(&world.local().info().dynamodb_url);
+        Some((world, faulty))
     }
 
     /// Starts it, or says why it does not start.

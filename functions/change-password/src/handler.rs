@@ -1,12 +1,11 @@
 use shared::StartError;
 use shared::config::Environment;
 use shared::domain::password::{Owner, Password, Policy};
-use shared::domain::password_hash::{PasswordHash, PasswordHasher};
+use shared::domain::password_hash::PasswordHash;
 use shared::domain::user::User;
 use shared::error::ApiError;
 use shared::http::authentication::Authenticator;
 use shared::http::guard::{Endpoint, Guard};
-use shared::http::lockout::Lockout;
 use shared::http::password_check::PasswordCheck;
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Audit, Event, Outcome};
@@ -64,9 +63,9 @@ pub async fn change_password(app: &App, request: Request) -> Result<Response, Ap
     let caller = app.authenticator.required(&request).await?;
     let user = &caller.user;
     let change = Change::parse(&request, &app.policy, user)?;
-    let (check, event) = (app.password_check(), Event::PasswordChange);
+    let (check, event) = (&app.password_check, Event::PasswordChange);
     let old = check.verify(user, &change.current, event, &request).await?;
-    let new = telemetry::hashing(|| app.hasher.hash(&change.new, random::bytes()));
+    let new = telemetry::hashing(|| app.password_check.hasher.hash(&change.new, random::bytes()));
 
     // The other sessions first: if they cannot be ended, nothing has changed and the owner tries again.
     // And once more after it, for one that was started with the old password in between.
@@ -90,7 +89,9 @@ async fn write(
     let (event, success) = (Event::PasswordChange, Outcome::Success);
     let writes = vec![
         Write::new(
-            app.credentials.change_password(user.id, old, new, now),
+            app.password_check
+                .credentials
+                .change_password(user.id, old, new, now),
             Refused::Changed,
         ),
         Write::new(app.users.void_reset_token(user.id, now), Refused::NotActive),
@@ -112,27 +113,16 @@ async fn write(
 /// What this endpoint may touch.
 pub struct App {
     pub guard: Guard,
-    lockout: Lockout,
+    password_check: PasswordCheck,
     authenticator: Authenticator,
     dynamodb: DynamoDb,
     users: Users,
-    credentials: Credentials,
     outbox: Outbox,
     audit: Audit,
     policy: Policy,
-    hasher: PasswordHasher,
 }
 
 impl App {
-    fn password_check(&self) -> PasswordCheck<'_> {
-        PasswordCheck {
-            credentials: &self.credentials,
-            hasher: &self.hasher,
-            lockout: &self.lockout,
-            audit: &self.audit,
-        }
-    }
-
     /// From the environment variables.
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
@@ -140,18 +130,23 @@ impl App {
         let users_table = environment.text("USERS_TABLE");
         let credentials_table = environment.text("CREDENTIALS_TABLE");
         let users = Users::new(dynamodb.clone(), users_table.clone());
+        let audit = Audit::new(dynamodb.clone(), users_table.clone());
+        let password_check = PasswordCheck {
+            credentials: Credentials::new(dynamodb.clone(), credentials_table),
+            hasher: environment.password_hasher(),
+            lockout: environment.lockout(),
+            audit: audit.clone(),
+        };
         let endpoint = Endpoint::per_user("PASSWORD_CHANGE", "5/15m");
         let app = Self {
             guard: Guard::for_users(&mut environment, Some(endpoint)),
-            lockout: environment.lockout(),
+            password_check,
             authenticator: environment.authenticator(users.clone()),
             users,
-            credentials: Credentials::new(dynamodb.clone(), credentials_table),
-            outbox: Outbox::new(users_table.clone()),
-            audit: Audit::new(dynamodb.clone(), users_table),
+            outbox: Outbox::new(users_table),
+            audit,
             dynamodb,
             policy: environment.password_policy(),
-            hasher: environment.password_hasher(),
         };
         environment.finish(app)
     }

@@ -3,12 +3,10 @@ use std::time::Duration;
 use shared::StartError;
 use shared::config::Environment;
 use shared::domain::password::Password;
-use shared::domain::password_hash::PasswordHasher;
 use shared::domain::user::User;
 use shared::error::ApiError;
 use shared::http::authentication::Authenticator;
 use shared::http::guard::{Endpoint, Guard};
-use shared::http::lockout::Lockout;
 use shared::http::password_check::PasswordCheck;
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Audit, Event, Outcome};
@@ -31,7 +29,7 @@ struct Stale;
 pub async fn delete_account(app: &App, request: Request) -> Result<Response, ApiError> {
     let caller = app.authenticator.required(&request).await?;
     let password = request.parse(|fields| fields.required("password", Password::parse))?;
-    let (check, event) = (app.password_check(), Event::AccountDelete);
+    let (check, event) = (&app.password_check, Event::AccountDelete);
     check
         .verify(&caller.user, &password, event, &request)
         .await?;
@@ -78,7 +76,9 @@ async fn delete(app: &App, user: &User, request: &Request) -> Result<(), Transac
     let mut items = vec![
         app.users.delete(user, now, purge_at),
         app.users.expire_email(&user.email, user.id, purge_at),
-        app.credentials.expire_password(user.id, purge_at),
+        app.password_check
+            .credentials
+            .expire_password(user.id, purge_at),
         app.outbox
             .create(Kind::AccountDeleted, user, None, request.language(), now),
         app.audit.create(
@@ -105,27 +105,16 @@ async fn delete(app: &App, user: &User, request: &Request) -> Result<(), Transac
 /// What this endpoint may touch.
 pub struct App {
     pub guard: Guard,
-    lockout: Lockout,
+    password_check: PasswordCheck,
     authenticator: Authenticator,
     dynamodb: DynamoDb,
     users: Users,
-    credentials: Credentials,
     two_factor: TwoFactor,
     outbox: Outbox,
     audit: Audit,
-    hasher: PasswordHasher,
 }
 
 impl App {
-    fn password_check(&self) -> PasswordCheck<'_> {
-        PasswordCheck {
-            credentials: &self.credentials,
-            hasher: &self.hasher,
-            lockout: &self.lockout,
-            audit: &self.audit,
-        }
-    }
-
     /// From the environment variables.
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
@@ -133,18 +122,23 @@ impl App {
         let users_table = environment.text("USERS_TABLE");
         let credentials_table = environment.text("CREDENTIALS_TABLE");
         let users = Users::new(dynamodb.clone(), users_table.clone());
+        let audit = Audit::new(dynamodb.clone(), users_table.clone());
+        let password_check = PasswordCheck {
+            credentials: Credentials::new(dynamodb.clone(), credentials_table.clone()),
+            hasher: environment.password_hasher(),
+            lockout: environment.lockout(),
+            audit: audit.clone(),
+        };
         let endpoint = Endpoint::per_user("ACCOUNT_DELETE", "5/15m");
         let app = Self {
             guard: Guard::for_users(&mut environment, Some(endpoint)),
-            lockout: environment.lockout(),
+            password_check,
             authenticator: environment.authenticator(users.clone()),
             users,
-            two_factor: TwoFactor::new(dynamodb.clone(), credentials_table.clone()),
-            credentials: Credentials::new(dynamodb.clone(), credentials_table),
-            outbox: Outbox::new(users_table.clone()),
-            audit: Audit::new(dynamodb.clone(), users_table),
+            two_factor: TwoFactor::new(dynamodb.clone(), credentials_table),
+            outbox: Outbox::new(users_table),
+            audit,
             dynamodb,
-            hasher: environment.password_hasher(),
         };
         environment.finish(app)
     }

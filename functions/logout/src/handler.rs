@@ -1,6 +1,5 @@
 use shared::StartError;
 use shared::config::Environment;
-use shared::domain::token::AccessTokenVerifier;
 use shared::error::ApiError;
 use shared::http::cookie_mode::CookieCheck;
 use shared::http::guard::Guard;
@@ -10,7 +9,7 @@ use shared::store::sessions::Sessions;
 
 pub async fn logout(app: &App, request: Request) -> Result<Response, ApiError> {
     // The token alone: a session that is over already is what was asked for.
-    let claims = authentication::claims(&app.access_tokens, &request)?;
+    let claims = authentication::claims(&request)?;
     let claims = claims.ok_or(ApiError::MissingToken)?;
     let has_cookie = request.cookie(cookies::REFRESH_TOKEN).is_some();
     if has_cookie {
@@ -44,7 +43,6 @@ pub async fn logout(app: &App, request: Request) -> Result<Response, ApiError> {
 pub struct App {
     pub guard: Guard,
     cookie_check: CookieCheck,
-    access_tokens: AccessTokenVerifier,
     sessions: Sessions,
     audit: Audit,
 }
@@ -56,7 +54,6 @@ impl App {
         let app = Self {
             guard: Guard::for_users(&mut environment, None),
             cookie_check: environment.cookie_check(),
-            access_tokens: environment.access_token_verifier(),
             sessions: environment.sessions(),
             audit: Audit::new(environment.dynamodb(), environment.text("USERS_TABLE")),
         };

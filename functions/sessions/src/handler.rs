@@ -34,23 +34,24 @@ pub async fn sessions(app: &App, request: Request) -> Result<Response, ApiError>
         return list(app, &caller).await;
     }
     request.parse_optional(|_| Some(()))?; // a body may come, but nothing is in it
-    match request.path_parameter("id") {
-        Some(id) => end_one(app, &caller, id).await?,
+    let message = match request.path_parameter("id") {
+        Some(id) => {
+            end_one(app, &caller, id).await?;
+            "The session was ended."
+        }
         None => {
             let sessions = &app.authenticator.sessions;
             sessions
                 .revoke_others(caller.session_id, caller.user.id)
                 .await?;
+            "All other sessions were ended."
         }
-    }
+    };
     let (event, success) = (Event::SessionRevocation, Outcome::Success);
     app.audit
         .record(caller.user.id, event, success, request.origin())
         .await?;
-    Ok(Response::done(match request.path_parameter("id") {
-        Some(_) => "The session was ended.",
-        None => "All other sessions were ended.",
-    }))
+    Ok(Response::done(message))
 }
 
 async fn list(app: &App, caller: &Caller) -> Result<Response, ApiError> {

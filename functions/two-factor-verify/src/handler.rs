@@ -73,13 +73,10 @@ type BackupCodes = Vec<(Secret, BackupCodeHash)>;
 pub async fn verify(app: &App, request: Request) -> Result<Response, ApiError> {
     let caller = app.authenticator.required(&request).await?;
     let verification = Verification::parse(&request)?;
-    let result = match verification.regenerate {
-        true => regenerate(app, &caller.user, verification.code, &request)
-            .await
-            .map(Some),
-        false => confirm(app, &caller, &verification, &request).await,
+    let codes = match verification.regenerate {
+        true => Some(regenerate(app, &caller.user, verification.code, &request).await?),
+        false => confirm(app, &caller, &verification, &request).await?,
     };
-    let codes = result?;
     let shown = codes
         .as_ref()
         .map(|codes| codes.iter().map(|(code, _)| code.expose()).collect());

@@ -21,10 +21,9 @@ pub struct Caller {
     pub session_id: SessionId,
 }
 
-/// Authenticates requests by their access token, the session behind it and the user's record.
+/// Authenticates requests by their access token, which the guard for users has verified, the session
+/// behind it and the user's record.
 pub struct Authenticator {
-    /// Verifies the token.
-    pub access_tokens: AccessTokenVerifier,
     /// Knows whether the session is over.
     pub sessions: Sessions,
     /// Knows whether the account is active.
@@ -46,7 +45,7 @@ impl Authenticator {
     /// # Errors
     /// The 401s but `missing_token`, and those of the stores.
     pub async fn optional(&self, request: &Request) -> Result<Option<Caller>, ApiError> {
-        let Some(claims) = claims(&self.access_tokens, request)? else {
+        let Some(claims) = claims(request)? else {
             return Ok(None);
         };
         // Both at once: logout and revocation take effect here immediately, and so does a change of
@@ -83,21 +82,22 @@ impl Authenticator {
 ///
 /// # Errors
 /// `invalid_token` and `token_expired`.
-pub fn claims(
+pub fn claims(request: &Request) -> Result<Option<&AccessClaims>, ApiError> {
+    match request.access_token() {
+        None => Ok(None),
+        Some(Ok(claims)) => Ok(Some(claims)),
+        Some(Err(TokenError::Invalid)) => Err(ApiError::InvalidToken),
+        Some(Err(TokenError::Expired)) => Err(ApiError::TokenExpired),
+    }
+}
+
+/// What the request's access token turns out to be, if it carries one. Asked once, at the door.
+pub(super) fn verify(
     tokens: &AccessTokenVerifier,
     request: &Request,
-) -> Result<Option<AccessClaims>, ApiError> {
-    let Some(header) = request.header(&AUTHORIZATION) else {
-        return Ok(None);
-    };
-    let token = bearer_token(header).ok_or(ApiError::InvalidToken)?;
-    tokens
-        .verify(token, request.received_at())
-        .map(Some)
-        .map_err(|error| match error {
-            TokenError::Invalid => ApiError::InvalidToken,
-            TokenError::Expired => ApiError::TokenExpired,
-        })
+) -> Option<Result<AccessClaims, TokenError>> {
+    let token = bearer_token(request.header(&AUTHORIZATION)?).ok_or(TokenError::Invalid);
+    Some(token.and_then(|token| tokens.verify(token, request.received_at())))
 }
 
 /// RFC 6750, 2.1. Tokens in a query or a form are never looked for (RFC 9700, 4.3.2).

@@ -150,8 +150,12 @@ impl Guard {
     pub(super) async fn admit(&self, request: &mut Request) -> Result<(), ApiError> {
         let client = self.client(request)?;
         request.set_client(client);
-        if let Callers::Guests(bots) = &self.callers {
-            bots.check(request)?;
+        match &self.callers {
+            Callers::Guests(bots) => bots.check(request)?,
+            Callers::AccessTokens(verifier, _) => {
+                request.set_access_token(authentication::verify(verifier, request));
+            }
+            Callers::RefreshTokens(..) => {}
         }
         let counters = self.counters(request, client);
         self.count(request, counters).await
@@ -249,8 +253,8 @@ impl Callers {
     fn caller(&self, request: &Request) -> Option<Caller<'_>> {
         match self {
             Self::Guests(_) => None,
-            Self::AccessTokens(verifier, tiers) => {
-                let claims = authentication::claims(verifier, request).ok()??;
+            Self::AccessTokens(_, tiers) => {
+                let claims = authentication::claims(request).ok()??;
                 let tier = match claims.role {
                     Role::User => &tiers.user,
                     Role::Admin => &tiers.admin,

@@ -8,6 +8,7 @@ pub mod cookies;
 pub mod device;
 mod event;
 pub mod guard;
+pub mod link_requests;
 pub mod lockout;
 pub mod password_check;
 pub mod refresh_token;

@@ -13,18 +13,18 @@ use crate::store::credentials::Credentials;
 use crate::telemetry;
 
 /// What a check needs.
-pub struct PasswordCheck<'a> {
+pub struct PasswordCheck {
     /// Where the hashes are.
-    pub credentials: &'a Credentials,
+    pub credentials: Credentials,
     /// What compares them.
-    pub hasher: &'a PasswordHasher,
+    pub hasher: PasswordHasher,
     /// What counts wrong ones.
-    pub lockout: &'a Lockout,
+    pub lockout: Lockout,
     /// Where a wrong one is recorded.
-    pub audit: &'a Audit,
+    pub audit: Audit,
 }
 
-impl PasswordCheck<'_> {
+impl PasswordCheck {
     /// The user's stored hash, if the password is the user's. A wrong one is recorded as a failure of
     /// the event that it was asked for, and counts like one at login.
     ///
@@ -43,7 +43,7 @@ impl PasswordCheck<'_> {
         match &result {
             Ok(_) => self.lockout.forgive(&attempt, request).await,
             Err(ApiError::InvalidCredentials) => {
-                record_failure(self.audit, Some(user.id), event, attempt.locks(), request).await?;
+                record_failure(&self.audit, Some(user.id), event, attempt.locks(), request).await?;
             }
             Err(_) => self.lockout.take_back(&attempt, request).await,
         }

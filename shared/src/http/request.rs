@@ -12,6 +12,7 @@ use crate::clock;
 use crate::domain::client_address::ClientAddress;
 use crate::domain::language::Language;
 use crate::domain::timestamp::Timestamp;
+use crate::domain::token::{AccessClaims, TokenError};
 use crate::error::ApiError;
 use crate::store::audit::Origin;
 
@@ -25,6 +26,7 @@ pub struct Request {
     body: Vec<u8>,
     origin: Origin,
     client: Option<ClientAddress>,
+    access_token: Option<Result<AccessClaims, TokenError>>,
     tally: Tally,
 }
 
@@ -59,6 +61,7 @@ impl Request {
             body,
             origin,
             client: None,
+            access_token: None,
             tally: Tally::default(),
         }
     }
@@ -77,6 +80,16 @@ impl Request {
     /// The client, once the guard knows it.
     pub(super) fn client(&self) -> Option<ClientAddress> {
         self.client
+    }
+
+    /// Keeps what the access token turned out to be.
+    pub(super) fn set_access_token(&mut self, token: Option<Result<AccessClaims, TokenError>>) {
+        self.access_token = token;
+    }
+
+    /// What the access token turned out to be; nothing where there is none, or where none is taken.
+    pub(super) fn access_token(&self) -> Option<&Result<AccessClaims, TokenError>> {
+        self.access_token.as_ref()
     }
 
     /// What the request was counted under.

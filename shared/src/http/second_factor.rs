@@ -200,12 +200,10 @@ impl SecondFactor {
         request: &Request,
     ) -> Result<(Step, Attempt), ApiError> {
         let attempt = self.lockout.attempt_code(id, request).await?;
-        match self.open(id, device) {
-            Ok((secret, _)) => match secret.verify(code, request.received_at()) {
-                Some(step) => Ok((step, attempt)),
-                None => Err(self.refuse(id, &attempt, event, request).await),
-            },
-            Err(error) => Err(error),
+        let (secret, _) = self.open(id, device)?;
+        match secret.verify(code, request.received_at()) {
+            Some(step) => Ok((step, attempt)),
+            None => Err(self.refuse(id, &attempt, event, request).await),
         }
     }
 
