@@ -1,11 +1,9 @@
 //! The function `mailer`: from the outbox, over the table's stream, to SES.
 
-use std::time::{Duration, Instant};
-
 use harness::client::{unique_email, unique_password};
 use harness::peers::{Fault, FaultyService};
 use harness::smtp::SmtpServer;
-use harness::{Account, World};
+use harness::{Account, World, until};
 use local::mail::Mail;
 use serde_json::{Value, json};
 
@@ -13,17 +11,6 @@ use serde_json::{Value, json};
 fn token(mail: &Mail) -> String {
     let (_, after) = mail.text.split_once("#token=").expect("a link");
     after.chars().take_while(char::is_ascii_hexdigit).collect()
-}
-
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !holds() {
-        assert!(
-            started.elapsed() < Duration::from_secs(60),
-            "not yet: {what}"
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 #[tokio::test]
@@ -166,7 +153,10 @@ async fn what_will_never_be_taken_is_not_tried_again_and_holds_up_nothing() {
     let client = world.client();
 
     let refused = client.register().await;
-    until("the first mail is tried", || faulty.faults_left() == 0).await;
+    until("the first mail is tried", async || {
+        faulty.faults_left() == 0
+    })
+    .await;
     let behind = client.register().await;
 
     world.mail(&behind.email, "Verify").await;
@@ -183,17 +173,31 @@ async fn what_will_never_be_taken_is_not_tried_again_and_holds_up_nothing() {
     assert_eq!(entry.unwrap()["given_up"]["S"], "MessageRejected");
 }
 
-/// SES is down for longer than anybody tries: the entry stays, the queue knows, those behind are sent.
+/// SES is down for longer than the stream holds a record: the entry stays, the queue knows, those behind
+/// are sent.
 #[tokio::test]
-async fn after_the_last_try_a_mail_goes_to_the_dead_letters_and_those_behind_are_sent() {
-    let Some((world, faulty)) = world_with_faulty_ses().await else {
+async fn a_mail_that_waited_for_too_long_goes_to_the_dead_letters_and_those_behind_are_sent() {
+    let faulty = FaultyService::start().await;
+    let Some(world) = World::build()
+        .template(
+            "MaximumRecordAgeInSeconds: 79200",
+            "MaximumRecordAgeInSeconds: 1",
+        )
+        .variable("AWS_ENDPOINT_URL_SESV2", &faulty.url)
+        .start()
+    else {
         return;
     };
-    faulty.fail(vec![Fault::mail(503, "ServiceUnavailable"); 9]);
+    faulty.set_upstream(&world.local().info().ses_url);
+    faulty.fail(vec![Fault::mail(503, "ServiceUnavailable"); 500]);
     let client = world.client();
 
     let lost = client.register().await;
-    until("the last try", || faulty.faults_left() == 0).await;
+    until("the end of trying", async || {
+        !world.local().dead_letters().is_empty()
+    })
+    .await;
+    faulty.recover();
     let behind = client.register().await;
 
     world.mail(&behind.email, "Verify").await;
@@ -223,7 +227,10 @@ async fn a_mail_whose_answer_is_lost_is_the_same_to_the_letter_the_second_time()
     let account = world.client().register().await;
 
     world.mail(&account.email, "Verify").await;
-    until("both have arrived", || world.local().mails().len() == 2).await;
+    until("both have arrived", async || {
+        world.local().mails().len() == 2
+    })
+    .await;
     let mails = world.local().mails();
     assert_eq!(
         (&mails[0].subject, &mails[0].text, &mails[0].html),
@@ -247,7 +254,7 @@ async fn a_batch_that_is_delivered_again_sends_nothing_again() {
     let (first, second) = (client.register().await, client.register().await);
     world.mail(&first.email, "Verify").await;
     world.mail(&second.email, "Verify").await;
-    until("both are noted", || {
+    until("both are noted", async || {
         world
             .log()
             .iter()
@@ -282,7 +289,7 @@ async fn a_mailer_that_crashes_in_the_middle_of_a_batch_loses_nothing() {
     silent.set_upstream(ses.trim_start_matches("http://"));
     let mailer = world.local().idle_processes("mailer")[0];
     let account = world.client().register().await;
-    until("the mailer is at work", || {
+    until("the mailer is at work", async || {
         world.local().idle_processes("mailer").is_empty()
     })
     .await;
@@ -372,7 +379,7 @@ async fn with_an_smtp_server_mails_go_there_over_tls() {
 
         let account = world.client().register().await;
 
-        until("the server has it", || server.mails().len() == 1).await;
+        until("the server has it", async || server.mails().len() == 1).await;
         let mail = &server.mails()[0];
         assert_eq!(mail["to"], json!([account.email]));
         assert_eq!(mail["from"], "no-reply@example.com");
@@ -413,7 +420,10 @@ async fn an_smtp_server_may_refuse_for_now_or_for_ever() {
     register(&never).await;
     register(&later).await;
 
-    until("the second try is taken", || server.mails().len() == 1).await;
+    until("the second try is taken", async || {
+        server.mails().len() == 1
+    })
+    .await;
     assert_eq!(server.mails()[0]["to"], json!([later]));
     let state = async |email: &str| {
         let outbox = world.dynamodb().items("OUTBOX#").await;
@@ -447,7 +457,7 @@ async fn a_mail_waits_while_the_smtp_server_cannot_be_used() {
                 .is_some_and(|text| text.contains(code));
             line["outcome"] == "failed" && says
         };
-        until(code, || world.log().iter().any(failed)).await;
+        until(code, async || world.log().iter().any(failed)).await;
         let outbox = world.dynamodb().items("OUTBOX#").await;
         assert!(outbox[0].get("given_up").is_none() && outbox[0].get("sent_at").is_none());
         assert!(server.mails().is_empty());

@@ -21,8 +21,11 @@ mod local_stack;
 mod lockout;
 mod login;
 mod logout;
+#[path = "mail-events.rs"]
+mod mail_events;
 mod mailer;
 mod outages;
+mod policies;
 mod profile;
 mod rate_limits;
 mod redis_cluster;

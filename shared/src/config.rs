@@ -26,6 +26,7 @@ use crate::http::cookie_mode::CookieCheck;
 use crate::http::lockout::Lockout;
 use crate::http::second_factor::SecondFactor;
 use crate::http::token_issuer::TokenIssuer;
+use crate::store::addresses::Addresses;
 use crate::store::audit::Audit;
 use crate::store::dynamodb::DynamoDb;
 use crate::store::rate_limiter::RateLimiter;
@@ -281,6 +282,11 @@ impl Environment {
                 .optional_text(endpoint)
                 .or_else(|| self.optional_text("AWS_ENDPOINT_URL")),
         }
+    }
+
+    /// The addresses that get no mail any more.
+    pub fn addresses(&mut self) -> Addresses {
+        Addresses::new(self.dynamodb(), self.text("USERS_TABLE"))
     }
 
     /// The sessions in Redis.

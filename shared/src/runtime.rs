@@ -18,13 +18,14 @@ const DRAIN: Duration = Duration::from_millis(100);
 /// arrives; the event in hand is answered first.
 ///
 /// # Errors
-/// Where the runtime cannot be reached.
+/// Where the runtime cannot be reached. An error of the handler fails the invocation alone; its text is
+/// logged.
 pub async fn run<E, A, H, F>(handler: H) -> Result<(), StartError>
 where
     E: DeserializeOwned,
     A: Serialize,
     H: Fn(E) -> F,
-    F: Future<Output = A>,
+    F: Future<Output = Result<A, String>>,
 {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::new)?;
     register_for_sigterm().await;
@@ -32,7 +33,7 @@ where
     let (handler, busy_ref) = (&handler, &busy);
     let answer = |event: LambdaEvent<E>| async move {
         let _permit = busy_ref.acquire().await;
-        Ok::<_, std::convert::Infallible>(handler(event.payload).await)
+        handler(event.payload).await
     };
     let run = lambda_runtime::run(service_fn(answer));
     tokio::pin!(run);

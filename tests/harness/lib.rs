@@ -12,4 +12,4 @@ pub mod world;
 
 pub use authenticator::Authenticator;
 pub use client::{Account, Answer, Client};
-pub use world::World;
+pub use world::{World, until};

@@ -154,6 +154,15 @@ impl Fault {
         }
     }
 
+    /// A refusal that another try does not help.
+    pub fn refused(operation: &'static str) -> Self {
+        Self {
+            body: r#"{"__type":"com.amazonaws.dynamodb.v20120810#AccessDeniedException","Message":"no"}"#
+                .to_owned(),
+            ..Self::throttled(operation)
+        }
+    }
+
     /// A single write that met a transaction.
     pub fn write_conflict(operation: &'static str) -> Self {
         let body = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionConflictException","message":"Transaction is ongoing for the item"}"#;
@@ -223,6 +232,11 @@ impl FaultyService {
     /// Each of these answers one request to its operation.
     pub fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
         self.state.lock().unwrap().queue.extend(faults);
+    }
+
+    /// No further faults.
+    pub fn recover(&self) {
+        self.state.lock().unwrap().queue.clear();
     }
 
     /// How many faults are still to come.

@@ -142,17 +142,22 @@ impl Builder {
     }
 
     /// With the function `fixture` beside the workspace's own.
-    pub fn fixture(mut self) -> Self {
-        let read = |file: &str| std::fs::read_to_string(build::workspace().join(file)).expect(file);
-        let resource = read("tests/fixture/resource.yaml");
-        let template =
-            read("template.yaml").replace("\nOutputs:", &format!("\n{resource}\nOutputs:"));
-        assert!(
-            template.contains(&resource),
-            "template.yaml has its outputs last"
-        );
+    pub fn fixture(self) -> Self {
+        let resource = build::workspace().join("tests/fixture/resource.yaml");
+        let resource = std::fs::read_to_string(resource).expect("the fixture");
+        self.template("\nOutputs:", &format!("\n{resource}\nOutputs:"))
+    }
+
+    /// With this in the template in the place of that.
+    pub fn template(mut self, from: &str, to: &str) -> Self {
+        let template = build::workspace().join("template.yaml");
+        let template = std::fs::read_to_string(template).expect("a template");
+        assert_eq!(template.matches(from).count(), 1, "{from}");
         let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("template.yaml"), template).expect("a file");
+        let path = folder.path().join("template.yaml");
+        std::fs::write(path, template.replace(from, to)).expect("a file");
+        let nested = build::workspace().join("infra");
+        std::os::unix::fs::symlink(nested, folder.path().join("infra")).expect("a link");
         self.template = Some(folder);
         self
     }
@@ -362,6 +367,18 @@ impl Drop for World {
         }
         let leaks = self.observed.found_in(&self.log_lines());
         assert!(leaks.is_empty(), "secrets in the log: {leaks:#?}");
+    }
+}
+
+/// Waits for something that happens by itself.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !holds().await {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "not yet: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -1,10 +1,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::config::Environment;
+use shared::domain::email_address::EmailAddress;
 use shared::domain::email_token::{self, Purpose, TokenId};
 use shared::domain::language::Language;
 use shared::domain::secret::Secret;
 use shared::domain::timestamp::Timestamp;
+use shared::store::addresses::Addresses;
 use shared::store::outbox::{Claim, Deliveries, Kind};
 use shared::{StartError, clock, telemetry};
 
@@ -60,7 +62,7 @@ struct TryAgain;
 
 /// Every entry of the batch is tried, whatever becomes of the others: one that fails does not hold up
 /// those behind it. What is delivered again because an earlier one failed was marked as sent.
-pub async fn deliver(app: &App, batch: Batch) -> Failures {
+pub async fn deliver(app: &App, batch: Batch) -> Result<Failures, String> {
     let mut failures = Vec::new();
     for record in batch.records {
         let sequence_number = record.dynamodb.sequence_number;
@@ -77,17 +79,16 @@ pub async fn deliver(app: &App, batch: Batch) -> Failures {
             failures.push(Failure { item_identifier });
         }
     }
-    Failures {
+    Ok(Failures {
         batch_item_failures: failures,
-    }
+    })
 }
 
 async fn send(app: &App, entry: &Entry) -> Result<(), TryAgain> {
     if !claim(app, entry).await? {
         return Ok(());
     }
-    let letter = compose(app, entry);
-    let sent = app.sender.send(&entry.envelope(), &letter).await;
+    let sent = attempt(app, entry).await?;
     let noted = match &sent {
         Ok(()) => app.deliveries.mark_sent(&entry.pk, clock::now()).await,
         Err(Refusal::Final(code)) => app.deliveries.give_up(&entry.pk, code).await,
@@ -109,6 +110,20 @@ async fn send(app: &App, entry: &Entry) -> Result<(), TryAgain> {
         Err(Refusal::Passing(_)) => Err(TryAgain),
         _ => Ok(()),
     }
+}
+
+/// Hands the mail over, unless it would bounce, or annoy, once more.
+async fn attempt(app: &App, entry: &Entry) -> Result<Result<(), Refusal>, TryAgain> {
+    if let Ok(address) = EmailAddress::parse(&entry.to) {
+        let undeliverable = app.addresses.is_undeliverable(&address, clock::now());
+        match undeliverable.await {
+            Ok(false) => {}
+            Ok(true) => return Ok(Err(Refusal::Final("Undeliverable".to_owned()))),
+            Err(error) => return Err(again(entry, "store", &error)),
+        }
+    }
+    let letter = compose(app, entry);
+    Ok(app.sender.send(&entry.envelope(), &letter).await)
 }
 
 /// Whether this entry is to be sent now. One that somebody died over is waited for: there are fewer
@@ -193,6 +208,7 @@ impl Entry {
 /// What the mailer may touch.
 pub struct App {
     deliveries: Deliveries,
+    addresses: Addresses,
     sender: Sender,
     writer: Writer,
     email_token_secret: Secret,
@@ -205,6 +221,7 @@ impl App {
         let mut environment = Environment::of_process();
         let app = Self {
             deliveries: Deliveries::new(environment.dynamodb(), environment.text("USERS_TABLE")),
+            addresses: environment.addresses(),
             sender: Sender::from_env(&mut environment),
             writer: Writer::new(environment.text("APP_NAME")),
             email_token_secret: environment.secret("EMAIL_TOKEN_SECRET"),

@@ -68,9 +68,27 @@ impl Ses {
         // Without an answer nobody knows whether it was sent: then once more, the same to the letter.
         let code = error.code().unwrap_or("no answer").to_owned();
         Err(match code.as_str() {
+            // A matter of setting up, for all mails alike: they wait for it.
+            "MessageRejected" if self.is_unverified(error.message()) => {
+                tracing::error!(
+                    "SES has not verified the sender EMAIL_FROM: mails wait until it has"
+                );
+                Refusal::Passing("SenderNotVerified".to_owned())
+            }
             // The address, or what is in the mail.
             "MessageRejected" | "BadRequestException" => Refusal::Final(code),
             _ => Refusal::Passing(code),
+        })
+    }
+
+    /// SES has one code for what is wrong with a mail and for what is not set up; the text tells them apart
+    /// and names the addresses (SES developer guide, "Amazon SES email sending errors"). In its sandbox it
+    /// names recipients, too; those are no reason to wait.
+    fn is_unverified(&self, message: Option<&str>) -> bool {
+        let address = self.from.rsplit('<').next().unwrap_or_default();
+        let address = address.trim_end_matches('>').to_lowercase();
+        message.is_some_and(|message| {
+            message.contains("not verified") && message.to_lowercase().contains(&address)
         })
     }
 }

@@ -1,13 +1,24 @@
-//! DynamoDB: `dynoxide` in this process, served over HTTP as the SDK expects it.
+//! DynamoDB: `dynoxide` in this process, served over HTTP as the SDK expects it, behind the roles that
+//! the template gives the functions.
 
 use std::path::Path;
 
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Request, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt;
 use dynoxide::Database;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::Error;
+use crate::iam::Iam;
 use crate::template::Table;
 
 /// A running DynamoDB.
@@ -16,7 +27,7 @@ pub struct DynamoDb {
     pub url: String,
     /// The database itself, for its streams.
     pub database: Database,
-    server: JoinHandle<()>,
+    servers: [JoinHandle<()>; 2],
 }
 
 impl DynamoDb {
@@ -24,7 +35,7 @@ impl DynamoDb {
     ///
     /// # Errors
     /// Where the file is none of its own, or a table cannot be made.
-    pub async fn start(tables: &[Table], file: Option<&Path>) -> Result<Self, Error> {
+    pub async fn start(tables: &[Table], file: Option<&Path>, iam: Iam) -> Result<Self, Error> {
         let database = match file {
             Some(file) => Database::new(
                 file.to_str()
@@ -37,21 +48,78 @@ impl DynamoDb {
             create(&database, table)
                 .map_err(|error| format!("the table {}: {error}", table.name))?;
         }
+        let behind = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let door = Door {
+            iam,
+            behind: Uri::try_from(format!("http://{}/", behind.local_addr()?))?,
+            client: Client::builder(TokioExecutor::new()).build(connector()),
+        };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let server = tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
+        let app = Router::new().fallback(pass).with_state(door);
+        let serving = axum::serve(
+            listener.tap_io(|stream| drop(stream.set_nodelay(true))),
+            app,
+        );
+        let servers = [
+            tokio::spawn(dynoxide::server::serve_on(behind, database.clone())),
+            tokio::spawn(async move { drop(serving.await) }),
+        ];
         Ok(Self {
             url,
             database,
-            server,
+            servers,
         })
     }
 }
 
 impl Drop for DynamoDb {
     fn drop(&mut self) {
-        self.server.abort();
+        for server in &self.servers {
+            server.abort();
+        }
     }
+}
+
+/// What stands before the database and asks who comes.
+#[derive(Clone)]
+struct Door {
+    iam: Iam,
+    behind: Uri,
+    client: Client<HttpConnector, Body>,
+}
+
+async fn pass(State(door): State<Door>, headers: HeaderMap, body: Bytes) -> Response {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let caller = header("authorization")
+        .and_then(access_key)
+        .unwrap_or_default();
+    let target = header("x-amz-target").unwrap_or_default();
+    let operation = target.rsplit('.').next().unwrap_or_default();
+    let request = serde_json::from_slice(&body).unwrap_or_default();
+    if let Err(denied) = door.iam.admit(caller, operation, &request) {
+        let body = json!({ "__type": "com.amazon.coral.service#AccessDeniedException", "Message": denied });
+        return (StatusCode::BAD_REQUEST, axum::Json(body)).into_response();
+    }
+    let mut request = Request::post(door.behind)
+        .body(Body::from(body))
+        .unwrap_or_default();
+    *request.headers_mut() = headers;
+    match door.client.request(request).await {
+        Ok(answer) => answer.map(Body::new).into_response(),
+        Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+    }
+}
+
+/// Who signed a request: `AWS4-HMAC-SHA256 Credential=<access key>/<date>/…`.
+fn access_key(authorization: &str) -> Option<&str> {
+    authorization.split_once("Credential=")?.1.split('/').next()
+}
+
+fn connector() -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector
 }
 
 fn create(database: &Database, table: &Table) -> Result<(), Error> {

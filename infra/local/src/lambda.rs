@@ -206,7 +206,7 @@ impl Lambda {
             ),
             ("AWS_LAMBDA_LOG_FORMAT", "JSON".to_owned()),
             ("AWS_REGION", REGION.to_owned()),
-            ("AWS_ACCESS_KEY_ID", "local".to_owned()),
+            ("AWS_ACCESS_KEY_ID", self.function.name.clone()), // who it is, for its role
             ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
             ("TZ", ":UTC".to_owned()),
         ]

@@ -5,6 +5,7 @@
 //! - [`template`]: functions, routes, tables, variables and CORS out of `template.yaml`;
 //! - [`build`]: builds the functions' binaries;
 //! - [`dynamodb`]: DynamoDB in this process, over HTTP;
+//! - [`iam`]: what each function's role allows there;
 //! - [`redis`]: a real `valkey-server` or `redis-server` as a child;
 //! - [`lambda`]: the Runtime API and the functions' processes;
 //! - [`stream`]: a table's stream to the function that reads it;
@@ -14,6 +15,7 @@
 pub mod build;
 pub mod dynamodb;
 pub mod gateway;
+pub mod iam;
 pub mod lambda;
 pub mod log;
 pub mod mail;

@@ -16,6 +16,7 @@ use crate::Error;
 use crate::build::{self, Binaries};
 use crate::dynamodb::DynamoDb;
 use crate::gateway::{self, Gateway};
+use crate::iam::Iam;
 use crate::lambda::{InvokeError, Lambda};
 use crate::log::Log;
 use crate::mail::{Inbox, Mail, Ses};
@@ -91,6 +92,7 @@ pub struct Local {
     redis_process_id: Option<u32>,
     inbox: Inbox,
     dead_letters: DeadLetters,
+    iam: Iam,
     runtime: tokio::runtime::Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -112,6 +114,7 @@ impl Local {
             redis_process_id,
             inbox,
             dead_letters,
+            iam,
             runtime,
         } = result
             .recv()
@@ -123,6 +126,7 @@ impl Local {
             redis_process_id,
             inbox,
             dead_letters,
+            iam,
             runtime,
             stop: Some(stop),
             thread: Some(thread),
@@ -148,6 +152,11 @@ impl Local {
     pub fn dead_letters(&self) -> Vec<serde_json::Value> {
         let dead_letters = self.dead_letters.lock();
         dead_letters.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The functions' roles, and what has been done under them.
+    pub fn iam(&self) -> &Iam {
+        &self.iam
     }
 
     /// Hands an event to a function as `aws lambda invoke` does.
@@ -212,6 +221,7 @@ struct Started {
     redis_process_id: Option<u32>,
     inbox: Inbox,
     dead_letters: DeadLetters,
+    iam: Iam,
     runtime: tokio::runtime::Handle,
 }
 
@@ -239,6 +249,7 @@ fn run(
             redis_process_id: stack.redis.as_ref().map(Redis::process_id),
             inbox: stack.inbox.clone(),
             dead_letters: stack.dead_letters.clone(),
+            iam: stack.iam.clone(),
             runtime: tokio::runtime::Handle::current(),
         }));
         let _ = stopped.await; // also when the sender is dropped
@@ -253,6 +264,7 @@ struct Stack {
     lambdas: Vec<Arc<Lambda>>,
     streams: Vec<tokio::task::JoinHandle<()>>,
     dead_letters: DeadLetters,
+    iam: Iam,
     inbox: Inbox,
     _dynamodb: DynamoDb,
     _ses: Ses,
@@ -270,9 +282,16 @@ impl Stack {
         let url = format!("http://{}", listener.local_addr()?);
 
         let template = Template::read(&options.template, &parameters(&options.variables))?;
+        let rights = template.functions.iter();
+        let rights = rights.map(|function| (function.name.clone(), function.rights.clone()));
+        let iam = Iam::new(rights.collect());
         let data = |name: &str| options.data_dir.as_ref().map(|folder| folder.join(name));
-        let dynamodb =
-            DynamoDb::start(&template.tables, data("dynamodb.sqlite").as_deref()).await?;
+        let dynamodb = DynamoDb::start(
+            &template.tables,
+            data("dynamodb.sqlite").as_deref(),
+            iam.clone(),
+        )
+        .await?;
         let redis = match options.variables.get("REDIS_URL") {
             Some(_) => None,
             None => Some(Redis::start(data("redis").as_deref(), &[])?),
@@ -340,6 +359,7 @@ impl Stack {
             lambdas,
             streams,
             dead_letters,
+            iam,
             inbox,
             _dynamodb: dynamodb,
             _ses: ses,
@@ -389,13 +409,13 @@ async fn stop_all(lambdas: &[Arc<Lambda>]) {
     }
 }
 
-/// The template's parameters that variables of the stack stand for.
+/// The template's parameters: the cache is here, not in the cloud, and some variables of the stack stand
+/// for others.
 fn parameters(variables: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let origins = variables.get("CORS_ALLOWED_ORIGINS").cloned();
-    origins
-        .map(|origins| ("AllowedOrigins".to_owned(), origins))
-        .into_iter()
-        .collect()
+    let origins = origins.map(|origins| ("AllowedOrigins".to_owned(), origins));
+    let cache = ("Cache".to_owned(), "none".to_owned());
+    origins.into_iter().chain([cache]).collect()
 }
 
 /// The functions with their variables: the template's, then what the stack chooses, then what it
@@ -428,6 +448,12 @@ fn lambdas(
             .ok_or_else(|| format!("the function {} is not built", function.name))?
             .clone();
         let mut variables = function.variables.clone();
+        // Secrets that are in the cloud alone: here none has been replaced yet.
+        for value in variables.values_mut() {
+            if value.starts_with("{{resolve:secretsmanager:") {
+                value.clear();
+            }
+        }
         for (name, value) in chosen.iter().chain(&options.variables) {
             if name.starts_with("AWS_") || variables.contains_key(name) {
                 variables.insert(name.clone(), value.clone());

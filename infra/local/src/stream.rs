@@ -2,7 +2,7 @@
 //! failures, and the end of trying.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use dynoxide::Database;
@@ -73,8 +73,9 @@ fn beginning(database: &Database, table: &str) -> Result<String, Error> {
         .ok_or_else(|| "a stream without an iterator".into())
 }
 
-/// Delivers a batch until the function has taken every record or the retries are used up. From the
-/// lowest record that failed on, everything is delivered again, as Lambda does.
+/// Delivers a batch until the function has taken every record or the first is given up: after so many
+/// retries, or for its age. From the lowest record that failed on, everything is delivered again, as
+/// Lambda does.
 async fn deliver_batch(
     mut batch: Vec<Value>,
     stream: &Stream,
@@ -82,8 +83,8 @@ async fn deliver_batch(
     dead_letters: &DeadLetters,
     log: &Log,
 ) {
-    let mut tries = 0;
-    let mut backoff = FIRST_BACKOFF;
+    let (mut tries, mut backoff) = (0, FIRST_BACKOFF);
+    let since = Instant::now();
     while !batch.is_empty() {
         let event = json!({ "Records": batch }).to_string();
         let Some(failed) = first_failure(&batch, lambda.invoke(Bytes::from(event)).await.ok())
@@ -94,7 +95,10 @@ async fn deliver_batch(
             batch.drain(..failed);
             (tries, backoff) = (0, FIRST_BACKOFF);
         }
-        if tries == stream.retries {
+        let is_old = stream
+            .longest_wait
+            .is_some_and(|wait| since.elapsed() >= wait);
+        if stream.retries == Some(tries) || is_old {
             let given_up = batch.remove(0);
             log.add(
                 "stream",

@@ -1,12 +1,14 @@
 //! What the stack needs of `template.yaml`, with CloudFormation's functions evaluated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use yaml_serde::Value as Yaml;
 
 use crate::Error;
+use crate::iam::{self, Right};
 
 /// The deployed system as the template describes it.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub struct Function {
     pub routes: Vec<Route>,
     /// The table whose stream it reads.
     pub stream: Option<Stream>,
+    /// What its role allows at the tables.
+    pub rights: BTreeSet<Right>,
 }
 
 /// A table's stream as a function reads it.
@@ -45,8 +49,10 @@ pub struct Stream {
     pub filters: Vec<Value>,
     /// The most records at once.
     pub batch_size: usize,
-    /// How often a batch is tried again before the record that fails is given up.
-    pub retries: usize,
+    /// How often a batch is tried again before the record that fails is given up; otherwise its age ends it.
+    pub retries: Option<usize>,
+    /// How old a record may get.
+    pub longest_wait: Option<Duration>,
 }
 
 /// A method and a path of the API.
@@ -99,28 +105,60 @@ impl Template {
     /// # Errors
     /// Where the file cannot be read, or uses what is not understood here.
     pub fn read(path: &Path, parameters: &BTreeMap<String, String>) -> Result<Self, Error> {
+        Ok(Self::read_with_outputs(path, parameters)?.0)
+    }
+
+    /// The template and what it puts out.
+    fn read_with_outputs(
+        path: &Path,
+        parameters: &BTreeMap<String, String>,
+    ) -> Result<(Self, Outputs), Error> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("{}: {error}", path.display()))?;
-        Self::parse(&text, parameters)
+        let folder = path.parent().unwrap_or(Path::new("."));
+        Self::parse(&text, folder, parameters)
             .map_err(|error| format!("{}: {error}", path.display()).into())
     }
 
-    fn parse(text: &str, parameters: &BTreeMap<String, String>) -> Result<Self, Error> {
+    fn parse(
+        text: &str,
+        folder: &Path,
+        parameters: &BTreeMap<String, String>,
+    ) -> Result<(Self, Outputs), Error> {
         let document = long_form(yaml_serde::from_str(text)?)?;
-        let scope = Scope {
+        let mut scope = Scope {
             document: &document,
             parameters,
+            nested: BTreeMap::new(),
         };
-        let globals = scope.evaluate(&document["Globals"]["Function"])?;
         let mut template = Self {
             functions: Vec::new(),
             tables: Vec::new(),
             cors: Cors::default(),
         };
-        for (name, resource) in document["Resources"].as_object().ok_or("no Resources")? {
+        let resources = document["Resources"].as_object().ok_or("no Resources")?;
+        // First what they put out: the others refer to it.
+        for (name, stack) in resources {
+            if stack["Type"] != "AWS::CloudFormation::Stack" || !scope.exists(stack)? {
+                continue;
+            }
+            let properties = scope.evaluate(&stack["Properties"])?;
+            let path = folder.join(properties["TemplateURL"].as_str().unwrap_or_default());
+            let parameters = properties["Parameters"].as_object().into_iter().flatten();
+            let parameters =
+                parameters.filter_map(|(name, value)| Some((name.clone(), scalar(value)?)));
+            let (nested, outputs) = Self::read_with_outputs(&path, &parameters.collect())?;
+            template.tables.extend(nested.tables);
+            scope.nested.insert(name.clone(), outputs);
+        }
+        for (name, resource) in resources {
+            if !scope.exists(resource)? {
+                continue;
+            }
             let properties = || scope.evaluate(&resource["Properties"]);
             match resource["Type"].as_str().unwrap_or_default() {
                 "AWS::Serverless::Function" => {
+                    let globals = scope.evaluate(&document["Globals"]["Function"])?;
                     template
                         .functions
                         .push(function(name, &globals, &properties()?)?)
@@ -132,9 +170,18 @@ impl Template {
                 _ => {}
             }
         }
-        Ok(template)
+        let mut outputs = Outputs::new();
+        for (name, output) in document["Outputs"].as_object().into_iter().flatten() {
+            if scope.exists(output)? {
+                outputs.insert(name.clone(), scope.evaluate(&output["Value"])?);
+            }
+        }
+        Ok((template, outputs))
     }
 }
+
+/// What a template puts out, by name.
+type Outputs = BTreeMap<String, Value>;
 
 fn function(resource: &str, globals: &Value, properties: &Value) -> Result<Function, Error> {
     let folder = properties["CodeUri"]
@@ -188,15 +235,17 @@ fn function(resource: &str, globals: &Value, properties: &Value) -> Result<Funct
         memory_mib: setting("MemorySize").unwrap_or(128),
         routes,
         stream: reads,
+        rights: iam::rights(&properties["Policies"]),
     })
 }
 
 fn stream(properties: &Value) -> Result<Stream, Error> {
     let arn = properties["Stream"].as_str().unwrap_or_default();
-    let table = arn.strip_suffix(".StreamArn");
+    let table = arn.strip_suffix(".StreamArn"); // the evaluated attribute of a table
     let filters = properties["FilterCriteria"]["Filters"].as_array();
     let pattern = |filter: &Value| serde_json::from_str(filter["Pattern"].as_str().unwrap_or("{}"));
-    let number = |key: &str, default: u64| properties[key].as_u64().unwrap_or(default) as usize;
+    // -1, the default, is no limit.
+    let number = |key: &str| properties[key].as_u64();
     Ok(Stream {
         table: table.ok_or("a stream that is no table's")?.to_owned(),
         filters: filters
@@ -204,8 +253,9 @@ fn stream(properties: &Value) -> Result<Stream, Error> {
             .flatten()
             .map(pattern)
             .collect::<Result<_, _>>()?,
-        batch_size: number("BatchSize", 100),
-        retries: number("MaximumRetryAttempts", 0),
+        batch_size: number("BatchSize").unwrap_or(100) as usize,
+        retries: number("MaximumRetryAttempts").map(|retries| retries as usize),
+        longest_wait: number("MaximumRecordAgeInSeconds").map(Duration::from_secs),
     })
 }
 
@@ -291,6 +341,8 @@ fn long_form(yaml: Yaml) -> Result<Value, Error> {
 struct Scope<'a> {
     document: &'a Value,
     parameters: &'a BTreeMap<String, String>,
+    /// What the nested stacks that were read put out.
+    nested: BTreeMap<String, Outputs>,
 }
 
 impl Scope<'_> {
@@ -333,15 +385,38 @@ impl Scope<'_> {
         };
         match (name, argument) {
             ("Ref", target) => self.reference(&text(target)?),
-            // Attributes exist in the cloud alone; here nothing asks what they are.
-            ("Fn::GetAtt", Value::Array(path)) => Ok(json!(
-                path.iter()
-                    .map(text)
-                    .collect::<Result<Vec<_>, _>>()?
-                    .join(".")
-            )),
-            ("Fn::GetAtt", path) => Ok(json!(text(path)?)),
-            ("Fn::Sub", Value::String(template)) => Ok(json!(self.substitute(template)?)),
+            ("Fn::GetAtt", Value::Array(path)) => {
+                let path = path.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+                Ok(self.attribute(&path.join(".")))
+            }
+            ("Fn::GetAtt", path) => Ok(self.attribute(&text(path)?)),
+            ("Fn::Sub", Value::String(template)) => {
+                Ok(json!(self.substitute(template, &Value::Null)?))
+            }
+            ("Fn::Sub", Value::Array(arguments)) => match arguments.as_slice() {
+                [template, given] => Ok(json!(
+                    self.substitute(&text(template)?, &self.evaluate(given)?)?
+                )),
+                _ => Err("Fn::Sub takes a text and values for it".into()),
+            },
+            ("Fn::Select", Value::Array(arguments)) => {
+                let items = self.evaluate(&arguments[1])?;
+                let index: usize = text(&arguments[0])?.parse()?;
+                let item = items.get(index).cloned();
+                item.ok_or_else(|| format!("Fn::Select: {items} has no item {index}").into())
+            }
+            ("Fn::Split", Value::Array(arguments)) => {
+                let (separator, whole) = (text(&arguments[0])?, self.evaluate(&arguments[1])?);
+                let whole = text(&whole)?;
+                Ok(json!(whole.split(&separator).collect::<Vec<_>>()))
+            }
+            ("Fn::FindInMap", Value::Array(path)) => {
+                let mut found = &self.document["Mappings"];
+                for key in path {
+                    found = &found[&text(&self.evaluate(key)?)?];
+                }
+                Ok(found.clone())
+            }
             ("Fn::If", Value::Array(arguments)) => match arguments.as_slice() {
                 [condition, then, otherwise] => {
                     self.evaluate(if self.condition(&text(condition)?)? {
@@ -372,6 +447,7 @@ impl Scope<'_> {
             "AWS::NoValue" => return Ok(json!({ "Ref": "AWS::NoValue" })),
             "AWS::Region" => return Ok(json!(crate::lambda::REGION)),
             "AWS::AccountId" => return Ok(json!(crate::lambda::ACCOUNT)),
+            "AWS::Partition" => return Ok(json!("aws")),
             "AWS::StackName" => return Ok(json!("local")),
             _ => {}
         }
@@ -393,13 +469,33 @@ impl Scope<'_> {
         Ok(json!(value))
     }
 
-    fn substitute(&self, template: &str) -> Result<String, Error> {
+    /// A nested stack's output. All other attributes exist in the cloud alone; here nothing asks what
+    /// they are.
+    fn attribute(&self, path: &str) -> Value {
+        let output = || {
+            let (stack, output) = path.split_once(".Outputs.")?;
+            self.nested.get(stack)?.get(output).cloned()
+        };
+        output().unwrap_or_else(|| json!(path))
+    }
+
+    /// Whether its condition holds, if it has one.
+    fn exists(&self, resource: &Value) -> Result<bool, Error> {
+        match resource["Condition"].as_str() {
+            Some(condition) => self.condition(condition),
+            None => Ok(true),
+        }
+    }
+
+    fn substitute(&self, template: &str, given: &Value) -> Result<String, Error> {
         let mut result = String::new();
         let mut rest = template;
         while let Some((before, after)) = rest.split_once("${") {
             let (name, after) = after.split_once('}').ok_or("Fn::Sub: a brace is missing")?;
-            let value = if name.contains('.') {
-                json!(name)
+            let value = if !given[name].is_null() {
+                given[name].clone()
+            } else if name.contains('.') {
+                self.attribute(name)
             } else {
                 self.reference(name)?
             };
@@ -489,7 +585,9 @@ Resources:
     #[test]
     fn functions_tables_and_cors_are_read() {
         let parameters = BTreeMap::from([("Needed".to_owned(), "given".to_owned())]);
-        let template = Template::parse(TEMPLATE, &parameters).unwrap();
+        let template = Template::parse(TEMPLATE, Path::new("."), &parameters)
+            .unwrap()
+            .0;
 
         let function = &template.functions[0];
         assert_eq!(
@@ -533,7 +631,7 @@ Resources:
         let text = TEMPLATE.replace("!Ref Things", "!ImportValue Things");
 
         assert!(
-            Template::parse(&text, &BTreeMap::new())
+            Template::parse(&text, Path::new("."), &BTreeMap::new())
                 .unwrap_err()
                 .to_string()
                 .contains("Fn::ImportValue")

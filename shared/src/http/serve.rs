@@ -30,7 +30,9 @@ where
 {
     let is_cold = AtomicBool::new(true);
     let (handler, is_cold) = (&handler, &is_cold);
-    runtime::run(|event: Event| respond(event, guard, handler, is_cold)).await
+    // Also a failure is an answer; the invocation never fails.
+    let answer = |event: Event| async move { Ok(respond(event, guard, handler, is_cold).await) };
+    runtime::run(answer).await
 }
 
 async fn respond<H, F>(event: Event, guard: &Guard, handler: &H, is_cold: &AtomicBool) -> Answer

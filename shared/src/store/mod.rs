@@ -1,6 +1,7 @@
 //! DynamoDB holds what must never be lost, Redis what may expire. Everything that is "check, then
 //! write" is one atomic call: a condition, a transaction or a script.
 
+pub mod addresses;
 pub mod audit;
 pub mod credentials;
 pub mod dynamodb;

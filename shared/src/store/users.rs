@@ -38,7 +38,7 @@ pub(super) fn partition(id: UserId) -> String {
     format!("USER#{id}")
 }
 
-fn email_key(email: &EmailAddress) -> Item {
+pub(super) fn email_key(email: &EmailAddress) -> Item {
     dynamodb::key(format!("EMAIL#{}", email.canonical()), "CLAIM")
 }
 

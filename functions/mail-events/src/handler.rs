@@ -1,0 +1,121 @@
+use serde::Deserialize;
+use shared::config::Environment;
+use shared::domain::email_address::EmailAddress;
+use shared::store::addresses::{Addresses, Undeliverable};
+use shared::{StartError, clock, telemetry};
+
+/// What SNS hands over.
+#[derive(Deserialize)]
+pub struct Notifications {
+    #[serde(rename = "Records", default)]
+    records: Vec<Record>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Record {
+    sns: Notification,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Notification {
+    message: String,
+}
+
+/// What SES says became of a mail (SES developer guide, "Contents of event data that Amazon SES publishes
+/// to Amazon SNS").
+#[derive(Deserialize)]
+#[serde(tag = "eventType")]
+enum MailEvent {
+    Bounce {
+        bounce: Bounce,
+    },
+    Complaint {
+        complaint: Complaint,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Bounce {
+    bounce_type: String,
+    bounced_recipients: Vec<Recipient>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Complaint {
+    complained_recipients: Vec<Recipient>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Recipient {
+    email_address: String,
+}
+
+/// Marks every address that an event is about. One that cannot be marked now fails the invocation, and
+/// Lambda tries again; marking twice is the same as once.
+pub async fn mark(app: &App, notifications: Notifications) -> Result<(), String> {
+    for record in notifications.records {
+        let Ok(event) = serde_json::from_str(&record.sns.message) else {
+            tracing::error!("an event that SES does not write");
+            continue; // it will never be readable
+        };
+        let Some((reason, recipients)) = concerned(event) else {
+            continue;
+        };
+        for recipient in recipients {
+            mark_one(app, &recipient.email_address, reason).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whom to spare from now on. A bounce that may pass (a full mailbox) is no reason.
+fn concerned(event: MailEvent) -> Option<(Undeliverable, Vec<Recipient>)> {
+    match event {
+        MailEvent::Bounce { bounce } if bounce.bounce_type == "Permanent" => {
+            Some((Undeliverable::Bounce, bounce.bounced_recipients))
+        }
+        MailEvent::Complaint { complaint } => {
+            Some((Undeliverable::Complaint, complaint.complained_recipients))
+        }
+        _ => None,
+    }
+}
+
+async fn mark_one(app: &App, address: &str, reason: Undeliverable) -> Result<(), String> {
+    let Ok(address) = EmailAddress::parse(address) else {
+        tracing::warn!("an event about an address that no account can have");
+        return Ok(());
+    };
+    let marked = app.addresses.mark(&address, reason, clock::now()).await;
+    let is_known = marked.map_err(|error| format!("an address was not marked: {error}"))?;
+    telemetry::count("Undeliverable", &[("Reason", reason.as_str())]);
+    tracing::info!(
+        reason = reason.as_str(),
+        is_known,
+        "an address is undeliverable"
+    );
+    Ok(())
+}
+
+/// What mail-events may touch.
+pub struct App {
+    addresses: Addresses,
+}
+
+impl App {
+    /// From the environment variables.
+    pub fn from_env() -> Result<Self, StartError> {
+        let mut environment = Environment::of_process();
+        let app = Self {
+            addresses: environment.addresses(),
+        };
+        environment.finish(app)
+    }
+}

@@ -1,0 +1,210 @@
+//! IAM: what each function's role in `template.yaml` allows at the tables, and nothing else. Functions are
+//! told from each other, and from whoever looks into the tables, by their access key.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+
+/// A right at a table: an action on the items of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Right {
+    /// `GetItem`, `PutItem`, …
+    pub action: String,
+    /// The table.
+    pub table: String,
+    /// What the partition keys begin with, up to the first `#`: `USER#`.
+    pub keys: String,
+}
+
+/// The functions' rights, and which of them have been used.
+#[derive(Clone, Default)]
+pub struct Iam {
+    granted: Arc<BTreeMap<String, BTreeSet<Right>>>,
+    used: Arc<Mutex<BTreeMap<String, BTreeSet<Right>>>>,
+}
+
+impl Iam {
+    /// Each function with its rights.
+    pub fn new(granted: BTreeMap<String, BTreeSet<Right>>) -> Self {
+        Self {
+            granted: Arc::new(granted),
+            used: Arc::default(),
+        }
+    }
+
+    /// What roles allow, by function.
+    pub fn granted(&self) -> BTreeMap<String, BTreeSet<Right>> {
+        self.granted.as_ref().clone()
+    }
+
+    /// What functions have done.
+    pub fn used(&self) -> BTreeMap<String, BTreeSet<Right>> {
+        let used = self.used.lock();
+        used.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a caller may do this. Callers that are no functions may do all: it is their machine.
+    ///
+    /// # Errors
+    /// What the caller lacks, as DynamoDB says it.
+    pub fn admit(&self, caller: &str, operation: &str, request: &Value) -> Result<(), String> {
+        let Some(granted) = self.granted.get(caller) else {
+            return Ok(());
+        };
+        let needed = needed(operation, request);
+        if let Some(right) = needed.iter().find(|right| !granted.contains(right)) {
+            return Err(format!(
+                "User: arn:aws:sts::{}:assumed-role/{caller} is not authorized to perform: dynamodb:{} on \
+                 resource: {} with keys {}*, because no identity-based policy allows it",
+                crate::lambda::ACCOUNT,
+                right.action,
+                right.table,
+                right.keys
+            ));
+        }
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.entry(caller.to_owned()).or_default().extend(needed);
+        Ok(())
+    }
+}
+
+/// The rights that a request needs. A transaction needs those of its parts; what is not known here needs a
+/// right that nobody has.
+fn needed(operation: &str, request: &Value) -> Vec<Right> {
+    let right = |action: &str, request: &Value| Right {
+        action: action.to_owned(),
+        table: text(&request["TableName"]),
+        keys: kind(request),
+    };
+    let parts = match operation {
+        "TransactWriteItems" => &request["TransactItems"],
+        _ => return vec![right(operation, request)],
+    };
+    let parts = parts.as_array().into_iter().flatten();
+    parts
+        .filter_map(Value::as_object)
+        .flatten()
+        .map(|(part, request)| match part.as_str() {
+            "ConditionCheck" => right("ConditionCheckItem", request),
+            write => right(&format!("{write}Item"), request),
+        })
+        .collect()
+}
+
+/// What the partition key of a request begins with.
+fn kind(request: &Value) -> String {
+    let item = ["Key", "Item"].map(|field| &request[field]["pk"]["S"]);
+    let queried = &request["ExpressionAttributeValues"][":pk"]["S"];
+    let key = item.into_iter().chain([queried]).find_map(Value::as_str);
+    let key = key.unwrap_or_default();
+    key.split_inclusive('#')
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// A role's statements about tables as rights; what a statement says beside actions, one table and the
+/// beginnings of keys is nothing that is understood here, and grants nothing.
+pub fn rights(policies: &Value) -> BTreeSet<Right> {
+    let mut rights = BTreeSet::new();
+    let statements = policies.as_array().into_iter().flatten();
+    for statement in statements.flat_map(|policy| list(&policy["Statement"])) {
+        let Some(table) = statement["Resource"]
+            .as_str()
+            .and_then(|arn| arn.strip_suffix(".Arn"))
+        else {
+            continue;
+        };
+        let keys = &statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
+        for action in list(&statement["Action"]) {
+            let Some(action) = action
+                .as_str()
+                .and_then(|action| action.strip_prefix("dynamodb:"))
+            else {
+                continue;
+            };
+            for keys in list(keys) {
+                rights.insert(Right {
+                    action: action.to_owned(),
+                    table: table.to_owned(),
+                    keys: text(&keys).trim_end_matches('*').to_owned(),
+                });
+            }
+        }
+    }
+    rights
+}
+
+/// A list, or the one thing that may stand in its place.
+fn list(value: &Value) -> Vec<Value> {
+    match value {
+        Value::Array(items) => items.clone(),
+        Value::Null => Vec::new(),
+        one => vec![one.clone()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn iam() -> Iam {
+        let policies = json!([{ "Statement": [{
+            "Effect": "Allow",
+            "Action": ["dynamodb:GetItem", "dynamodb:UpdateItem"],
+            "Resource": "Users.Arn",
+            "Condition": { "ForAllValues:StringLike": { "dynamodb:LeadingKeys": ["USER#*"] } },
+        }] }]);
+        Iam::new([("profile".to_owned(), rights(&policies))].into())
+    }
+
+    #[test]
+    fn a_role_allows_what_it_says_and_nothing_else() {
+        let get =
+            |table: &str, pk: &str| json!({ "TableName": table, "Key": { "pk": { "S": pk } } });
+        let update = json!({ "TransactItems": [{ "Update": get("Users", "USER#1") }] });
+        let put = json!({ "TransactItems": [{ "Update": get("Users", "USER#1") }, { "Put": { "TableName": "Users", "Item": { "pk": { "S": "USER#1" } } } }] });
+        let query = json!({ "TableName": "Users", "ExpressionAttributeValues": { ":pk": { "S": "USER#1" } } });
+        for (caller, operation, request, is_allowed) in [
+            ("profile", "GetItem", get("Users", "USER#1"), true),
+            ("profile", "GetItem", get("Users", "EMAIL#a"), false),
+            ("profile", "GetItem", get("Credentials", "USER#1"), false),
+            ("profile", "DeleteItem", get("Users", "USER#1"), false),
+            ("profile", "Query", query, false),
+            ("profile", "Scan", json!({ "TableName": "Users" }), false),
+            ("profile", "TransactWriteItems", update, true),
+            ("profile", "TransactWriteItems", put, false),
+            ("somebody", "Scan", json!({ "TableName": "Users" }), true),
+        ] {
+            let admitted = iam().admit(caller, operation, &request);
+            assert_eq!(
+                admitted.is_ok(),
+                is_allowed,
+                "{caller} {operation} {request}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_used_is_remembered() {
+        let iam = iam();
+        let request = json!({ "TableName": "Users", "Key": { "pk": { "S": "USER#1" } } });
+
+        iam.admit("profile", "GetItem", &request).unwrap();
+        iam.admit("profile", "DeleteItem", &request).unwrap_err();
+
+        let right = Right {
+            action: "GetItem".to_owned(),
+            table: "Users".to_owned(),
+            keys: "USER#".to_owned(),
+        };
+        assert_eq!(iam.used()["profile"], [right].into());
+    }
+}

@@ -1,0 +1,121 @@
+//! SES events → marked addresses.
+
+use harness::peers::Fault;
+use harness::{World, until};
+use serde_json::{Value, json};
+
+const EVENT: &str = include_str!("../events/mail-events.json");
+
+/// The sample event about another address.
+fn event(address: &str) -> Value {
+    serde_json::from_str(&EVENT.replace("ada@example.com", address)).unwrap()
+}
+
+/// The sample event with another message in it.
+fn event_of(message: &Value) -> Value {
+    let mut event = event("ada@example.com");
+    event["Records"][0]["Sns"]["Message"] = message.to_string().into();
+    event
+}
+
+async fn hand_over(world: &World, event: &Value) {
+    let event = event.to_string().into_bytes();
+    let answer = world.local().invoke("mail-events", event).await;
+    assert_eq!(answer.unwrap(), b"null");
+}
+
+async fn mark(world: &World, email: &str) -> Value {
+    let claims = world
+        .dynamodb()
+        .items(&format!("EMAIL#{}", email.to_lowercase()))
+        .await;
+    claims[0]["undeliverable"]["S"].clone()
+}
+
+/// The reset that is asked for afterwards stands in the outbox, and is sent to nobody.
+#[tokio::test]
+async fn an_address_that_bounced_gets_no_further_mail() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    let account = client.register().await;
+    world.mail(&account.email, "Verify").await;
+
+    hand_over(&world, &event(&account.email.to_uppercase())).await;
+    let body = json!({ "email": account.email });
+    let answer = client.post("/api/auth/password-reset/request", body).await;
+
+    assert_eq!(answer.status, 200);
+    assert_eq!(mark(&world, &account.email).await, "bounce");
+    let entry = async || {
+        let mut outbox = world.dynamodb().items("OUTBOX#").await;
+        outbox.retain(|entry| entry["kind"]["S"] == "reset_password");
+        outbox.pop()
+    };
+    until("it is given up", async || {
+        entry()
+            .await
+            .is_some_and(|entry| !entry["given_up"].is_null())
+    })
+    .await;
+    assert_eq!(entry().await.unwrap()["given_up"]["S"], "Undeliverable");
+    assert_eq!(world.local().mails().len(), 1);
+    assert!(world.local().dead_letters().is_empty());
+}
+
+#[tokio::test]
+async fn who_complained_gets_no_further_mail_either() {
+    let Some(world) = World::inside() else { return };
+    let account = world.client().register().await;
+    let recipients = json!([{ "emailAddress": account.email }]);
+    let complaint =
+        json!({ "eventType": "Complaint", "complaint": { "complainedRecipients": recipients } });
+
+    hand_over(&world, &event_of(&complaint)).await;
+
+    assert_eq!(mark(&world, &account.email).await, "complaint");
+}
+
+#[tokio::test]
+async fn what_says_nothing_about_an_address_marks_none() {
+    let Some(world) = World::inside() else { return };
+    let account = world.client().register().await;
+    let recipients = json!([{ "emailAddress": account.email }]);
+    let full_mailbox = json!({ "eventType": "Bounce", "bounce": { "bounceType": "Transient", "bouncedRecipients": recipients } });
+
+    hand_over(&world, &event_of(&full_mailbox)).await;
+    hand_over(&world, &event_of(&json!({ "eventType": "Delivery" }))).await;
+    hand_over(&world, &event_of(&json!("no event of SES"))).await;
+    hand_over(&world, &event("nobody@example.com")).await;
+    hand_over(&world, &event("not an address")).await;
+
+    assert_eq!(mark(&world, &account.email).await, Value::Null);
+    let strangers = world.dynamodb().items("EMAIL#nobody").await;
+    assert!(strangers.is_empty(), "a mark is no claim: {strangers:?}");
+}
+
+/// Lambda tries again what failed.
+#[tokio::test]
+async fn what_cannot_be_marked_now_fails_the_invocation() {
+    let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
+        return;
+    };
+    let account = world.client().register().await;
+    // The mailer writes, too: first let it be done.
+    world.mail(&account.email, "Verify").await;
+    until("it is noted", async || {
+        let outbox = world.dynamodb().items("OUTBOX#").await;
+        !outbox[0]["sent_at"].is_null()
+    })
+    .await;
+    faulty.fail([Fault::refused("UpdateItem")]);
+    let bounced = event(&account.email);
+
+    let first = world
+        .local()
+        .invoke("mail-events", bounced.to_string().into_bytes())
+        .await;
+    hand_over(&world, &bounced).await;
+
+    assert!(first.is_err(), "{first:?}");
+    assert_eq!(mark(&world, &account.email).await, "bounce");
+}

@@ -1,0 +1,306 @@
+//! Each role allows what its function uses, and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use harness::client::{unique_email, unique_password, unique_username};
+use harness::{Account, Answer, Authenticator, Client, World, until};
+use local::iam::Right;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+type Rights = BTreeMap<String, BTreeSet<Right>>;
+
+/// What stands in `these` and not in `those`, a line for each.
+fn missing(these: &Rights, those: &Rights) -> Vec<String> {
+    let none = BTreeSet::new();
+    let lines = these.iter().flat_map(|(function, rights)| {
+        let others = those.get(function).unwrap_or(&none);
+        let rights = rights.difference(others);
+        rights.map(move |right| {
+            let Right {
+                action,
+                table,
+                keys,
+            } = right;
+            format!("{function}: {action} at {keys}* of {table}")
+        })
+    });
+    lines.collect()
+}
+
+async fn ok(answer: impl Future<Output = Answer>) -> Answer {
+    let answer = answer.await;
+    assert!(answer.status.is_success(), "{:?}", answer.body);
+    answer
+}
+
+async fn login(client: &Client, body: Value) -> Answer {
+    client.post("/api/auth/login", body).await
+}
+
+/// From a device that nobody has seen: every browser is another one.
+async fn login_from(client: &Client, agent: &str, body: &Value) -> Answer {
+    let request = client.request(Method::POST, "/api/auth/login");
+    client
+        .send(request.header("user-agent", agent).json(body))
+        .await
+}
+
+/// security.md 41. A role that lacks something fails this test and others, since every function of every
+/// test runs under its role; one that allows more than this tour of all functions uses fails this one.
+#[tokio::test]
+async fn every_right_of_a_role_is_used_by_its_function() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+
+    let account = mails_and_addresses(&world, &client).await;
+    profile_and_sessions(&client, &account).await;
+    let account = passwords(&world, &client, account).await;
+    second_factor(&world, &client, &account).await;
+    ending(&client).await;
+    until("the mailer has had its turn", async || {
+        let outbox = world.dynamodb().items("OUTBOX#").await;
+        let is_done = |entry: &Value| !(entry["sent_at"].is_null() && entry["given_up"].is_null());
+        outbox.iter().all(is_done)
+    })
+    .await;
+
+    // A batch comes once more.
+    let image = world.dynamodb().items("OUTBOX#").await.remove(0);
+    let record = json!({ "dynamodb": { "SequenceNumber": "1", "NewImage": image } });
+    let batch = json!({ "Records": [record] }).to_string().into_bytes();
+    world.local().invoke("mailer", batch).await.unwrap();
+
+    let iam = world.local().iam();
+    let unused = missing(&iam.granted(), &iam.used());
+    assert!(unused.is_empty(), "granted and never used: {unused:#?}");
+}
+
+async fn mails_and_addresses(world: &World, client: &Client) -> Account {
+    let account = client.register().await;
+    for email in [&account.email, &unique_email()] {
+        let body = json!({ "email": email });
+        ok(client.post("/api/auth/verify-email/resend", body)).await;
+    }
+    let token = world.mailed_token("verify_email", &account.email).await;
+    ok(client.post("/api/auth/verify-email", json!({ "token": token }))).await;
+    let unwanted = json!({ "email": unique_email(), "username": unique_username(), "password": unique_password() });
+    ok(client.post("/api/auth/register", unwanted.clone())).await;
+    let email = unwanted["email"].as_str().unwrap();
+    let token = world.mailed_token("verify_email", email).await;
+    let body = json!({ "token": token, "reject": true });
+    ok(client.post("/api/auth/verify-email", body)).await;
+    let bounced = client.register().await;
+    let event = include_str!("../events/mail-events.json");
+    let event = event.replace("ada@example.com", &bounced.email);
+    let answer = world.local().invoke("mail-events", event.into_bytes());
+    answer.await.unwrap();
+    account
+}
+
+async fn profile_and_sessions(client: &Client, account: &Account) {
+    for username in [unique_username(), unique_username()] {
+        let body = json!({ "username": username });
+        ok(client.put_as(&account.access, "/api/auth/profile", body)).await;
+    }
+    ok(client.profile(&account.access)).await;
+    let body = json!({ "identifier": account.email, "password": account.password });
+    let second = ok(login_from(client, "another device", &body)).await;
+    ok(login(client, body.clone())).await;
+    let username = client.profile(&account.access).await.body["user"]["username"].clone();
+    let by_name = json!({ "identifier": username, "password": account.password });
+    ok(login(client, by_name)).await;
+    let wrong = json!({ "identifier": account.email, "password": unique_password() });
+    assert_eq!(login(client, wrong).await.status, 401);
+    let nobody = json!({ "identifier": unique_email(), "password": unique_password() });
+    assert_eq!(login(client, nobody).await.status, 401);
+
+    // A token that was replaced twice is used again.
+    let stolen = second.text("refreshToken");
+    let next = ok(client.refresh(&stolen)).await.text("refreshToken");
+    ok(client.refresh(&next)).await;
+    assert_eq!(client.refresh(&stolen).await.code(), "refresh_token_reused");
+    let sessions = ok(client.get_as(&account.access, "/api/auth/sessions")).await;
+    let sessions = sessions.body["sessions"].as_array().unwrap();
+    let other = sessions.iter().find(|session| session["current"] == false);
+    let path = format!(
+        "/api/auth/sessions/{}",
+        other.unwrap()["id"].as_str().unwrap()
+    );
+    ok(client.delete_as(&account.access, &path, json!({}))).await;
+    ok(client.delete_as(&account.access, "/api/auth/sessions", json!({}))).await;
+}
+
+async fn passwords(world: &World, client: &Client, account: Account) -> Account {
+    let change = async |current: &str, new: &str| {
+        let body = json!({ "currentPassword": current, "newPassword": new });
+        let path = "/api/auth/change-password";
+        client.post_as(&account.access, path, body).await
+    };
+    let (new, newer) = (unique_password(), unique_password());
+    assert_eq!(change(&newer, &new).await.status, 401);
+    ok(change(&account.password, &new)).await;
+    for email in [&account.email, &unique_email()] {
+        ok(client.post("/forgot-password", json!({ "email": email }))).await;
+    }
+    let token = world.mailed_token("reset_password", &account.email).await;
+    let body = json!({ "token": token, "newPassword": newer });
+    ok(client.post("/reset-password", body)).await;
+    let body = json!({ "email": account.email, "password": newer });
+    let answer = ok(login(client, body)).await;
+    Account {
+        password: newer,
+        access: answer.text("accessToken"),
+        ..account
+    }
+}
+
+async fn second_factor(world: &World, client: &Client, account: &Account) {
+    let (mut app, codes) = client.enrol(account).await;
+    let post = async |path: &str, body: Value| client.post_as(&account.access, path, body).await;
+    assert_eq!(
+        post("/api/auth/2fa/setup", json!({ "token": "000000" }))
+            .await
+            .status,
+        401
+    );
+    assert_eq!(
+        post(
+            "/api/auth/2fa/verify",
+            json!({ "token": "000000", "regenerate": true })
+        )
+        .await
+        .status,
+        401
+    );
+    assert_eq!(
+        post("/api/auth/2fa/disable", json!({ "token": "000000" }))
+            .await
+            .status,
+        401
+    );
+    let body = json!({ "token": app.next().await, "regenerate": true });
+    let answer = ok(post("/api/auth/2fa/verify", body)).await;
+    let fresh = answer.body["backupCodes"].as_array().unwrap().clone();
+    let sign_in = async |code: &Value| {
+        let body =
+            json!({ "email": account.email, "password": account.password, "twoFactorToken": code });
+        login(client, body).await
+    };
+    assert_eq!(sign_in(&json!(codes[0])).await.status, 401, "an old code");
+    let access = ok(sign_in(&fresh[0])).await.text("accessToken");
+    app.forget(world, &account.id).await;
+    ok(sign_in(&json!(app.next().await))).await;
+    let as_new = async |path: &str, body: Value| client.post_as(&access, path, body).await;
+    let body = json!({ "token": fresh[1], "deviceName": "spare" });
+    let setup = ok(as_new("/api/auth/2fa/setup", body)).await;
+    let mut spare = Authenticator::scan(&setup);
+    let body = json!({ "token": spare.next().await });
+    ok(as_new("/api/auth/2fa/verify", body)).await;
+    app.forget(world, &account.id).await;
+    let body = json!({ "token": app.next().await, "deviceId": spare.device });
+    ok(as_new("/api/auth/2fa/disable", body)).await;
+    ok(as_new(
+        "/api/auth/2fa/disable",
+        json!({ "token": fresh[2] }),
+    ))
+    .await;
+    // Devices that are never confirmed: the oldest makes room.
+    for _ in 0..7 {
+        ok(as_new("/api/auth/2fa/setup", json!({}))).await;
+    }
+}
+
+async fn ending(client: &Client) {
+    let leaving = client.register().await;
+    let delete = async |password: &str| {
+        let body = json!({ "password": password });
+        client
+            .delete_as(&leaving.access, "/api/auth/profile", body)
+            .await
+    };
+    assert_eq!(delete(&unique_password()).await.status, 401);
+    ok(delete(&leaving.password)).await;
+    let staying = client.register().await;
+    let (first, _) = client.login(&staying).await;
+    ok(client.logout(&first)).await;
+    let everywhere = json!({ "allDevices": true });
+    ok(client.post_as(&staying.access, "/api/auth/logout", everywhere)).await;
+}
+
+/// security.md 41.
+#[tokio::test]
+async fn a_function_gets_no_further_than_its_role() {
+    let world = World::build().template(
+        "              Action: [dynamodb:GetItem, dynamodb:PutItem, dynamodb:UpdateItem]\n              Resource: !GetAtt Data.Outputs.UsersTableArn\n              Condition:\n                ForAllValues:StringLike:\n                  dynamodb:LeadingKeys: [\"USER#*\"]\n            - Effect: Allow\n              Action: [dynamodb:PutItem, dynamodb:DeleteItem]\n              Resource: !GetAtt Data.Outputs.UsersTableArn\n              Condition:\n                ForAllValues:StringLike:\n                  dynamodb:LeadingKeys: [\"USERNAME#*\"]",
+        "              Action: [dynamodb:GetItem]\n              Resource: !GetAtt Data.Outputs.UsersTableArn\n              Condition:\n                ForAllValues:StringLike:\n                  dynamodb:LeadingKeys: [\"USER#*\"]",
+    );
+    let Some(world) = world.start() else { return };
+    let client = world.client();
+    let account = client.register().await;
+
+    let read = client.profile(&account.access).await;
+    let body = json!({ "name": "Ada" });
+    let write = client
+        .put_as(&account.access, "/api/auth/profile", body)
+        .await;
+
+    assert_eq!((read.status.as_u16(), write.status.as_u16()), (200, 500));
+    assert_eq!(write.code(), "internal_error");
+    let log = world.log_lines().join("\n");
+    assert!(log.contains("AccessDenied"), "{log}");
+}
+
+/// security.md 41: who reaches the credentials, and who sends mail.
+#[test]
+fn only_these_functions_reach_credentials_and_mail() {
+    let template = local::build::workspace().join("template.yaml");
+    let template = local::template::Template::read(
+        &template,
+        &BTreeMap::from([("Cache".to_owned(), "none".to_owned())]),
+    );
+    let functions = template.unwrap().functions;
+
+    let at_credentials: BTreeSet<&str> = functions
+        .iter()
+        .filter(|function| {
+            function
+                .rights
+                .iter()
+                .any(|right| right.table == "CredentialsTable")
+        })
+        .map(|function| function.name.as_str())
+        .collect();
+    let deletes_only = functions
+        .iter()
+        .find(|function| function.name == "verify-email")
+        .unwrap();
+    let deletes_only = deletes_only
+        .rights
+        .iter()
+        .filter(|right| right.table == "CredentialsTable");
+
+    let expected = [
+        "change-password",
+        "delete-account",
+        "login",
+        "register",
+        "reset-confirm",
+        "two-factor-disable",
+        "two-factor-setup",
+        "two-factor-verify",
+        "verify-email",
+    ];
+    assert_eq!(at_credentials, expected.into());
+    assert!(
+        deletes_only
+            .clone()
+            .all(|right| right.action == "DeleteItem"),
+        "{:?}",
+        deletes_only.collect::<Vec<_>>()
+    );
+    let text = std::fs::read_to_string(local::build::workspace().join("template.yaml")).unwrap();
+    assert_eq!(text.matches("ses:SendEmail").count(), 1);
+    let (_, mailer) = text.split_once("\n  Mailer:\n").unwrap();
+    assert!(mailer.contains("ses:SendEmail"));
+}
