@@ -17,6 +17,7 @@ mod delete_account;
 mod documentation;
 mod events;
 mod input;
+mod journey;
 mod local_stack;
 mod lockout;
 mod login;

@@ -206,14 +206,18 @@ impl Environment {
 
     /// An absolute `http:` or `https:` URL without a fragment.
     pub fn url(&mut self, name: &str) -> String {
-        let text = self.text(name);
-        let is_valid = Url::parse(&text)
-            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.fragment().is_none());
-        if !is_valid && !text.is_empty() {
-            self.problems
-                .push(format!("{name} must be an http: or https: URL"));
+        if self.text(name).is_empty() {
+            return String::new(); // which is a problem already
         }
-        text
+        self.optional_url(name).unwrap_or_default()
+    }
+
+    fn optional_url(&mut self, name: &str) -> Option<String> {
+        self.optional(name, "an http: or https: URL", |text| {
+            let url = Url::parse(text).ok()?;
+            let is_valid = matches!(url.scheme(), "http" | "https") && url.fragment().is_none();
+            is_valid.then(|| text.to_owned())
+        })
     }
 
     /// A name of letters, digits, `-` and `_` that may be absent.
@@ -279,8 +283,8 @@ impl Environment {
             secret_access_key: Secret::new(self.text("AWS_SECRET_ACCESS_KEY")),
             session_token: self.optional_text("AWS_SESSION_TOKEN").map(Secret::new),
             endpoint_url: self
-                .optional_text(endpoint)
-                .or_else(|| self.optional_text("AWS_ENDPOINT_URL")),
+                .optional_url(endpoint)
+                .or_else(|| self.optional_url("AWS_ENDPOINT_URL")),
         }
     }
 

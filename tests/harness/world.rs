@@ -28,6 +28,9 @@ const CHEAP_HASHES: [(&str, &str); 3] = [
     ("ARGON2_PARALLELISM", "1"),
 ];
 
+/// Where a deployment's mails can be read, as `cargo local` shows them at `/_local/mail`.
+const MAIL_URL: &str = "GATEHOUSE_MAIL_URL";
+
 /// What mailed tokens are derived from, so that tests can derive them too.
 pub const EMAIL_TOKEN_SECRET: &str = "an email token secret of 32 bytes or more";
 
@@ -241,6 +244,15 @@ impl World {
         }
     }
 
+    /// The system as it is by default, or the deployment, if its mails can be read.
+    pub fn with_mail() -> Option<Self> {
+        if deployment().is_some() && std::env::var_os(MAIL_URL).is_none() {
+            skip("needs to read mails, and there is no GATEHOUSE_MAIL_URL");
+            return None;
+        }
+        Some(Self::start())
+    }
+
     /// The system by default, for tests that look into it.
     pub fn inside() -> Option<Self> {
         Self::build().start()
@@ -312,7 +324,7 @@ impl World {
         let started = Instant::now();
         loop {
             let is_asked = |mail: &Mail| mail.to == [to] && mail.subject.contains(subject);
-            if let Some(mail) = self.local().mails().into_iter().find(is_asked) {
+            if let Some(mail) = self.inbox().await.into_iter().find(is_asked) {
                 return mail;
             }
             assert!(
@@ -320,6 +332,18 @@ impl World {
                 "no mail about {subject}"
             );
             tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Every mail that was sent, newest first.
+    async fn inbox(&self) -> Vec<Mail> {
+        match &self.target {
+            Target::Inside(local) => local.mails(),
+            Target::Deployment(_) => {
+                let url = std::env::var(MAIL_URL).expect("an inbox");
+                let answer = reqwest::get(url).await.expect("the inbox answers");
+                answer.json().await.expect("mails")
+            }
         }
     }
 

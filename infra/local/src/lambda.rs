@@ -75,6 +75,11 @@ impl Lambda {
         }
     }
 
+    /// The variables that its environments are given, beside Lambda's own.
+    pub fn variables(&self) -> &BTreeMap<String, String> {
+        &self.variables
+    }
+
     /// Starts an environment before there is anything to do.
     ///
     /// # Errors

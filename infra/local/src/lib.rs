@@ -10,10 +10,12 @@
 //! - [`lambda`]: the Runtime API and the functions' processes;
 //! - [`stream`]: a table's stream to the function that reads it;
 //! - [`mail`]: SES, and the inbox;
+//! - [`env_files`]: the functions' variables for other tools that run them;
 //! - [`gateway`]: API Gateway's HTTP API, payload 2.0.
 
 pub mod build;
 pub mod dynamodb;
+pub mod env_files;
 pub mod gateway;
 pub mod iam;
 pub mod lambda;

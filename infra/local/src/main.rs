@@ -31,6 +31,14 @@ struct Arguments {
     #[arg(long)]
     release: bool,
 
+    /// Write the functions' variables into this file, for `sam local invoke --env-vars FILE`
+    #[arg(long, value_name = "FILE")]
+    sam_env: Option<PathBuf>,
+
+    /// Write them into this file, for `cargo lambda watch --env-file FILE`
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+
     /// Run the functions as they were built last
     #[arg(long)]
     no_build: bool,
@@ -70,6 +78,8 @@ fn run(arguments: Arguments) -> Result<(), Error> {
     let options = Options {
         port: arguments.port,
         data_dir: arguments.data_dir,
+        sam_env: arguments.sam_env,
+        env_file: arguments.env_file,
         variables: arguments.variables.into_iter().collect::<BTreeMap<_, _>>(),
         ..Options::new(binaries, Log::shown())
     };

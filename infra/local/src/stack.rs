@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use crate::Error;
 use crate::build::{self, Binaries};
 use crate::dynamodb::DynamoDb;
+use crate::env_files;
 use crate::gateway::{self, Gateway};
 use crate::iam::Iam;
 use crate::lambda::{InvokeError, Lambda};
@@ -45,6 +46,10 @@ pub struct Options {
     pub data_dir: Option<PathBuf>,
     /// Variables that are given to every function that has them, instead of what they would be.
     pub variables: BTreeMap<String, String>,
+    /// Where the functions' variables are written to, for `sam local invoke --env-vars`.
+    pub sam_env: Option<PathBuf>,
+    /// Where they are written to for `cargo lambda watch --env-file`.
+    pub env_file: Option<PathBuf>,
     /// Where the functions' lines go.
     pub log: Log,
 }
@@ -58,6 +63,8 @@ impl Options {
             port: 0,
             data_dir: None,
             variables: BTreeMap::new(),
+            sam_env: None,
+            env_file: None,
             log,
         }
     }
@@ -307,6 +314,16 @@ impl Stack {
             chosen.insert("REDIS_URL".to_owned(), redis.url.clone());
         }
         let lambdas = lambdas(&template, &options, &chosen)?;
+        let functions = || lambdas.iter().map(|lambda| &**lambda);
+        if let Some(file) = &options.sam_env {
+            write_private(
+                file,
+                &env_files::for_sam(functions(), env_files::FROM_A_CONTAINER)?,
+            )?;
+        }
+        if let Some(file) = &options.env_file {
+            write_private(file, &env_files::for_cargo_lambda(functions()))?;
+        }
         let start_errors = warm_up(&lambdas).await;
         if !start_errors.is_empty() {
             stop_all(&lambdas).await;
@@ -531,7 +548,10 @@ fn secrets(folder: Option<&Path>) -> Result<BTreeMap<String, String>, Error> {
 /// A file that only its owner may read, there whole or not at all.
 fn write_private(file: &Path, content: &[u8]) -> Result<(), Error> {
     let folder = file.parent().ok_or("a file without a folder")?;
-    let mut temporary = tempfile::NamedTempFile::new_in(folder)?; // mode 0600
+    let folder = Some(folder).filter(|folder| *folder != Path::new(""));
+    let folder = folder.unwrap_or(Path::new("."));
+    let mut temporary = tempfile::NamedTempFile::new_in(folder)
+        .map_err(|error| format!("{}: {error}", file.display()))?; // mode 0600
     std::io::Write::write_all(&mut temporary, content)?;
     temporary.persist(file)?;
     Ok(())

@@ -26,6 +26,8 @@ pub struct Template {
 pub struct Function {
     /// The folder's, package's and binary's name.
     pub name: String,
+    /// Its resource's name.
+    pub resource: String,
     /// The environment variables that are given to it, and no others.
     pub variables: BTreeMap<String, String>,
     /// Seconds that an invocation may take.
@@ -230,6 +232,7 @@ fn function(resource: &str, globals: &Value, properties: &Value) -> Result<Funct
     }
     Ok(Function {
         name,
+        resource: resource.to_owned(),
         variables,
         timeout_seconds: setting("Timeout").unwrap_or(3),
         memory_mib: setting("MemorySize").unwrap_or(128),

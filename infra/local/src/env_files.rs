@@ -1,0 +1,82 @@
+//! The functions' variables as files, for other tools that run them: `sam local`, `cargo lambda`. They hold
+//! secrets of this stack.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::Error;
+use crate::lambda::Lambda;
+
+/// The name under which a container reaches this machine: on Linux it shares the network
+/// (`--docker-network host`), elsewhere Docker's own machine has this name for ours.
+pub const FROM_A_CONTAINER: &str = if cfg!(target_os = "linux") {
+    "127.0.0.1"
+} else {
+    "host.docker.internal"
+};
+
+/// For `sam local --env-vars`: by resource, what the template declares; `host` stands for this machine.
+///
+/// # Errors
+/// None but JSON's.
+pub fn for_sam<'a>(
+    lambdas: impl Iterator<Item = &'a Lambda>,
+    host: &str,
+) -> Result<Vec<u8>, Error> {
+    let by_resource: BTreeMap<&str, Value> = lambdas
+        .map(|lambda| {
+            let is_declared = |name: &str| lambda.function.variables.contains_key(name);
+            let variables = lambda.variables().iter();
+            let variables: BTreeMap<&str, String> = variables
+                .filter(|(name, _)| is_declared(name))
+                .map(|(name, value)| (name.as_str(), reachable(name, value, host)))
+                .collect();
+            (lambda.function.resource.as_str(), json!(variables))
+        })
+        .collect();
+    Ok(serde_json::to_vec_pretty(&by_resource)?)
+}
+
+/// What is an address of this machine's for the function itself; links in mails are for a browser.
+fn reachable(name: &str, value: &str, host: &str) -> String {
+    match name.starts_with("AWS_ENDPOINT_URL") || name == "REDIS_URL" {
+        true => value.replacen("127.0.0.1", host, 1),
+        false => value.to_owned(),
+    }
+}
+
+/// For `cargo lambda watch --env-file`: all variables of all functions; what two have is the same for both.
+pub fn for_cargo_lambda<'a>(lambdas: impl Iterator<Item = &'a Lambda>) -> Vec<u8> {
+    let variables: BTreeMap<&String, &String> =
+        lambdas.flat_map(|lambda| lambda.variables()).collect();
+    let lines = variables
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty() && !value.contains('\n'))
+        .map(|(name, value)| format!("{name}={value}\n"));
+    lines.collect::<String>().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_function_calls_is_rewritten() {
+        for (name, value, expected) in [
+            ("REDIS_URL", "redis://127.0.0.1:6379", "redis://docker:6379"),
+            (
+                "AWS_ENDPOINT_URL_DYNAMODB",
+                "http://127.0.0.1:1",
+                "http://docker:1",
+            ),
+            (
+                "FRONTEND_URL",
+                "http://127.0.0.1:3000",
+                "http://127.0.0.1:3000",
+            ),
+        ] {
+            assert_eq!(reachable(name, value, "docker"), expected);
+        }
+    }
+}
