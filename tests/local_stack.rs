@@ -575,6 +575,57 @@ async fn redis_may_be_a_cluster() {
     );
 }
 
+/// `--sam-env` and `--env-file`: a function that is started with these variables alone works.
+#[tokio::test]
+async fn other_tools_run_the_functions_with_the_variables_that_are_written() {
+    if !harness::world::is_inside() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (sam_env, env_file) = (folder.path().join("sam.json"), folder.path().join(".env"));
+    let binaries = harness::world::binaries().clone();
+    let mut options = local::Options::new(binaries.clone(), local::log::Log::kept());
+    (options.sam_env, options.env_file) = (Some(sam_env.clone()), Some(env_file.clone()));
+    let _stack = local::Local::start(options).unwrap();
+    let template = local::build::workspace().join("template.yaml");
+    let template = local::template::Template::read(&template, &BTreeMap::new()).unwrap();
+
+    let by_resource: Value = serde_json::from_slice(&std::fs::read(&sam_env).unwrap()).unwrap();
+    let lines = std::fs::read_to_string(&env_file).unwrap();
+    let lines: BTreeMap<String, String> = lines
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+
+    for path in [&sam_env, &env_file] {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600, "secrets are in it");
+    }
+    for function in template.functions {
+        let declared: Vec<&String> = function.variables.keys().collect();
+        let written = by_resource[&function.resource].as_object().unwrap();
+        assert!(written.keys().eq(declared), "{}", function.name);
+        if function.name != "register" {
+            continue;
+        }
+        let written = written.iter();
+        let written =
+            written.map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()));
+        for (user, variables) in [("sam", written.collect()), ("watch", lines.clone())] {
+            let log = local::log::Log::kept();
+            let binary = binaries["register"].clone();
+            let function = local::lambda::Lambda::new(function.clone(), binary, variables, log);
+            let event = include_str!("../events/register.json");
+            let event = event.replace("ada", user);
+            let answer = function.invoke(event.into()).await.unwrap();
+            let answer: Value = serde_json::from_slice(&answer).unwrap();
+            assert_eq!(answer["statusCode"], 201, "{answer}");
+            function.stop().await;
+        }
+    }
+}
+
 /// X-Forwarded-For and its kin change nothing about who a client is.
 #[tokio::test]
 async fn the_source_address_is_the_peers() {

@@ -84,6 +84,37 @@ fn free_port() -> u16 {
     }
 }
 
+impl Cluster {
+    /// From now on there is one user, with the rights that the template gives the functions in the cloud's
+    /// cache. The URL is theirs.
+    fn only_for_the_functions(&self) -> String {
+        let template = local::build::workspace().join("infra/data.yaml");
+        let template = std::fs::read_to_string(template).unwrap();
+        let (_, after) = template.split_once("UserName: gatehouse").unwrap();
+        let (_, after) = after.split_once("AccessString: >-").unwrap();
+        let rights = after
+            .lines()
+            .skip(1)
+            .take_while(|line| line.starts_with("        "));
+        let rights: Vec<&str> = rights.flat_map(str::split_whitespace).collect();
+        assert!(rights.contains(&"~sessions:*"), "{rights:?}");
+        let client = redis::Client::open(self.url.as_str()).unwrap();
+        let mut connection = client.get_connection().unwrap();
+        let mut user = redis::cmd("ACL");
+        user.arg("SETUSER").arg("gatehouse").arg("reset");
+        let () = user
+            .arg(rights)
+            .arg(">secret")
+            .query(&mut connection)
+            .unwrap();
+        let mut default = redis::cmd("ACL");
+        default.arg("SETUSER").arg("default").arg("off");
+        let () = default.query(&mut connection).unwrap();
+        self.url.replace("redis://", "redis://gatehouse:secret@")
+    }
+}
+
+/// Under the user that the functions have in the cloud, and no other.
 #[tokio::test]
 async fn everything_works_on_a_cluster() {
     // Whatever has to be installed is, once another world has started.
@@ -93,7 +124,7 @@ async fn everything_works_on_a_cluster() {
     let cluster = Cluster::start();
     let world = World::build()
         .default_limits()
-        .variable("REDIS_URL", &cluster.url)
+        .variable("REDIS_URL", &cluster.only_for_the_functions())
         .variable("REDIS_CLUSTER", "true");
     let Some(world) = world.start() else { return };
     let account = world.client().register().await;
