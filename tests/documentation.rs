@@ -78,6 +78,8 @@ fn the_readme_names_every_route_and_function() {
     for option in [
         "--port",
         "--env",
+        "--env-file",
+        "--sam-env",
         "--data-dir",
         "--release",
         "--no-build",
@@ -120,6 +122,30 @@ fn every_variable_of_every_function_is_explained_and_no_other() {
     ]
     .map(str::to_owned);
     assert_eq!(explained, &used | &BTreeSet::from(of_the_stack));
+}
+
+#[test]
+fn the_readme_explains_every_parameter_of_the_template_and_no_other() {
+    let template = read("template.yaml");
+    let (parameters, _) = template.split_once("\nMappings:\n").unwrap();
+    let (_, parameters) = parameters.split_once("\nParameters:\n").unwrap();
+    let names = parameters.lines().filter_map(|line| {
+        let name = line.strip_prefix("  ")?.strip_suffix(':')?;
+        (!name.starts_with([' ', '#'])).then_some(name)
+    });
+    let readme = read("README.md");
+    let (_, table) = readme.split_once("\n### Parameters\n").unwrap();
+    let (table, _) = table.split_once("\n### ").unwrap();
+    let explained = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    let explained = explained.flat_map(|row| {
+        let (cell, _) = row.split_once(" |").unwrap();
+        cell.split(", ").map(|name| name.trim_matches('`'))
+    });
+
+    assert_eq!(
+        explained.collect::<BTreeSet<_>>(),
+        names.collect::<BTreeSet<_>>()
+    );
 }
 
 /// Each function starts with the variables that the template gives it (every other test shows that),
