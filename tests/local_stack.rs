@@ -602,6 +602,9 @@ async fn other_tools_run_the_functions_with_the_variables_that_are_written() {
         let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600, "secrets are in it");
     }
+    for name in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+        assert!(lines.contains_key(name), "{name}"); // `cargo lambda` gives none
+    }
     for function in template.functions {
         let declared: Vec<&String> = function.variables.keys().collect();
         let written = by_resource[&function.resource].as_object().unwrap();

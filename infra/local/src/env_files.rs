@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::Error;
-use crate::lambda::Lambda;
+use crate::lambda::{Lambda, REGION};
 
 /// The name under which a container reaches this machine: on Linux it shares the network
 /// (`--docker-network host`), elsewhere Docker's own machine has this name for ours.
@@ -47,9 +47,17 @@ fn reachable(name: &str, value: &str, host: &str) -> String {
 }
 
 /// For `cargo lambda watch --env-file`: all variables of all functions; what two have is the same for both.
+/// With them the region and keys, which Lambda and `sam local` give and this tool does not.
 pub fn for_cargo_lambda<'a>(lambdas: impl Iterator<Item = &'a Lambda>) -> Vec<u8> {
-    let variables: BTreeMap<&String, &String> =
-        lambdas.flat_map(|lambda| lambda.variables()).collect();
+    let variables = lambdas.flat_map(|lambda| lambda.variables());
+    let mut variables: BTreeMap<&str, &str> = variables
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    variables.extend([
+        ("AWS_REGION", REGION),
+        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_SECRET_ACCESS_KEY", "local"),
+    ]);
     let lines = variables
         .into_iter()
         .filter(|(_, value)| !value.is_empty() && !value.contains('\n'))
