@@ -124,15 +124,39 @@ fn every_variable_of_every_function_is_explained_and_no_other() {
     assert_eq!(explained, &used | &BTreeSet::from(of_the_stack));
 }
 
+/// The template's parameters, and whether they are secrets.
+fn parameters(template: &str) -> BTreeMap<&str, bool> {
+    let (parameters, _) = template.split_once("\nMappings:\n").unwrap();
+    let (_, parameters) = parameters.split_once("\nParameters:\n").unwrap();
+    let mut names = BTreeMap::new();
+    let mut last = "";
+    for line in parameters.lines() {
+        let name = line
+            .strip_prefix("  ")
+            .and_then(|line| line.strip_suffix(':'));
+        if let Some(name) = name.filter(|name| !name.starts_with([' ', '#'])) {
+            names.insert(name, false);
+            last = name;
+        } else if line.trim() == "NoEcho: true" {
+            names.insert(last, true);
+        }
+    }
+    names
+}
+
+/// A parameter that is missing there would be changed, deployed, and change nothing.
+#[test]
+fn the_settings_hold_every_parameter_that_is_no_secret() {
+    let template = read("template.yaml");
+    for (name, is_secret) in parameters(&template) {
+        let line = format!("\n          {name}=${{{name}}}\n");
+        assert_eq!(template.contains(&line), !is_secret, "{name}");
+    }
+}
+
 #[test]
 fn the_readme_explains_every_parameter_of_the_template_and_no_other() {
     let template = read("template.yaml");
-    let (parameters, _) = template.split_once("\nMappings:\n").unwrap();
-    let (_, parameters) = parameters.split_once("\nParameters:\n").unwrap();
-    let names = parameters.lines().filter_map(|line| {
-        let name = line.strip_prefix("  ")?.strip_suffix(':')?;
-        (!name.starts_with([' ', '#'])).then_some(name)
-    });
     let readme = read("README.md");
     let (_, table) = readme.split_once("\n### Parameters\n").unwrap();
     let (table, _) = table.split_once("\n### ").unwrap();
@@ -144,7 +168,7 @@ fn the_readme_explains_every_parameter_of_the_template_and_no_other() {
 
     assert_eq!(
         explained.collect::<BTreeSet<_>>(),
-        names.collect::<BTreeSet<_>>()
+        parameters(&template).into_keys().collect::<BTreeSet<_>>()
     );
 }
 

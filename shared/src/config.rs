@@ -164,9 +164,9 @@ impl Environment {
         Secret::new(text)
     }
 
-    /// A secret that may be absent.
+    /// A secret that may be absent, or `none`: a store of secrets need not keep empty ones.
     pub fn optional_secret(&mut self, name: &str) -> Option<Secret> {
-        let text = self.optional_text(name)?;
+        let text = self.optional_text(name).filter(|text| text != "none")?;
         self.check_secret(name, &text);
         Some(Secret::new(text))
     }
