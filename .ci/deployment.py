@@ -49,7 +49,12 @@ from samcli.yamlhelper import yaml_parse
 WORKSPACE = pathlib.Path(__file__).resolve().parent.parent
 BUILT = WORKSPACE / ".aws-sam/build/template.yaml"
 REGION = "us-east-1"
+# What the mailer's role is given beside its own policy; why is said above.
 ANY_IDENTITY = "stand-in-any-identity"
+ANY_IDENTITY_POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "ses:SendEmail", "Resource": "*"}],
+}
 PASSWORD = "Correct-7-horse-" + secrets.token_hex(4)
 # Tests hash more often than a shared machine likes.
 CHEAP_HASHES = ["Argon2MemoryKib=1024", "Argon2Iterations=1", "Argon2Parallelism=1"]
@@ -81,9 +86,14 @@ def free_port():
         return listener.getsockname()[1]
 
 
+def environment_without_aws():
+    """This process's variables: whatever AWS account this machine is signed in to stays out of it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+
+
 @contextlib.contextmanager
 def child(command, **options):
-    """A process that ends with the block, its log in a file that is shown if the check fails."""
+    """A process in a group of its own, which is asked to end with the block and, if it stays, killed."""
     process = subprocess.Popen(command, start_new_session=True, **options)
     try:
         yield process
@@ -103,9 +113,7 @@ class Emulator:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "emulator.log"
-        # Whatever AWS account this machine is signed in to stays out of it.
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        self.environment = kept | {
+        self.environment = environment_without_aws() | {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
@@ -143,6 +151,12 @@ class Emulator:
             aws_access_key_id="test",
             aws_secret_access_key="test",
         )
+
+    def stack(self, name):
+        return self.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+
+    def outputs(self, stack):
+        return {output["OutputKey"]: output["OutputValue"] for output in self.stack(stack).get("Outputs", [])}
 
     def delete_stack(self, name):
         cloudformation = self.client("cloudformation")
@@ -233,8 +247,7 @@ class Environment:
             raise SystemExit(f"sam deploy --config-env {self.name} failed")
         if not may_fail:
             self.make_routes()
-            statement = {"Effect": "Allow", "Action": "ses:SendEmail", "Resource": "*"}
-            policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+            policy = json.dumps(ANY_IDENTITY_POLICY)
             iam = self.emulator.client("iam")
             iam.put_role_policy(RoleName=self.role("mailer"), PolicyName=ANY_IDENTITY, PolicyDocument=policy)
         return done.stdout
@@ -246,12 +259,10 @@ class Environment:
         return configuration["Role"].rsplit("/", 1)[-1]
 
     def outputs(self):
-        stacks = self.emulator.client("cloudformation").describe_stacks(StackName=self.stack)["Stacks"]
-        return {output["OutputKey"]: output["OutputValue"] for output in stacks[0]["Outputs"]}
+        return self.emulator.outputs(self.stack)
 
     def status(self):
-        stacks = self.emulator.client("cloudformation").describe_stacks(StackName=self.stack)["Stacks"]
-        return stacks[0]["StackStatus"]
+        return self.emulator.stack(self.stack)["StackStatus"]
 
     def make_routes(self):
         """What API Gateway would have read out of the API's OpenAPI body: routes, integrations, CORS."""
@@ -260,7 +271,8 @@ class Environment:
         self.url = f"{self.emulator.url}/_aws/execute-api/{api}/$default"
         existing = {route["RouteKey"] for route in gateway.get_routes(ApiId=api, MaxResults="500")["Items"]}
         functions = self.emulator.client("lambda")
-        for name, resource in yaml_parse(BUILT.read_text())["Resources"].items():
+        resources = yaml_parse(BUILT.read_text())["Resources"]
+        for name, resource in resources.items():
             events = resource.get("Properties", {}).get("Events", {}).values()
             routes = [event["Properties"] for event in events if event["Type"] == "HttpApi"]
             if not routes:
@@ -281,7 +293,7 @@ class Environment:
                 target = f"integrations/{integration['IntegrationId']}"
                 gateway.create_route(ApiId=api, RouteKey=key, Target=target)
         origins = self.parameters["AllowedOrigins"].split(",")
-        cors = yaml_parse(BUILT.read_text())["Resources"]["Api"]["Properties"]["CorsConfiguration"]
+        cors = resources["Api"]["Properties"]["CorsConfiguration"]
         gateway.update_api(ApiId=api, CorsConfiguration=cors | {"AllowOrigins": origins})
 
     def call(self, method, path, body=None, access=None):
@@ -324,9 +336,10 @@ def run_tests(environment, mails):
     step("the end-to-end tests against the deployment")
     variables = {"GATEHOUSE_URL": environment.url, "GATEHOUSE_MAIL_URL": mails, "RUST_BACKTRACE": "0"}
     # As a stranger: no key of AWS.
-    strangers = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    command = ["cargo", "test", "--quiet", "-p", "tests"]
-    done = subprocess.run(command, cwd=WORKSPACE, env=strangers | variables, text=True,
+    variables = environment_without_aws() | variables
+    # Not `-p tests`: for one package features are resolved anew, and much is compiled again.
+    command = ["cargo", "test", "--quiet", "--test", "end-to-end"]
+    done = subprocess.run(command, cwd=WORKSPACE, env=variables, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     lines = done.stdout.splitlines()
     skipped = [line for line in lines if "skipped: " in line]
@@ -474,8 +487,7 @@ def infrastructure(emulator):
         command += ["--parameter-overrides", *parameters] if parameters else []
         done = emulator.run(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         check(done.returncode == 0, f"infra/{name}.yaml" if not done.returncode else done.stdout)
-        stack = emulator.client("cloudformation").describe_stacks(StackName=f"check-{name}")["Stacks"][0]
-        return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+        return emulator.outputs(f"check-{name}")
 
     network = put("network")
     data = put(

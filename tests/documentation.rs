@@ -2,16 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use harness::template;
 use local::build;
-use local::template::Template;
 
 fn read(file: &str) -> String {
     let path = build::workspace().join(file);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"))
-}
-
-fn template() -> Template {
-    Template::read(&build::workspace().join("template.yaml"), &BTreeMap::new()).unwrap()
 }
 
 /// A folder's name as a resource's: `delete-account`, `DeleteAccount`.

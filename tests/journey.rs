@@ -1,15 +1,8 @@
 //! The whole story of an account, through the mails as they arrive: also against a deployment.
 
 use harness::client::{unique_email, unique_password};
-use harness::{Authenticator, Client, World};
-use local::mail::Mail;
+use harness::{Authenticator, Client, World, token};
 use serde_json::{Value, json};
-
-/// The part of a mail's link after `#token=`.
-fn token(mail: &Mail) -> String {
-    let (_, after) = mail.text.split_once("#token=").expect("a link");
-    after.chars().take_while(char::is_ascii_hexdigit).collect()
-}
 
 async fn ok(client: &Client, path: &str, body: Value) -> Value {
     let answer = client.post(path, body).await;
@@ -28,15 +21,9 @@ async fn from_the_first_mail_to_the_last() {
     let body = json!({ "email": email, "password": password, "name": "Ada" });
     ok(&client, "/api/auth/register", body).await;
     let mail = world.mail(&email, "Verify your address").await;
-    ok(
-        &client,
-        "/api/auth/verify-email",
-        json!({ "token": token(&mail) }),
-    )
-    .await;
-    let again = client
-        .post("/api/auth/verify-email", json!({ "token": token(&mail) }))
-        .await;
+    let body = json!({ "token": token::in_mail(&mail) });
+    ok(&client, "/api/auth/verify-email", body.clone()).await;
+    let again = client.post("/api/auth/verify-email", body).await;
     assert_eq!(again.code(), "invalid_verification_token");
 
     let login = async |password: &str, code: Option<String>| {
@@ -52,7 +39,7 @@ async fn from_the_first_mail_to_the_last() {
 
     ok(&client, "/forgot-password", json!({ "email": email })).await;
     let mail = world.mail(&email, "Reset your").await;
-    let body = json!({ "token": token(&mail), "newPassword": new });
+    let body = json!({ "token": token::in_mail(&mail), "newPassword": new });
     ok(&client, "/reset-password", body).await;
     world.mail(&email, "password was reset").await;
     let access = refreshed.text("accessToken");

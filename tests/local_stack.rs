@@ -7,9 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use harness::world::{binaries, is_inside};
-use harness::{Client, World};
-use local::build;
-use local::template::Template;
+use harness::{Client, World, template, until};
 use reqwest::{Method, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -96,21 +94,14 @@ fn is_running(pid: i32) -> bool {
 }
 
 async fn wait_until_ended(pids: &[i32]) {
-    let started = Instant::now();
-    while pids.iter().any(|pid| is_running(*pid)) {
-        assert!(
-            started.elapsed() < Duration::from_secs(20),
-            "still running: {pids:?}"
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let what = format!("the end of {pids:?}");
+    until(&what, async || !pids.iter().any(|pid| is_running(*pid))).await;
 }
 
 /// The functions' names, as the template has them.
 fn functions() -> Vec<String> {
-    let template = build::workspace().join("template.yaml");
-    let template = Template::read(&template, &BTreeMap::new()).unwrap();
-    let mut names: Vec<String> = template.functions.into_iter().map(|f| f.name).collect();
+    let functions = template().functions.into_iter();
+    let mut names: Vec<String> = functions.map(|function| function.name).collect();
     names.sort();
     names
 }
@@ -587,8 +578,6 @@ async fn other_tools_run_the_functions_with_the_variables_that_are_written() {
     let mut options = local::Options::new(binaries.clone(), local::log::Log::kept());
     (options.sam_env, options.env_file) = (Some(sam_env.clone()), Some(env_file.clone()));
     let _stack = local::Local::start(options).unwrap();
-    let template = local::build::workspace().join("template.yaml");
-    let template = local::template::Template::read(&template, &BTreeMap::new()).unwrap();
 
     let by_resource: Value = serde_json::from_slice(&std::fs::read(&sam_env).unwrap()).unwrap();
     let lines = std::fs::read_to_string(&env_file).unwrap();
@@ -605,7 +594,7 @@ async fn other_tools_run_the_functions_with_the_variables_that_are_written() {
     for name in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
         assert!(lines.contains_key(name), "{name}"); // `cargo lambda` gives none
     }
-    for function in template.functions {
+    for function in template().functions {
         let declared: Vec<&String> = function.variables.keys().collect();
         let written = by_resource[&function.resource].as_object().unwrap();
         assert!(written.keys().eq(declared), "{}", function.name);

@@ -1,17 +1,10 @@
 //! The function `mailer`: from the outbox, over the table's stream, to SES.
 
 use harness::client::{unique_email, unique_password};
-use harness::peers::{Fault, FaultyService};
+use harness::peers::Fault;
 use harness::smtp::SmtpServer;
-use harness::{Account, World, until};
-use local::mail::Mail;
+use harness::{Account, World, token, until};
 use serde_json::{Value, json};
-
-/// The part of a link after `#token=`.
-fn token(mail: &Mail) -> String {
-    let (_, after) = mail.text.split_once("#token=").expect("a link");
-    after.chars().take_while(char::is_ascii_hexdigit).collect()
-}
 
 #[tokio::test]
 async fn the_mailed_link_verifies_the_address() {
@@ -24,7 +17,8 @@ async fn the_mailed_link_verifies_the_address() {
     let mail = world.mail(&account.email, "Verify your address").await;
 
     assert_eq!(mail.from, "no-reply@example.com");
-    let link = format!("{}/_local/verify-email#token={}", world.url(), token(&mail));
+    let token = token::in_mail(&mail);
+    let link = format!("{}/_local/verify-email#token={token}", world.url());
     assert!(
         mail.text.contains(&link) && mail.html.contains(&link),
         "{}",
@@ -35,7 +29,7 @@ async fn the_mailed_link_verifies_the_address() {
         "{}",
         mail.text
     );
-    let body = json!({ "token": token(&mail) });
+    let body = json!({ "token": token });
     assert_eq!(
         client.post("/api/auth/verify-email", body).await.status,
         200
@@ -59,7 +53,7 @@ async fn whoever_resets_changes_or_deletes_gets_their_mails() {
     let reset = world.mail(email, "Reset your").await;
     let (new, newer) = (unique_password(), unique_password());
 
-    let body = json!({ "token": token(&reset), "newPassword": new });
+    let body = json!({ "token": token::in_mail(&reset), "newPassword": new });
     assert_eq!(client.post("/reset-password", body).await.status, 200);
     world.mail(email, "password was reset").await;
     let account = Account {
@@ -116,18 +110,9 @@ async fn mails_speak_the_readers_language_and_a_name_stays_text() {
     );
 }
 
-async fn world_with_faulty_ses() -> Option<(World, FaultyService)> {
-    let faulty = FaultyService::start().await;
-    let world = World::build()
-        .variable("AWS_ENDPOINT_URL_SESV2", &faulty.url)
-        .start()?;
-    faulty.set_upstream(&world.local().info().ses_url);
-    Some((world, faulty))
-}
-
 #[tokio::test]
 async fn what_is_refused_for_now_is_tried_again_and_sent_once() {
-    let Some((world, faulty)) = world_with_faulty_ses().await else {
+    let Some((world, faulty)) = World::build().behind_faulty_ses().await else {
         return;
     };
     faulty.fail([
@@ -146,7 +131,7 @@ async fn what_is_refused_for_now_is_tried_again_and_sent_once() {
 
 #[tokio::test]
 async fn what_will_never_be_taken_is_not_tried_again_and_holds_up_nothing() {
-    let Some((world, faulty)) = world_with_faulty_ses().await else {
+    let Some((world, faulty)) = World::build().behind_faulty_ses().await else {
         return;
     };
     faulty.fail([Fault::mail(400, "MessageRejected")]);
@@ -177,18 +162,13 @@ async fn what_will_never_be_taken_is_not_tried_again_and_holds_up_nothing() {
 /// are sent.
 #[tokio::test]
 async fn a_mail_that_waited_for_too_long_goes_to_the_dead_letters_and_those_behind_are_sent() {
-    let faulty = FaultyService::start().await;
-    let Some(world) = World::build()
-        .template(
-            "MaximumRecordAgeInSeconds: 79200",
-            "MaximumRecordAgeInSeconds: 1",
-        )
-        .variable("AWS_ENDPOINT_URL_SESV2", &faulty.url)
-        .start()
-    else {
+    let world = World::build().template(
+        "MaximumRecordAgeInSeconds: 79200",
+        "MaximumRecordAgeInSeconds: 1",
+    );
+    let Some((world, faulty)) = world.behind_faulty_ses().await else {
         return;
     };
-    faulty.set_upstream(&world.local().info().ses_url);
     faulty.fail(vec![Fault::mail(503, "ServiceUnavailable"); 500]);
     let client = world.client();
 
@@ -219,7 +199,7 @@ async fn a_mail_that_waited_for_too_long_goes_to_the_dead_letters_and_those_behi
 /// SES sent it, but its answer got lost: once more, but so that nobody can tell the two apart.
 #[tokio::test]
 async fn a_mail_whose_answer_is_lost_is_the_same_to_the_letter_the_second_time() {
-    let Some((world, faulty)) = world_with_faulty_ses().await else {
+    let Some((world, faulty)) = World::build().behind_faulty_ses().await else {
         return;
     };
     faulty.fail([Fault::lost_answer("/v2/email/outbound-emails")]);

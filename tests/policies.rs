@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use harness::client::{unique_email, unique_password, unique_username};
-use harness::{Account, Answer, Authenticator, Client, World, until};
+use harness::{Account, Answer, Authenticator, Client, World, template, until};
 use local::iam::Right;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -232,15 +232,15 @@ async fn ending(client: &Client) {
 #[tokio::test]
 async fn a_function_gets_no_further_than_its_role() {
     let world = World::build().template(
-        "              Action: [dynamodb:GetItem, dynamodb:PutItem, dynamodb:UpdateItem]\n              Resource: !GetAtt Data.Outputs.UsersTableArn\n              Condition:\n                ForAllValues:StringLike:\n                  dynamodb:LeadingKeys: [\"USER#*\"]\n            - Effect: Allow\n              Action: [dynamodb:PutItem, dynamodb:DeleteItem]\n              Resource: !GetAtt Data.Outputs.UsersTableArn\n              Condition:\n                ForAllValues:StringLike:\n                  dynamodb:LeadingKeys: [\"USERNAME#*\"]",
-        "              Action: [dynamodb:GetItem]\n              Resource: !GetAtt Data.Outputs.UsersTableArn\n              Condition:\n                ForAllValues:StringLike:\n                  dynamodb:LeadingKeys: [\"USER#*\"]",
+        r#"dynamodb:LeadingKeys: ["USERNAME#*"]"#, // in the policy of Profile alone
+        r#"dynamodb:LeadingKeys: ["NOBODY#*"]"#,
     );
     let Some(world) = world.start() else { return };
     let client = world.client();
     let account = client.register().await;
 
     let read = client.profile(&account.access).await;
-    let body = json!({ "name": "Ada" });
+    let body = json!({ "username": unique_username() });
     let write = client
         .put_as(&account.access, "/api/auth/profile", body)
         .await;
@@ -254,12 +254,7 @@ async fn a_function_gets_no_further_than_its_role() {
 /// security.md 41: who reaches the credentials, and who sends mail.
 #[test]
 fn only_these_functions_reach_credentials_and_mail() {
-    let template = local::build::workspace().join("template.yaml");
-    let template = local::template::Template::read(
-        &template,
-        &BTreeMap::from([("Cache".to_owned(), "none".to_owned())]),
-    );
-    let functions = template.unwrap().functions;
+    let functions = template().functions;
 
     let at_credentials: BTreeSet<&str> = functions
         .iter()

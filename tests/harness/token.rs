@@ -3,6 +3,7 @@
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use local::mail::Mail;
 use serde_json::Value;
 
 /// Header and claims of a token.
@@ -29,6 +30,12 @@ pub fn forge(header: &Value, claims: &Value, secret: &[u8]) -> String {
 pub fn mailed(secret: &str, purpose: &str, token_id: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     hex::encode(hmac::sign(&key, format!("{purpose}{token_id}").as_bytes()))
+}
+
+/// The token of a mail that has arrived: the part of its link after `#token=`.
+pub fn in_mail(mail: &Mail) -> String {
+    let (_, after) = mail.text.split_once("#token=").expect("a link");
+    after.chars().take_while(char::is_ascii_hexdigit).collect()
 }
 
 /// Waits until a token has expired.

@@ -113,8 +113,9 @@ impl App {
     /// From the environment variables.
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
+        let dynamodb = environment.dynamodb();
         let app = Self {
-            addresses: environment.addresses(),
+            addresses: Addresses::new(dynamodb, environment.text("USERS_TABLE")),
         };
         environment.finish(app)
     }

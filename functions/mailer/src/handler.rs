@@ -88,7 +88,13 @@ async fn send(app: &App, entry: &Entry) -> Result<(), TryAgain> {
     if !claim(app, entry).await? {
         return Ok(());
     }
-    let sent = attempt(app, entry).await?;
+    let sent = match is_undeliverable(app, entry).await? {
+        true => Err(Refusal::Final("Undeliverable".to_owned())),
+        false => {
+            let letter = compose(app, entry);
+            app.sender.send(&entry.envelope(), &letter).await
+        }
+    };
     let noted = match &sent {
         Ok(()) => app.deliveries.mark_sent(&entry.pk, clock::now()).await,
         Err(Refusal::Final(code)) => app.deliveries.give_up(&entry.pk, code).await,
@@ -112,18 +118,15 @@ async fn send(app: &App, entry: &Entry) -> Result<(), TryAgain> {
     }
 }
 
-/// Hands the mail over, unless it would bounce, or annoy, once more.
-async fn attempt(app: &App, entry: &Entry) -> Result<Result<(), Refusal>, TryAgain> {
-    if let Ok(address) = EmailAddress::parse(&entry.to) {
-        let undeliverable = app.addresses.is_undeliverable(&address, clock::now());
-        match undeliverable.await {
-            Ok(false) => {}
-            Ok(true) => return Ok(Err(Refusal::Final("Undeliverable".to_owned()))),
-            Err(error) => return Err(again(entry, "store", &error)),
-        }
-    }
-    let letter = compose(app, entry);
-    Ok(app.sender.send(&entry.envelope(), &letter).await)
+/// Whether a mail to this address would bounce, or annoy, once more.
+async fn is_undeliverable(app: &App, entry: &Entry) -> Result<bool, TryAgain> {
+    let Ok(address) = EmailAddress::parse(&entry.to) else {
+        return Ok(false); // no bounce has named it
+    };
+    let undeliverable = app.addresses.is_undeliverable(&address, clock::now());
+    undeliverable
+        .await
+        .map_err(|error| again(entry, "store", &error))
 }
 
 /// Whether this entry is to be sent now. One that somebody died over is waited for: there are fewer
@@ -219,9 +222,11 @@ impl App {
     /// From the environment variables.
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
+        let dynamodb = environment.dynamodb();
+        let users_table = environment.text("USERS_TABLE");
         let app = Self {
-            deliveries: Deliveries::new(environment.dynamodb(), environment.text("USERS_TABLE")),
-            addresses: environment.addresses(),
+            deliveries: Deliveries::new(dynamodb.clone(), users_table.clone()),
+            addresses: Addresses::new(dynamodb, users_table),
             sender: Sender::from_env(&mut environment),
             writer: Writer::new(environment.text("APP_NAME")),
             email_token_secret: environment.secret("EMAIL_TOKEN_SECRET"),

@@ -30,6 +30,7 @@ impl Ses {
             .build();
         let mut builder = aws_sdk_sesv2::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
+            .http_client(config.http_client())
             .region(Region::new(config.region.clone()))
             .credentials_provider(config.credentials())
             .timeout_config(timeouts)

@@ -108,12 +108,13 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// A role's statements about tables as rights; what a statement says beside actions, one table and the
+/// What a role's statements about tables allow as rights; what a statement says beside actions, one table and the
 /// beginnings of keys is nothing that is understood here, and grants nothing.
 pub fn rights(policies: &Value) -> BTreeSet<Right> {
     let mut rights = BTreeSet::new();
     let statements = policies.as_array().into_iter().flatten();
-    for statement in statements.flat_map(|policy| list(&policy["Statement"])) {
+    let statements = statements.flat_map(|policy| list(&policy["Statement"]));
+    for statement in statements.filter(|statement| statement["Effect"] == "Allow") {
         let Some(table) = statement["Resource"]
             .as_str()
             .and_then(|arn| arn.strip_suffix(".Arn"))

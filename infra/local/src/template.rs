@@ -153,6 +153,7 @@ impl Template {
             template.tables.extend(nested.tables);
             scope.nested.insert(name.clone(), outputs);
         }
+        let globals = scope.evaluate(&document["Globals"]["Function"])?;
         for (name, resource) in resources {
             if !scope.exists(resource)? {
                 continue;
@@ -160,7 +161,6 @@ impl Template {
             let properties = || scope.evaluate(&resource["Properties"]);
             match resource["Type"].as_str().unwrap_or_default() {
                 "AWS::Serverless::Function" => {
-                    let globals = scope.evaluate(&document["Globals"]["Function"])?;
                     template
                         .functions
                         .push(function(name, &globals, &properties()?)?)
@@ -393,26 +393,7 @@ impl Scope<'_> {
                 Ok(self.attribute(&path.join(".")))
             }
             ("Fn::GetAtt", path) => Ok(self.attribute(&text(path)?)),
-            ("Fn::Sub", Value::String(template)) => {
-                Ok(json!(self.substitute(template, &Value::Null)?))
-            }
-            ("Fn::Sub", Value::Array(arguments)) => match arguments.as_slice() {
-                [template, given] => Ok(json!(
-                    self.substitute(&text(template)?, &self.evaluate(given)?)?
-                )),
-                _ => Err("Fn::Sub takes a text and values for it".into()),
-            },
-            ("Fn::Select", Value::Array(arguments)) => {
-                let items = self.evaluate(&arguments[1])?;
-                let index: usize = text(&arguments[0])?.parse()?;
-                let item = items.get(index).cloned();
-                item.ok_or_else(|| format!("Fn::Select: {items} has no item {index}").into())
-            }
-            ("Fn::Split", Value::Array(arguments)) => {
-                let (separator, whole) = (text(&arguments[0])?, self.evaluate(&arguments[1])?);
-                let whole = text(&whole)?;
-                Ok(json!(whole.split(&separator).collect::<Vec<_>>()))
-            }
+            ("Fn::Sub", Value::String(template)) => Ok(json!(self.substitute(template)?)),
             ("Fn::FindInMap", Value::Array(path)) => {
                 let mut found = &self.document["Mappings"];
                 for key in path {
@@ -490,17 +471,14 @@ impl Scope<'_> {
         }
     }
 
-    fn substitute(&self, template: &str, given: &Value) -> Result<String, Error> {
+    fn substitute(&self, template: &str) -> Result<String, Error> {
         let mut result = String::new();
         let mut rest = template;
         while let Some((before, after)) = rest.split_once("${") {
             let (name, after) = after.split_once('}').ok_or("Fn::Sub: a brace is missing")?;
-            let value = if !given[name].is_null() {
-                given[name].clone()
-            } else if name.contains('.') {
-                self.attribute(name)
-            } else {
-                self.reference(name)?
+            let value = match name.contains('.') {
+                true => self.attribute(name),
+                false => self.reference(name)?,
             };
             result.push_str(before);
             result.push_str(&scalar(&value).ok_or_else(|| format!("Fn::Sub: {name} is no text"))?);
