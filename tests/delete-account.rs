@@ -122,11 +122,17 @@ async fn all_items_of_a_deleted_account_carry_their_end_and_its_owner_gets_a_mai
             .iter()
             .any(|mail| mail["kind"]["S"] == "account_deleted" && mail["to"]["S"] == account.email)
     );
-    let sessions: Vec<String> = redis::cmd("KEYS")
+    let kept: Vec<String> = redis::cmd("KEYS")
         .arg("*")
         .query(&mut world.redis())
         .unwrap();
-    assert!(sessions.is_empty(), "{sessions:?}");
+    let epoch = format!("sessions:{{{}}}:epoch", account.id);
+    assert_eq!(kept, std::slice::from_ref(&epoch));
+    let left: u64 = redis::cmd("PTTL")
+        .arg(epoch)
+        .query(&mut world.redis())
+        .unwrap();
+    assert!(left <= 60_000, "{left}");
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ mod register;
 mod reset_confirm;
 #[path = "reset-request.rs"]
 mod reset_request;
+mod round_trips;
 mod sessions;
 mod telemetry;
 #[path = "two-factor-disable.rs"]

@@ -3,13 +3,15 @@
 use std::time::{Duration, Instant};
 
 use harness::client::{unique_email, unique_password};
-use harness::peers::{Fault, Mode, TcpProxy};
-use harness::{Account, Answer, Client, World};
+use harness::peers::{Fault, Mode, TcpProxy, address};
+use harness::{Account, Answer, Client, World, until};
 use local::lambda::InvokeError;
 use local::redis::Redis;
 use reqwest::Method;
 use rustix::process::{Pid, Signal};
 use serde_json::json;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
 
 /// After this a client is told.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -91,27 +93,9 @@ fn all_work(answers: &[(&'static str, Answer, Duration)]) {
     }
 }
 
-fn address(url: &str) -> String {
-    url.split("://")
-        .nth(1)
-        .unwrap()
-        .trim_end_matches('/')
-        .to_owned()
-}
-
-/// A world whose Redis is behind a proxy.
-async fn world_behind_redis_proxy() -> Option<(World, TcpProxy, Redis)> {
-    let redis = Redis::start(None, &[]).unwrap();
-    let proxy = TcpProxy::start(&address(&redis.url)).await;
-    let world = World::build()
-        .variable("REDIS_URL", &format!("redis://{}", proxy.address))
-        .start()?;
-    Some((world, proxy, redis))
-}
-
 #[tokio::test]
 async fn without_redis_clients_are_told_and_it_heals_without_a_restart() {
-    let Some((world, proxy, redis)) = world_behind_redis_proxy().await else {
+    let Some((world, proxy, redis)) = World::build().behind_redis_proxy().await else {
         return;
     };
     let client = world.client();
@@ -137,7 +121,7 @@ async fn without_redis_clients_are_told_and_it_heals_without_a_restart() {
     let survivor = client.register().await;
     drop(redis);
     let redis = Redis::start(None, &[]).unwrap();
-    proxy.set_upstream(&address(&redis.url));
+    proxy.set_upstream(address(&redis.url));
     assert_eq!(
         client.profile(&survivor.access).await.code(),
         "token_revoked"
@@ -152,7 +136,7 @@ async fn without_redis_clients_are_told_and_it_heals_without_a_restart() {
 
 #[tokio::test]
 async fn a_connection_that_died_silently_during_a_freeze_is_replaced_within_the_request() {
-    let Some((world, proxy, _redis)) = world_behind_redis_proxy().await else {
+    let Some((world, proxy, _redis)) = World::build().behind_redis_proxy().await else {
         return;
     };
     let client = world.client();
@@ -170,7 +154,7 @@ async fn a_connection_that_died_silently_during_a_freeze_is_replaced_within_the_
 /// The answer to a rotation that got lost must not end the session: the second try gives the same.
 #[tokio::test]
 async fn a_refresh_whose_connection_dies_gives_the_one_successor() {
-    let Some((world, proxy, _redis)) = world_behind_redis_proxy().await else {
+    let Some((world, proxy, _redis)) = World::build().behind_redis_proxy().await else {
         return;
     };
     let client = world.client();
@@ -192,7 +176,7 @@ async fn without_dynamodb_clients_are_told_and_it_heals_without_a_restart() {
         &format!("http://{}", proxy.address),
     );
     let Some(world) = world.start() else { return };
-    proxy.set_upstream(&address(&world.local().info().dynamodb_url));
+    proxy.set_upstream(address(&world.local().info().dynamodb_url));
     let client = world.client();
     let account = client.register().await;
 
@@ -225,7 +209,7 @@ async fn connections_to_dynamodb_that_died_silently_are_replaced_within_the_requ
     let Some(world) = world.start() else {
         return;
     };
-    proxy.set_upstream(&address(&world.local().info().dynamodb_url));
+    proxy.set_upstream(address(&world.local().info().dynamodb_url));
     let client = world.client();
     let account = client.register().await;
     all_work(&ask_all(&client, &client.register().await).await); // each function has its connections
@@ -248,7 +232,7 @@ async fn an_outage_longer_than_the_grace_signs_nobody_out() {
     let Some(world) = world.variable("REFRESH_GRACE", "0s").start() else {
         return;
     };
-    proxy.set_upstream(&address(&world.local().info().dynamodb_url));
+    proxy.set_upstream(address(&world.local().info().dynamodb_url));
     let client = world.client();
     let account = client.register().await;
 
@@ -458,33 +442,22 @@ async fn sigterm_lets_the_request_in_hand_finish_and_then_ends_the_process() {
     let process = world.local().idle_processes("fixture")[0];
     let slow = client.request(Method::GET, "/fixture/slow");
     let slow = tokio::spawn(async move { client.send(slow).await });
-    let started = Instant::now();
-    let lines = || world.local().log_lines().join("\n");
-    while !lines().contains("slow begins") {
-        assert!(
-            started.elapsed() < Duration::from_secs(10),
-            "the request does not arrive"
-        );
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("the request arrives", async || {
+        let lines = world.local().log_lines();
+        lines.iter().any(|line| line.contains("slow begins"))
+    })
+    .await;
 
     rustix::process::kill_process(Pid::from_raw(process.cast_signed()).unwrap(), Signal::TERM)
         .unwrap();
 
     assert_eq!(slow.await.unwrap().status, 200);
-    let stopped = || {
-        world
-            .log()
-            .iter()
+    until("the process ends", async || {
+        let log = world.log();
+        log.iter()
             .any(|line| line["message"] == "stopped by SIGTERM")
-    };
-    while !stopped() {
-        assert!(
-            started.elapsed() < Duration::from_secs(10),
-            "the process goes on"
-        );
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    })
+    .await;
     let next = world.client();
     assert_eq!(
         next.send(next.request(Method::GET, "/fixture/optional"))
@@ -526,4 +499,25 @@ async fn a_malformed_event_crashes_nothing() {
         );
     }
     world.client().register().await;
+}
+
+/// A handshake over TLS is made while the environment starts, where it costs no request anything; one that
+/// fails keeps no function from starting.
+#[tokio::test]
+async fn redis_over_tls_is_greeted_before_the_first_request() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let greeted = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_u8().await.unwrap()
+    });
+
+    let world = World::build().variable("REDIS_URL", &format!("rediss://{address}"));
+    let Some(world) = world.start() else { return };
+
+    const HANDSHAKE: u8 = 22; // RFC 8446, 5.1
+    assert_eq!(greeted.await.unwrap(), HANDSHAKE);
+    let body = json!({ "email": unique_email(), "password": unique_password() });
+    let answer = world.client().post("/api/auth/login", body).await;
+    assert_eq!(answer.code(), "service_unavailable");
 }

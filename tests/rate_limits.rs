@@ -553,3 +553,64 @@ async fn functions_with_different_clocks_agree() {
     };
     assert!(at("login") > at("profile"));
 }
+
+/// A limit is asked together with the rotation: what was one too many is taken back.
+#[tokio::test]
+async fn a_refresh_that_is_refused_leaves_the_token_as_it_was() {
+    let limits = with(&[("REFRESH", "2/8s")]).variable("REFRESH_GRACE", "0s");
+    let Some(world) = limits.start() else { return };
+    let client = world.client();
+    let account = client.register().await;
+    let first = client.refresh(&account.refresh).await;
+    let second = client.refresh(&first.text("refreshToken")).await;
+    let token = second.text("refreshToken");
+
+    let refused = client.refresh(&token).await;
+    let again = client.refresh(&token).await;
+
+    assert_eq!(refused.code(), "rate_limited");
+    assert_eq!(again.code(), "rate_limited");
+    let seconds = again["retryAfter"].as_u64().unwrap();
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    let renewed = client.refresh(&token).await;
+    assert_eq!(renewed.status, 200, "{renewed:?}");
+}
+
+/// A stolen token that is used once more ends the session, and is on record, however often it was asked.
+#[tokio::test]
+async fn reuse_beyond_the_limit_is_still_recorded() {
+    let limits = with(&[("REFRESH", "1/15m")]).variable("REFRESH_GRACE", "0s");
+    let Some(world) = limits.start() else { return };
+    let client = world.client();
+    let account = client.register().await;
+    assert_eq!(client.refresh(&account.refresh).await.status, 200);
+    tokio::time::sleep(Duration::from_millis(20)).await; // the grace, none, is over
+
+    let reused = client.refresh(&account.refresh).await;
+
+    assert_eq!(reused.code(), "rate_limited");
+    let entries = world.dynamodb().audit(&account.id).await;
+    let reuse = ("refresh_token_reuse".to_owned(), "failure".to_owned());
+    assert!(entries.contains(&reuse), "{entries:?}");
+    let profile = client.profile(&account.access).await;
+    assert_eq!(profile.code(), "token_revoked");
+}
+
+/// Also what is refused before the stores are asked counts, and is refused in the end.
+#[tokio::test]
+async fn requests_that_are_wrong_in_themselves_count_where_tokens_are_taken() {
+    let Some(world) = with(&[("GUEST", "2/15m"), ("USER", "2/15m")]).start() else {
+        return;
+    };
+    let (client, caller) = (world.client(), world.client());
+    let account = world.client().register().await;
+    for expected in ["validation_failed", "validation_failed", "rate_limited"] {
+        let answer = client.post("/api/auth/refresh", json!({})).await;
+        assert_eq!(answer.code(), expected);
+    }
+    let body = json!({ "allDevices": "yes" });
+    for expected in ["validation_failed", "validation_failed", "rate_limited"] {
+        let logout = caller.post_as(&account.access, "/api/auth/logout", body.clone());
+        assert_eq!(logout.await.code(), expected);
+    }
+}

@@ -2,7 +2,8 @@
 
 use harness::client::unique_password;
 use harness::peers::Fault;
-use harness::{Account, Answer, Client, World};
+use harness::{Account, Answer, Client, World, until};
+use reqwest::Method;
 use serde_json::json;
 
 const PATH: &str = "/api/auth/password-reset/confirm";
@@ -21,6 +22,56 @@ async fn confirm(client: &Client, token: &str, password: &str) -> Answer {
     client
         .post(PATH, json!({ "token": token, "newPassword": password }))
         .await
+}
+
+/// What a sign-in does in two places at once: the record comes before the reset, the session after it.
+/// security.md 24.
+#[tokio::test]
+async fn a_sign_in_under_way_does_not_outlive_a_reset() {
+    let world = World::build().behind_redis_proxy().await;
+    let Some((world, proxy, redis)) = world else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+    let token = request(&world, &account).await;
+    // Whatever happens only once has happened.
+    client.login(&account).await;
+    confirm(&client, "unknown", &unique_password()).await;
+    // The agent is told to Redis before the password is compared, and with the session.
+    let agent = "held back";
+    proxy.hold(agent, 1);
+    let body = json!({ "email": account.email, "password": account.password });
+    let request = client.request(Method::POST, "/api/auth/login");
+    let request = request.header("user-agent", agent).json(&body);
+    let signing_in = tokio::spawn(async move { client.send(request).await });
+    proxy.holds().await;
+    let dynamodb = world.dynamodb();
+    let entry = |outcome: &str| ("login".to_owned(), outcome.to_owned());
+    let is_recorded = async || {
+        let entries = dynamodb.audit(&account.id).await;
+        let successes = entries.iter().filter(|other| **other == entry("success"));
+        successes.count() == 2
+    };
+    until("the record of the sign-in", is_recorded).await;
+
+    let new = unique_password();
+    let answer = confirm(&world.client(), &token, &new).await;
+    proxy.let_go();
+
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let signed_in = signing_in.await.unwrap();
+    assert_eq!(signed_in.code(), "service_unavailable", "{signed_in:?}");
+    let anew = login(&world.client(), &account, &new).await;
+    assert_eq!(anew.status, 200, "{anew:?}");
+    let redis = redis::Client::open(redis.url.as_str()).unwrap();
+    let sessions: Vec<String> = redis::cmd("KEYS")
+        .arg("refresh_token:*")
+        .query(&mut redis.get_connection().unwrap())
+        .unwrap();
+    assert_eq!(sessions.len(), 1, "{sessions:?}");
+    let entries = dynamodb.audit(&account.id).await;
+    assert!(entries.contains(&entry("failure")), "{entries:?}");
 }
 
 async fn login(client: &Client, account: &Account, password: &str) -> Answer {

@@ -6,10 +6,12 @@ pub mod browser;
 pub mod client;
 pub mod dynamodb;
 pub mod peers;
+pub mod process;
+pub mod round_trips;
 pub mod smtp;
 pub mod token;
 pub mod world;
 
 pub use authenticator::Authenticator;
 pub use client::{Account, Answer, Client};
-pub use world::{World, until};
+pub use world::{World, template, until};

@@ -11,6 +11,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+/// The host and port of a URL.
+pub fn address(url: &str) -> &str {
+    let (_, rest) = url.split_once("://").unwrap();
+    rest.trim_end_matches('/')
+}
+
 /// What a [`TcpProxy`] does with bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -29,6 +35,42 @@ pub struct TcpProxy {
     mode: watch::Sender<Mode>,
     /// Connections of an older generation say nothing any more.
     generation: watch::Sender<u64>,
+    held: Arc<Held>,
+}
+
+/// What is held back, and how often that has been met.
+#[derive(Default)]
+struct Held {
+    /// Bytes, and how many times they pass before they are held.
+    what: Mutex<Option<(String, usize)>>,
+    is_holding: watch::Sender<bool>,
+}
+
+impl Held {
+    /// Waits where these bytes are to be held back.
+    async fn pass(&self, bytes: &[u8]) {
+        let is_held = {
+            let mut what = self.what.lock().unwrap();
+            let text = String::from_utf8_lossy(bytes);
+            match what
+                .as_mut()
+                .filter(|(needle, _)| text.contains(needle.as_str()))
+            {
+                None => false,
+                Some((_, 0)) => {
+                    self.is_holding.send_replace(true);
+                    true
+                }
+                Some((_, passes)) => {
+                    *passes -= 1;
+                    false
+                }
+            }
+        };
+        if is_held {
+            let _ = self.is_holding.subscribe().wait_for(|held| !held).await;
+        }
+    }
 }
 
 impl TcpProxy {
@@ -44,11 +86,13 @@ impl TcpProxy {
             upstream,
             mode,
             generation,
+            held: Arc::default(),
         };
-        let (upstream, mode, generation) = (
+        let (upstream, mode, generation, held) = (
             proxy.upstream.clone(),
             proxy.mode.subscribe(),
             proxy.generation.subscribe(),
+            proxy.held.clone(),
         );
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -58,6 +102,7 @@ impl TcpProxy {
                     upstream,
                     mode.clone(),
                     generation.clone(),
+                    held.clone(),
                 ));
             }
         });
@@ -72,6 +117,23 @@ impl TcpProxy {
         *self.upstream.lock().unwrap() = address.to_owned();
     }
 
+    /// Holds the requests back that contain this, all but the first ones that do.
+    pub fn hold(&self, what: &str, but: usize) {
+        *self.held.what.lock().unwrap() = Some((what.to_owned(), but));
+    }
+
+    /// Waits until one is held.
+    pub async fn holds(&self) {
+        let mut holding = self.held.is_holding.subscribe();
+        let _ = holding.wait_for(|held| *held).await;
+    }
+
+    /// Lets them go, those too whose sender has given up.
+    pub fn let_go(&self) {
+        *self.held.what.lock().unwrap() = None;
+        self.held.is_holding.send_replace(false);
+    }
+
     /// The connections that there are die without a word, as during a freeze; new ones work.
     pub fn freeze_connections(&self) {
         self.generation.send_modify(|generation| *generation += 1);
@@ -83,6 +145,7 @@ async fn connection(
     upstream: String,
     mut mode: watch::Receiver<Mode>,
     mut generation: watch::Receiver<u64>,
+    held: Arc<Held>,
 ) {
     let born = *generation.borrow_and_update();
     let Ok(mut server) = TcpStream::connect(upstream).await else {
@@ -106,7 +169,10 @@ async fn connection(
             changed = mode.changed() => if changed.is_err() { return },
             changed = generation.changed() => if changed.is_err() { return },
             read = client.read(&mut from_client) => match read {
-                Ok(length @ 1..) => if server.write_all(&from_client[..length]).await.is_err() { return },
+                Ok(length @ 1..) => {
+                    held.pass(&from_client[..length]).await;
+                    if server.write_all(&from_client[..length]).await.is_err() { return }
+                }
                 _ => return,
             },
             read = server.read(&mut from_server) => match read {

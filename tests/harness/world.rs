@@ -13,12 +13,14 @@ use std::time::{Duration, Instant};
 use local::build::{self, Binaries};
 use local::log::Log;
 use local::mail::Mail;
-use local::{Local, Options};
+use local::redis::Redis;
+use local::template::Template;
+use local::{Info, Local, Options};
 use serde_json::Value;
 
 use crate::client::Client;
 use crate::dynamodb::DynamoDb;
-use crate::peers::FaultyService;
+use crate::peers::{FaultyService, TcpProxy, address};
 use crate::token;
 
 /// The cheapest hash that is allowed outside production.
@@ -82,12 +84,16 @@ impl Observed {
     }
 }
 
+/// `template.yaml` as the stack reads it: the cache is here, not in the cloud.
+pub fn template() -> Template {
+    let path = build::workspace().join("template.yaml");
+    let parameters = BTreeMap::from([("Cache".to_owned(), "none".to_owned())]);
+    Template::read(&path, &parameters).expect("a template")
+}
+
 /// Tests ask more often than people do. Those about limits set the limits that they are about.
 fn no_limits() -> impl Iterator<Item = (String, String)> {
-    let template = build::workspace().join("template.yaml");
-    let template =
-        local::template::Template::read(&template, &BTreeMap::new()).expect("a template");
-    let functions = template.functions.into_iter();
+    let functions = template().functions.into_iter();
     let names: BTreeSet<String> = functions
         .flat_map(|function| function.variables.into_keys())
         .filter(|name| name.starts_with("RATE_LIMIT_"))
@@ -98,6 +104,7 @@ fn no_limits() -> impl Iterator<Item = (String, String)> {
 /// How a world is to be; only what differs from the default is named.
 pub struct Builder {
     variables: BTreeMap<String, String>,
+    binaries: Option<Binaries>,
     data_dir: Option<PathBuf>,
     template: Option<tempfile::TempDir>,
     /// Functions whose clocks are wrong, and by how much.
@@ -120,6 +127,12 @@ impl Builder {
     /// A variable of every function that has it.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Other binaries than those that are built for tests.
+    pub fn binaries(mut self, binaries: Binaries) -> Self {
+        self.binaries = Some(binaries);
         self
     }
 
@@ -179,18 +192,41 @@ impl Builder {
 
     /// Starts it with a DynamoDB that fails on command.
     pub async fn behind_faulty_dynamodb(self) -> Option<(World, FaultyService)> {
+        self.behind_faulty("AWS_ENDPOINT_URL_DYNAMODB", |info| &info.dynamodb_url)
+            .await
+    }
+
+    /// Starts it with an SES that fails on command.
+    pub async fn behind_faulty_ses(self) -> Option<(World, FaultyService)> {
+        self.behind_faulty("AWS_ENDPOINT_URL_SESV2", |info| &info.ses_url)
+            .await
+    }
+
+    /// Starts it with a Redis behind a proxy.
+    pub async fn behind_redis_proxy(self) -> Option<(World, TcpProxy, Redis)> {
+        let redis = Redis::start(None, &[]).expect("a Redis");
+        let proxy = TcpProxy::start(address(&redis.url)).await;
+        let url = format!("redis://{}", proxy.address);
+        let world = self.variable("REDIS_URL", &url).start()?;
+        Some((world, proxy, redis))
+    }
+
+    /// Starts it with a proxy where this variable says that a service is.
+    async fn behind_faulty(
+        self,
+        variable: &str,
+        upstream: fn(&Info) -> &str,
+    ) -> Option<(World, FaultyService)> {
         let faulty = FaultyService::start().await;
-        let world = self
-            .variable("AWS_ENDPOINT_URL_DYNAMODB", &faulty.url)
-            .start()?;
-        faulty.set_upstream(&world.local().info().dynamodb_url);
+        let world = self.variable(variable, &faulty.url).start()?;
+        faulty.set_upstream(upstream(world.local().info()));
         Some((world, faulty))
     }
 
     /// Starts it, or says why it does not start.
     pub fn try_start(self) -> Result<World, String> {
         let wrappers = tempfile::tempdir().expect("a folder");
-        let mut binaries = binaries().clone();
+        let mut binaries = self.binaries.unwrap_or_else(|| binaries().clone());
         for (function, offset) in self.clocks {
             let binary = binaries.get_mut(function).expect("a function");
             *binary = with_clock(wrappers.path(), function, binary, offset);
@@ -238,6 +274,7 @@ impl World {
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
         Builder {
             variables: variables.chain(no_limits()).collect(),
+            binaries: None,
             data_dir: None,
             template: None,
             clocks: Vec::new(),

@@ -12,6 +12,7 @@ use shared::http::lockout::{self, Attempt};
 use shared::http::{Request, device};
 use shared::random;
 use shared::store::rate_limiter::TextHash;
+use shared::store::sessions::Epoch;
 
 use crate::handler::App;
 
@@ -71,6 +72,8 @@ pub struct Account {
     pub device: Option<Device>,
     /// Whether the request comes from where the account is signed in already.
     pub origin_is_known: bool,
+    /// When this sign-in began, as the account's sessions count it.
+    pub epoch: Epoch,
 }
 
 impl Account {
@@ -96,20 +99,20 @@ impl Account {
             None => lockout::Account::Unknown(TextHash::of(&identifier.canonical())),
         };
         let device = device::presented(&app.device_tokens, id, request);
-        let (user, hash, origin_is_known, attempt) = tokio::join!(
+        let (user, hash, sessions, attempt) = tokio::join!(
             app.users.find(id, now),
             app.credentials.find_password(id, now),
-            app.sessions.knows_origin(id, request.origin()),
+            app.sessions.before_sign_in(id, request.origin()),
             app.lockout.attempt(&account, device, request),
         );
         let attempt = attempt?;
-        let (user, hash, origin_is_known) = match (user, hash, origin_is_known) {
-            (Ok(user), Ok(hash), Ok(is_known)) => (user, hash, is_known),
-            (user, hash, is_known) => {
+        let (user, hash, (origin_is_known, epoch)) = match (user, hash, sessions) {
+            (Ok(user), Ok(hash), Ok(sessions)) => (user, hash, sessions),
+            (user, hash, sessions) => {
                 app.lockout.take_back(&attempt, request).await;
                 user?;
                 hash?;
-                is_known?;
+                sessions?;
                 unreachable!("one of the three has failed")
             }
         };
@@ -119,6 +122,7 @@ impl Account {
             attempt,
             device,
             origin_is_known,
+            epoch,
         };
         if account_found.device_is_void() {
             // It counts like everybody else's.

@@ -11,6 +11,7 @@ use shared::http::cookie_mode::Transport;
 use shared::http::representation::{TokensBody, UserBody};
 use shared::http::second_factor::Factor;
 use shared::http::{Request, Response};
+use shared::store::Error;
 use shared::store::audit::{self, Event, Outcome};
 use shared::store::dynamodb::{TransactionError, Write};
 use shared::store::outbox::Kind;
@@ -39,9 +40,10 @@ impl Proof<'_> {
     }
 }
 
-/// The session, and then the record of the sign-in, which is refused if anything that allows it has
-/// changed: a new password, a second factor and a deletion end all sessions after their own write, and
-/// so meet this one either here or there. Without the record the session is ended again.
+/// The session and, at once, the record of the sign-in, which is refused if anything that allows it has
+/// changed: then the session is ended again. A new password, a second factor and a deletion end all
+/// sessions after their own write. So a session whose record came before that write is either there to be
+/// ended, or starts too late for its epoch.
 pub async fn sign_in(
     app: &App,
     admitted: Admitted<'_>,
@@ -60,27 +62,42 @@ pub async fn sign_in(
         maximum: app.session_max_age,
     };
     let id = Id::new(now, random::bytes());
-    let session = match app.sessions.start(id, admitted, &lifetime, origin).await {
-        Ok(session) => session,
-        Err(error) => {
+    let start = app
+        .sessions
+        .start(id, admitted, &lifetime, &account.epoch, origin);
+    let record = async {
+        let writes = record(app, user, account, &proof, request);
+        let forgive = app.lockout.forgive(&account.attempt, request);
+        let (recorded, ()) = tokio::join!(app.dynamodb.transact(writes), forgive);
+        recorded
+    };
+    let (session, recorded) = match proof.factor {
+        None => {
+            let (session, recorded) = tokio::join!(start, record);
+            (session, Some(recorded))
+        }
+        // A code is used up by the record: not without the session.
+        Some(_) => match start.await {
+            Ok(Some(session)) => (Ok(Some(session)), Some(record.await)),
+            without => (without, None),
+        },
+    };
+    let session = match (session, recorded) {
+        (Ok(Some(session)), Some(Ok(()))) => session,
+        (session, recorded) => {
             discard(app, id, user.id).await;
-            return Err(error.into());
+            return Err(match recorded.transpose() {
+                Ok(recorded) => {
+                    let is_recorded = recorded.is_some();
+                    without_session(app, user.id, session.err(), is_recorded, request).await
+                }
+                Err(TransactionError::Refused(Refused::Changed)) => {
+                    changed_meanwhile(app, user.id, request).await?
+                }
+                Err(other) => other.into(),
+            });
         }
     };
-    let (recorded, ()) = tokio::join!(
-        app.dynamodb
-            .transact(record(app, user, account, &proof, request)),
-        app.lockout.forgive(&account.attempt, request),
-    );
-    if let Err(refusal) = recorded {
-        discard(app, id, user.id).await;
-        return Err(match refusal {
-            TransactionError::Refused(Refused::Changed) => {
-                changed_meanwhile(app, user.id, request).await?
-            }
-            other => other.into(),
-        });
-    }
     audit::log(Some(user.id), Event::Login, Outcome::Success, origin);
     if proof.uses_backup_code() {
         audit::log(
@@ -193,6 +210,25 @@ impl From<Refused> for ApiError {
 async fn discard(app: &App, id: SessionId, user_id: UserId) {
     if let Err(error) = app.sessions.revoke(id, user_id).await {
         tracing::warn!(cause = %error, "a session without tokens is left to expire");
+    }
+}
+
+/// A sign-in that has no session after all. Where it was recorded, the trail must not leave it at that.
+async fn without_session(
+    app: &App,
+    id: UserId,
+    error: Option<Error>,
+    is_recorded: bool,
+    request: &Request,
+) -> ApiError {
+    if is_recorded {
+        let (event, outcome) = (Event::Login, Outcome::Failure);
+        let recorded = app.audit.record(id, event, outcome, request.origin());
+        clock::aftermath("the record of a failed sign-in", recorded).await;
+    }
+    match error {
+        Some(error) => error.into(),
+        None => ApiError::ServiceUnavailable("the account's sessions were ended".into()),
     }
 }
 

@@ -1,4 +1,3 @@
-use shared::StartError;
 use shared::config::Environment;
 use shared::error::ApiError;
 use shared::http::cookie_mode::CookieCheck;
@@ -6,6 +5,7 @@ use shared::http::guard::Guard;
 use shared::http::{Request, Response, authentication, cookies};
 use shared::store::audit::{Audit, Event, Outcome};
 use shared::store::sessions::Sessions;
+use shared::{StartError, clock};
 
 pub async fn logout(app: &App, request: Request) -> Result<Response, ApiError> {
     // The token alone: a session that is over already is what was asked for.
@@ -18,23 +18,37 @@ pub async fn logout(app: &App, request: Request) -> Result<Response, ApiError> {
     }
     let all_devices = request.parse_optional(|fields| fields.flag("allDevices"))?;
 
+    let record = |outcome| {
+        let (event, origin) = (Event::Logout, request.origin());
+        app.audit.record(claims.sub, event, outcome, origin)
+    };
     let message = match all_devices {
         true => {
+            request.pass().await?;
             // A session that is over has no say over others, and must not be told it had.
             if !app.sessions.revoke_all_as(claims.sid, claims.sub).await? {
                 return Err(ApiError::TokenRevoked);
             }
+            record(Outcome::Success).await?;
             "Signed out on all devices."
         }
         false => {
-            app.sessions.revoke(claims.sid, claims.sub).await?;
+            // Together: to end a session once more, or once too often, does no harm.
+            let (passed, ended, recorded) = tokio::join!(
+                request.pass(),
+                app.sessions.revoke(claims.sid, claims.sub),
+                record(Outcome::Success),
+            );
+            if ended.is_err() {
+                // Perhaps it lives on: the trail must not leave it at that.
+                clock::aftermath("the record of a failed logout", record(Outcome::Failure)).await;
+            }
+            passed?;
+            ended?;
+            recorded?;
             "Signed out."
         }
     };
-    let (event, outcome) = (Event::Logout, Outcome::Success);
-    app.audit
-        .record(claims.sub, event, outcome, request.origin())
-        .await?;
     let ended = has_cookie.then(|| cookies::remove(cookies::REFRESH_TOKEN));
     Ok(Response::done(message).with_cookies(ended.into_iter().collect()))
 }

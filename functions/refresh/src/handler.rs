@@ -1,14 +1,13 @@
 use shared::StartError;
 use shared::config::Environment;
-use shared::domain::secret::Secret;
 use shared::domain::session::RotationPolicy;
-use shared::domain::token::{RefreshClaims, RefreshTokenVerifier, TokenError};
-use shared::domain::user::User;
+use shared::domain::token::{RefreshClaims, TokenError};
+use shared::domain::user::{User, UserId};
 use shared::error::ApiError;
 use shared::http::cookie_mode::{CookieCheck, Transport};
 use shared::http::guard::{Endpoint, Guard};
 use shared::http::token_issuer::TokenIssuer;
-use shared::http::{Request, Response, refresh_token};
+use shared::http::{Request, Response, cookies};
 use shared::store::audit::{Audit, Event, Outcome};
 use shared::store::sessions::{Rotated, Rotation, Sessions};
 use shared::store::users::Users;
@@ -25,23 +24,28 @@ async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
     let now = request.received_at();
     let (claims, transport) = presented(app, request)?;
 
-    // Together: the answer of one does not change what is asked of the other. Both to the end: a
-    // rotation whose user cannot be read is taken back.
+    // Together: the answer of one does not change what is asked of the others. All to the end: a
+    // rotation that is one too many, or whose user cannot be read, is taken back.
     let (id, counter, origin) = (claims.sid, claims.counter, request.origin());
-    let (rotation, user) = tokio::join!(
+    let (passed, rotation, user) = tokio::join!(
+        request.pass(),
         app.sessions
             .rotate(id, claims.sub, counter, &app.policy, origin),
         app.users.find(claims.sub, now),
     );
-    let (rotation, user) = match (rotation, user) {
-        (Ok(rotation), Ok(user)) => (rotation, user),
-        (rotation, user) => {
-            if let Ok(Rotation::Rotated(rotated)) = rotation {
-                undo(app, &rotated).await;
+    let (rotation, user) = match (passed, rotation, user) {
+        (Ok(()), Ok(rotation), Ok(user)) => (rotation, user),
+        (passed, rotation, user) => {
+            match &rotation {
+                Ok(Rotation::Rotated(rotated)) => undo(app, rotated).await,
+                // It has ended the session, whatever the client is told.
+                Ok(Rotation::Reused) => record_reuse(app, claims.sub, request).await?,
+                _ => {}
             }
+            passed?;
             rotation?;
             user?;
-            unreachable!("one of the two has failed")
+            unreachable!("one of the three has failed")
         }
     };
     let Some(user) = user.filter(User::is_active) else {
@@ -57,44 +61,45 @@ async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
         }
         Rotation::Gone => Err(ApiError::RefreshTokenInvalid),
         Rotation::Reused => {
-            telemetry::count("RefreshTokenReuse", &[]);
-            let (event, outcome) = (Event::RefreshTokenReuse, Outcome::Failure);
-            app.audit.record(user.id, event, outcome, origin).await?;
+            record_reuse(app, user.id, request).await?;
             Err(ApiError::RefreshTokenReused)
         }
     }
 }
 
+async fn record_reuse(app: &App, id: UserId, request: &Request) -> Result<(), ApiError> {
+    telemetry::count("RefreshTokenReuse", &[]);
+    let (event, outcome) = (Event::RefreshTokenReuse, Outcome::Failure);
+    let recorded = app.audit.record(id, event, outcome, request.origin());
+    Ok(recorded.await?)
+}
+
 /// The refresh token, and how its successor is to be sent. A token in the body goes before one in a
 /// cookie, which needs proof that a page of ours has sent it.
-fn presented(app: &App, request: &Request) -> Result<(RefreshClaims, Transport), ApiError> {
-    let in_cookie = refresh_token::in_cookie(request);
-    let in_body = request.parse_optional(|fields| {
-        let token = |text: &str| Ok::<_, &str>(Secret::new(text.to_owned()));
-        match in_cookie {
-            Some(_) => fields.optional("refreshToken", token),
-            None => fields.required("refreshToken", token).map(Some),
+fn presented<'a>(
+    app: &App,
+    request: &'a Request,
+) -> Result<(&'a RefreshClaims, Transport), ApiError> {
+    let has_cookie = request.cookie(cookies::REFRESH_TOKEN).is_some();
+    let is_in_body = request.parse_optional(|fields| {
+        let any = |_: &str| Ok::<_, &str>(());
+        match has_cookie {
+            true => fields.optional("refreshToken", any),
+            false => fields.required("refreshToken", any).map(Some),
         }
     })?;
-    let verify = |token: &Secret| {
-        let verified = app.verifier.verify(token.expose(), request.received_at());
-        verified.map_err(|error| match error {
-            TokenError::Invalid => ApiError::RefreshTokenInvalid,
-            TokenError::Expired => ApiError::RefreshTokenExpired,
-        })
+    let claims = || match request.refresh_token() {
+        Some(Ok(claims)) => Ok(claims),
+        Some(Err(TokenError::Expired)) => Err(ApiError::RefreshTokenExpired),
+        Some(Err(TokenError::Invalid)) | None => Err(ApiError::RefreshTokenInvalid),
     };
-    match (in_body, in_cookie) {
-        (None, Some(token)) => {
-            app.cookie_check.origin(request)?;
-            let claims = verify(&token)?;
-            app.cookie_check.csrf_token(request, claims.sid)?;
-            Ok((claims, Transport::Cookies))
-        }
-        (token, _) => {
-            let token = token.unwrap_or_default(); // it was required
-            Ok((verify(&token)?, Transport::asked_for(request)))
-        }
+    if is_in_body.is_some() {
+        return Ok((claims()?, Transport::asked_for(request)));
     }
+    app.cookie_check.origin(request)?;
+    let claims = claims()?;
+    app.cookie_check.csrf_token(request, claims.sid)?;
+    Ok((claims, Transport::Cookies))
 }
 
 /// Without this, an outage longer than the grace would make the client's next try look like the use
@@ -112,7 +117,6 @@ pub struct App {
     audit: Audit,
     sessions: Sessions,
     policy: RotationPolicy,
-    verifier: RefreshTokenVerifier,
     tokens: TokenIssuer,
     cookie_check: CookieCheck,
 }
@@ -134,7 +138,6 @@ impl App {
                 idle_remembered: environment.remember_me_expiry(),
                 grace: environment.refresh_grace(),
             },
-            verifier: environment.refresh_token_verifier(),
             tokens: environment.token_issuer(),
             cookie_check: environment.cookie_check(),
         };

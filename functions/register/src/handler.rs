@@ -22,7 +22,7 @@ use shared::store::audit::{self, Audit, Event, Outcome};
 use shared::store::credentials::Credentials;
 use shared::store::dynamodb::{DynamoDb, Write};
 use shared::store::outbox::{Kind, Outbox};
-use shared::store::sessions::Sessions;
+use shared::store::sessions::{Epoch, Sessions};
 use shared::store::users::Users;
 use shared::store::verification_tokens::VerificationTokens;
 use shared::{random, telemetry};
@@ -107,11 +107,12 @@ pub async fn register(app: &App, request: Request) -> Result<Response, ApiError>
     };
     // The session first: if Redis is down, nothing has been made. A session whose account then is
     // not made belongs to nobody, and its tokens are never handed out.
-    let session_id = Id::new(now, random::bytes());
+    let (session_id, epoch) = (Id::new(now, random::bytes()), Epoch::default());
     let session = app
         .sessions
-        .start(session_id, admitted, &app.lifetime, origin)
-        .await?;
+        .start(session_id, admitted, &app.lifetime, &epoch, origin)
+        .await?
+        .ok_or_else(|| ApiError::Internal("a random identifier occurred twice".into()))?;
     if let Err(error) = create(app, &user, &hash, &token_id, &request).await {
         discard(app, &session).await;
         return Err(error);

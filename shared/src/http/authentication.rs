@@ -31,10 +31,10 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// The caller; nobody else gets further.
+    /// The caller; nobody else gets further, and no caller who asks too often.
     ///
     /// # Errors
-    /// The 401s, and those of the stores.
+    /// The 401s, `rate_limited`, and those of the stores.
     pub async fn required(&self, request: &Request) -> Result<Caller, ApiError> {
         self.optional(request).await?.ok_or(ApiError::MissingToken)
     }
@@ -43,17 +43,21 @@ impl Authenticator {
     /// here too: a client that sent one must learn that it is not signed in.
     ///
     /// # Errors
-    /// The 401s but `missing_token`, and those of the stores.
+    /// The 401s but `missing_token`, `rate_limited`, and those of the stores.
     pub async fn optional(&self, request: &Request) -> Result<Option<Caller>, ApiError> {
         let Some(claims) = claims(request)? else {
+            request.pass().await?;
             return Ok(None);
         };
-        // Both at once: logout and revocation take effect here immediately, and so does a change of
+        // All at once: logout and revocation take effect here immediately, and so does a change of
         // the record alone, even if its sessions are still there.
-        let (session_exists, user) = tokio::try_join!(
+        let (passed, session_exists, user) = tokio::join!(
+            request.pass(),
             self.sessions.exists(claims.sid, claims.sub),
             self.users.find(claims.sub, request.received_at()),
-        )?;
+        );
+        passed?;
+        let (session_exists, user) = (session_exists?, user?);
         match user.filter(|user| session_exists && user.is_active()) {
             Some(user) => Ok(Some(Caller {
                 user,
@@ -66,7 +70,7 @@ impl Authenticator {
     /// The caller, if the user has this role now, whatever the token says.
     ///
     /// # Errors
-    /// `forbidden` for another role; the 401s, and those of the stores.
+    /// `forbidden` for another role; the 401s, `rate_limited`, and those of the stores.
     pub async fn with_role(&self, request: &Request, role: Role) -> Result<Caller, ApiError> {
         let caller = self.required(request).await?;
         if caller.user.role == role {

@@ -1,10 +1,12 @@
-//! What every request passes before its handler: who the client is, whether it is a bot, and how often
-//! it has asked. All of it costs little, so that whoever is refused costs little.
+//! What every request passes: who the client is, whether it is a bot, and how often it has asked. A
+//! guest passes before the handler begins, so that whoever is refused costs little. Somebody with a token
+//! passes by [`Request::pass`], beside the first question to the stores: that saves a round trip, and costs
+//! what was asked where a limit refuses.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::constant_time;
-use http::header::{HeaderName, USER_AGENT};
+use http::header::HeaderName;
 
 use super::{Request, authentication, refresh_token};
 use crate::config::Environment;
@@ -143,7 +145,12 @@ impl Guard {
         }
     }
 
-    /// Lets a request pass, or not.
+    /// Does what is better done before the first request.
+    pub(super) async fn start(&self) {
+        self.limiter.connect_early().await;
+    }
+
+    /// Lets a request in, or not. One with a token still has to pass.
     ///
     /// # Errors
     /// `forbidden` past CloudFront, `bot_detected`, `rate_limited`, and those of the store.
@@ -155,10 +162,16 @@ impl Guard {
             Callers::AccessTokens(verifier, _) => {
                 request.set_access_token(authentication::verify(verifier, request));
             }
-            Callers::RefreshTokens(..) => {}
+            Callers::RefreshTokens(verifier, _) => {
+                request.set_refresh_token(refresh_token::verify(verifier, request));
+            }
         }
         let counters = self.counters(request, client);
-        self.count(request, counters).await
+        request.tally().owe(&self.limiter, counters);
+        match self.callers {
+            Callers::Guests(_) => request.pass().await,
+            Callers::AccessTokens(..) | Callers::RefreshTokens(..) => Ok(()),
+        }
     }
 
     /// Counts a request under the endpoint's limit about a text as well, such as an address: from
@@ -172,7 +185,8 @@ impl Guard {
         };
         let subject = Subject::Text(TextHash::of(text));
         let counters = vec![Counter::requests(policy, &subject)];
-        self.count(request, counters).await
+        request.tally().owe(&self.limiter, counters);
+        request.pass().await
     }
 
     /// The gateway's word for the client's address; behind CloudFront, that of CloudFront. Headers
@@ -217,28 +231,6 @@ impl Guard {
         let counter = |(policy, subject)| Some(Counter::requests(policy?, subject));
         applicable.into_iter().filter_map(counter).collect()
     }
-
-    /// Counts a request under all of these, and under what it was counted before; or under none.
-    async fn count(&self, request: &Request, counters: Vec<Counter>) -> Result<(), ApiError> {
-        if counters.is_empty() {
-            return Ok(());
-        }
-        let id = &request.origin().request_id;
-        match self.limiter.count(id, &counters).await? {
-            Verdict::Passes(quotas) => {
-                request.tally().add(counters, quotas);
-                Ok(())
-            }
-            Verdict::Refused(quotas) => {
-                let counted = request.tally().clear();
-                self.limiter.take_back(id, &counted).await;
-                let quota = Quota::tightest(&quotas)
-                    .ok_or_else(|| ApiError::Internal("refused by no limit".into()))?;
-                telemetry::count("RateLimited", &[("Policy", &quota.policy.name)]);
-                Err(ApiError::RateLimited(Box::new(quota)))
-            }
-        }
-    }
 }
 
 /// Somebody with a valid token.
@@ -265,10 +257,8 @@ impl Callers {
                     session: None,
                 })
             }
-            Self::RefreshTokens(verifier, user_tier) => {
-                let token = refresh_token::presented(request)?;
-                let verified = verifier.verify(token.expose(), request.received_at());
-                let claims = verified.ok()?;
+            Self::RefreshTokens(_, user_tier) => {
+                let claims = request.refresh_token()?.as_ref().ok()?;
                 // By session: a token whose session is over must not use up its owner's requests.
                 let session = Subject::Session(claims.sub, claims.sid);
                 Some(Caller {
@@ -295,8 +285,7 @@ impl BotProtection {
         if self.mode == Mode::Off {
             return Ok(());
         }
-        let agent = request.header(&USER_AGENT).unwrap_or_default();
-        if !(self.is_bot)(agent) {
+        if !(self.is_bot)(&request.origin().user_agent) {
             return Ok(());
         }
         let is_blocked = self.mode == Mode::Block;
@@ -315,30 +304,54 @@ impl BotProtection {
     }
 }
 
-/// What a request was counted under so far, and what is left. Shared with the loop that answers, which
-/// tells the client.
+/// What a request is to be counted under, what it was counted under so far, and what is left. Shared with
+/// the loop that answers, which tells the client.
 #[derive(Clone, Default)]
-pub(super) struct Tally(Arc<std::sync::Mutex<(Vec<Counter>, Vec<Quota>)>>);
+pub(super) struct Tally(Arc<Mutex<Counts>>);
+
+#[derive(Default)]
+struct Counts {
+    owed: Option<(RateLimiter, Vec<Counter>)>,
+    counted: Vec<Counter>,
+    quotas: Vec<Quota>,
+}
 
 impl Tally {
-    fn add(&self, counters: Vec<Counter>, quotas: Vec<Quota>) {
-        let mut tally = self.lock();
-        tally.0.extend(counters);
-        tally.1.extend(quotas);
+    fn owe(&self, limiter: &RateLimiter, counters: Vec<Counter>) {
+        self.lock().owed = Some((limiter.clone(), counters));
     }
 
-    fn clear(&self) -> Vec<Counter> {
-        std::mem::take(&mut *self.lock()).0
+    /// Counts the request under what is owed and what it was counted under before; or under none. What
+    /// was paid once is not owed again.
+    pub(super) async fn pay(&self, request_id: &str) -> Result<(), ApiError> {
+        let owed = self.lock().owed.take();
+        let Some((limiter, counters)) = owed.filter(|(_, counters)| !counters.is_empty()) else {
+            return Ok(());
+        };
+        match limiter.count(request_id, &counters).await? {
+            Verdict::Passes(quotas) => {
+                let mut counts = self.lock();
+                counts.counted.extend(counters);
+                counts.quotas.extend(quotas);
+                Ok(())
+            }
+            Verdict::Refused(quotas) => {
+                let counted = std::mem::take(&mut self.lock().counted);
+                limiter.take_back(request_id, &counted).await;
+                let quota = Quota::tightest(&quotas)
+                    .ok_or_else(|| ApiError::Internal("refused by no limit".into()))?;
+                telemetry::count("RateLimited", &[("Policy", &quota.policy.name)]);
+                Err(ApiError::RateLimited(Box::new(quota)))
+            }
+        }
     }
 
     /// The quota that the client is told.
     pub(super) fn tightest(&self) -> Option<Quota> {
-        Quota::tightest(&self.lock().1)
+        Quota::tightest(&self.lock().quotas)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, (Vec<Counter>, Vec<Quota>)> {
-        self.0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,7 +11,7 @@ pub mod guard;
 pub mod link_requests;
 pub mod lockout;
 pub mod password_check;
-pub mod refresh_token;
+mod refresh_token;
 pub mod representation;
 mod request;
 mod response;

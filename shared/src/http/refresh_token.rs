@@ -5,14 +5,20 @@ use serde_json::Value;
 use super::body::LARGEST_BODY;
 use super::{Request, cookies};
 use crate::domain::secret::Secret;
+use crate::domain::token::{RefreshClaims, RefreshTokenVerifier, TokenError};
 
-/// What a request presents, whether or not the rest of it is valid.
-pub fn presented(request: &Request) -> Option<Secret> {
-    in_body(request).or_else(|| in_cookie(request))
+/// What the request's refresh token turns out to be, whether or not the rest of the request is valid. A
+/// token in the body goes before one in a cookie. Asked once, at the door.
+pub(super) fn verify(
+    tokens: &RefreshTokenVerifier,
+    request: &Request,
+) -> Option<Result<RefreshClaims, TokenError>> {
+    let token = in_body(request).or_else(|| in_cookie(request))?;
+    Some(tokens.verify(token.expose(), request.received_at()))
 }
 
 /// The cookie's.
-pub fn in_cookie(request: &Request) -> Option<Secret> {
+fn in_cookie(request: &Request) -> Option<Secret> {
     let token = request.cookie(cookies::REFRESH_TOKEN)?;
     Some(Secret::new(token.to_owned()))
 }

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::domain::client_address::ClientAddress;
 use crate::domain::language::Language;
 use crate::domain::timestamp::Timestamp;
-use crate::domain::token::{AccessClaims, TokenError};
+use crate::domain::token::{AccessClaims, RefreshClaims, TokenError};
 use crate::error::ApiError;
 use crate::store::audit::Origin;
 
@@ -27,6 +27,7 @@ pub struct Request {
     origin: Origin,
     client: Option<ClientAddress>,
     access_token: Option<Result<AccessClaims, TokenError>>,
+    refresh_token: Option<Result<RefreshClaims, TokenError>>,
     tally: Tally,
 }
 
@@ -62,6 +63,7 @@ impl Request {
             origin,
             client: None,
             access_token: None,
+            refresh_token: None,
             tally: Tally::default(),
         }
     }
@@ -92,9 +94,30 @@ impl Request {
         self.access_token.as_ref()
     }
 
-    /// What the request was counted under.
+    /// Keeps what the refresh token turned out to be.
+    pub(super) fn set_refresh_token(&mut self, token: Option<Result<RefreshClaims, TokenError>>) {
+        self.refresh_token = token;
+    }
+
+    /// What the refresh token turned out to be, be it in the body or in a cookie; nothing where there is
+    /// none, or where none is taken.
+    pub fn refresh_token(&self) -> Option<&Result<RefreshClaims, TokenError>> {
+        self.refresh_token.as_ref()
+    }
+
+    /// What the request is counted under.
     pub(super) fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// Counts the request under its limits, if it was not counted yet. Where a token is taken, a handler
+    /// waits for this and for what it asks the stores first at once; a refused request has asked them, and
+    /// must leave nothing behind that it was refused. A handler that ends without counts all the same.
+    ///
+    /// # Errors
+    /// `rate_limited`, and those of the store.
+    pub async fn pass(&self) -> Result<(), ApiError> {
+        self.tally.pay(&self.origin.request_id).await
     }
 
     /// The method.

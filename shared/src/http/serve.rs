@@ -30,6 +30,7 @@ where
 {
     let is_cold = AtomicBool::new(true);
     let (handler, is_cold) = (&handler, &is_cold);
+    guard.start().await;
     // Also a failure is an answer; the invocation never fails.
     let answer = |event: Event| async move { Ok(respond(event, guard, handler, is_cold).await) };
     runtime::run(answer).await
@@ -54,7 +55,10 @@ where
     // Boxed, or the compiler gives up on the size of what a handler's future holds.
     let handled = Box::pin(async move {
         guard.admit(&mut request).await?;
-        handler(request).await
+        let (tally, request_id) = (request.tally().clone(), request.origin().request_id.clone());
+        let result = handler(request).await;
+        tally.pay(&request_id).await?; // a request that was refused before it asked the stores
+        result
     });
     let handled = AssertUnwindSafe(handled).catch_unwind();
     let result = match tokio::time::timeout(DEADLINE, handled).await {

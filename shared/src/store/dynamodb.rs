@@ -178,6 +178,7 @@ fn sdk_config(config: AwsConfig) -> aws_sdk_dynamodb::Config {
         .build();
     let mut builder = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
+        .http_client(config.http_client())
         .region(Region::new(config.region))
         .credentials_provider(credentials)
         .timeout_config(timeouts)

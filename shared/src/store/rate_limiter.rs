@@ -121,6 +121,11 @@ impl RateLimiter {
         }
     }
 
+    /// See [`Redis::connect_early`].
+    pub async fn connect_early(&self) {
+        self.redis.connect_early().await;
+    }
+
     /// Counts a request under all of these, or under none. What is in one slot is one step; where
     /// another slot refuses, what was counted is taken back.
     ///

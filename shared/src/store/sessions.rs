@@ -4,12 +4,14 @@
 //! |---|---|---|
 //! | `refresh_token:{<userId>}:<sessionId>` | hash | counter, rotated_at, created_at, last_used_at, expires_at, absolute_expires_at (ms), rotated_by, ip, user_agent, role, remember |
 //! | `sessions:{<userId>}` | sorted set | session ids by creation |
+//! | `sessions:{<userId>}:epoch` | text | changes whenever sessions of a user are ended all at once; kept for a minute |
 //!
 //! The braces are literal: they keep what one script touches in one slot of a cluster. Each change
 //! is one script over the session's hash, so that a refresh cannot outrun a revocation, and the
 //! server's clock alone decides, so that functions with different clocks agree.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::{Script, ScriptInvocation};
 
@@ -19,6 +21,9 @@ use crate::domain::session::{Lifetime, RotationPolicy, Session, SessionId};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::{Admitted, Role, UserId};
 use crate::store::audit::Origin;
+
+/// How long it is known that a user's sessions were ended: far longer than a sign-in takes.
+const EPOCH_KEPT: Duration = Duration::from_secs(60);
 
 /// The newest sessions of a user stay, the oldest beyond this number is ended.
 const MOST_SESSIONS: usize = 10;
@@ -33,9 +38,14 @@ pub struct Sessions {
     revoke: Script,
     revoke_all: Script,
     revoke_others: Script,
-    knows_origin: Script,
+    before_sign_in: Script,
     list: Script,
 }
+
+/// When a sign-in began, among the moments at which its user's sessions are ended all at once. A session
+/// is started only if there was no such moment since: what allowed the sign-in may be over with them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Epoch(String);
 
 /// What became of a refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +96,10 @@ fn set_key(user_id: UserId) -> String {
     format!("sessions:{{{user_id}}}")
 }
 
+fn epoch_key(user_id: UserId) -> String {
+    format!("{}:epoch", set_key(user_id))
+}
+
 impl Sessions {
     /// The sessions kept there.
     pub fn new(redis: Arc<Redis>) -> Self {
@@ -98,12 +112,12 @@ impl Sessions {
             revoke: Script::new(include_str!("scripts/revoke_session.lua")),
             revoke_all: Script::new(include_str!("scripts/revoke_all_sessions.lua")),
             revoke_others: Script::new(include_str!("scripts/revoke_other_sessions.lua")),
-            knows_origin: Script::new(include_str!("scripts/knows_origin.lua")),
+            before_sign_in: Script::new(include_str!("scripts/before_sign_in.lua")),
             list: Script::new(include_str!("scripts/list_sessions.lua")),
         }
     }
 
-    /// Starts a session.
+    /// Starts a session; nothing where the user's sessions were ended since the epoch.
     ///
     /// # Errors
     /// Those of the store.
@@ -112,11 +126,13 @@ impl Sessions {
         id: SessionId,
         admitted: Admitted<'_>,
         lifetime: &Lifetime,
+        epoch: &Epoch,
         origin: &Origin,
-    ) -> Result<Session, Error> {
+    ) -> Result<Option<Session>, Error> {
         let (user_id, role) = (admitted.user().id, admitted.user().role);
         let mut call = on_session(&self.start, id, user_id);
-        call.arg(milliseconds(lifetime.idle))
+        call.key(epoch_key(user_id))
+            .arg(milliseconds(lifetime.idle))
             .arg(milliseconds(lifetime.maximum))
             .arg(&origin.ip)
             .arg(&origin.user_agent)
@@ -125,9 +141,14 @@ impl Sessions {
                 Role::Admin => "admin",
             })
             .arg(u8::from(lifetime.is_remembered))
-            .arg(MOST_SESSIONS);
-        let (now, expires_at): (i64, i64) = self.redis.invoke(&call).await?;
-        Ok(session(id, user_id, 0, now, expires_at))
+            .arg(MOST_SESSIONS)
+            .arg(&epoch.0);
+        let times: Vec<i64> = self.redis.invoke(&call).await?;
+        match times[..] {
+            [now, expires_at] => Ok(Some(session(id, user_id, 0, now, expires_at))),
+            [] => Ok(None),
+            _ => Err(unreadable()),
+        }
     }
 
     /// Replaces the refresh token with this counter by its successor.
@@ -200,17 +221,24 @@ impl Sessions {
         self.redis.invoke(&call).await
     }
 
-    /// Whether one of the user's sessions has this address and agent.
+    /// Whether one of the user's sessions has this address and agent, and the epoch that a sign-in which
+    /// begins now is in. To be asked before, or together with, what the sign-in is judged by.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn knows_origin(&self, user_id: UserId, origin: &Origin) -> Result<bool, Error> {
-        let mut call = self.knows_origin.prepare_invoke();
+    pub async fn before_sign_in(
+        &self,
+        user_id: UserId,
+        origin: &Origin,
+    ) -> Result<(bool, Epoch), Error> {
+        let mut call = self.before_sign_in.prepare_invoke();
         call.key(set_key(user_id))
+            .key(epoch_key(user_id))
             .arg(session_prefix(user_id))
             .arg(&origin.ip)
             .arg(&origin.user_agent);
-        self.redis.invoke(&call).await
+        let (origin_is_known, epoch) = self.redis.invoke(&call).await?;
+        Ok((origin_is_known, Epoch(epoch)))
     }
 
     /// The sessions of a user, newest first.
@@ -251,8 +279,7 @@ impl Sessions {
     /// # Errors
     /// Those of the store.
     pub async fn revoke_all(&self, user_id: UserId) -> Result<(), Error> {
-        let mut call = self.revoke_all.prepare_invoke();
-        call.key(set_key(user_id)).arg(session_prefix(user_id));
+        let call = on_all(&self.revoke_all, user_id);
         self.redis.invoke(&call).await
     }
 
@@ -261,10 +288,8 @@ impl Sessions {
     /// # Errors
     /// Those of the store.
     pub async fn revoke_others(&self, id: SessionId, user_id: UserId) -> Result<(), Error> {
-        let mut call = self.revoke_others.prepare_invoke();
-        call.key(set_key(user_id))
-            .arg(session_prefix(user_id))
-            .arg(id.to_string());
+        let mut call = on_all(&self.revoke_others, user_id);
+        call.arg(id.to_string());
         self.redis.invoke(&call).await
     }
 
@@ -275,10 +300,8 @@ impl Sessions {
     /// # Errors
     /// Those of the store.
     pub async fn revoke_all_as(&self, id: SessionId, user_id: UserId) -> Result<bool, Error> {
-        let mut call = self.revoke_all.prepare_invoke();
-        call.key(set_key(user_id))
-            .arg(session_prefix(user_id))
-            .arg(id.to_string());
+        let mut call = on_all(&self.revoke_all, user_id);
+        call.arg(id.to_string());
         self.redis.invoke(&call).await
     }
 }
@@ -289,6 +312,16 @@ fn on_session(script: &Script, id: SessionId, user_id: UserId) -> ScriptInvocati
     call.key(session_key(user_id, id))
         .key(set_key(user_id))
         .arg(id.to_string());
+    call
+}
+
+/// A call of a script that ends several sessions of a user.
+fn on_all(script: &Script, user_id: UserId) -> ScriptInvocation<'_> {
+    let mut call = script.prepare_invoke();
+    call.key(set_key(user_id))
+        .key(epoch_key(user_id))
+        .arg(session_prefix(user_id))
+        .arg(milliseconds(EPOCH_KEPT));
     call
 }
 
@@ -308,7 +341,7 @@ fn session(
     }
 }
 
-fn milliseconds(duration: std::time::Duration) -> u64 {
+fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -1,7 +1,13 @@
--- Starts a session and ends the oldest beyond the limit. Running twice starts it once.
--- KEYS: the session's hash, the user's set of sessions (one slot: both names carry {<userId>})
--- ARGV: session id, idle lifetime (ms), maximum lifetime (ms), ip, user agent, role, remember (0/1), most sessions
--- Returns: the server's time, when the session's token expires (both ms since the epoch)
+-- Starts a session and ends the oldest beyond the limit, unless the user's sessions were ended since the
+-- sign-in began. Running twice starts it once.
+-- KEYS: the session's hash, the user's set of sessions, the epoch of the user's sessions (one slot: all
+-- names carry {<userId>})
+-- ARGV: session id, idle lifetime (ms), maximum lifetime (ms), ip, user agent, role, remember (0/1), most
+-- sessions, the epoch when the sign-in began
+-- Returns: the server's time, when the session's token expires (both ms since 1970), or nothing where none
+-- was started
+local epoch = redis.call('GET', KEYS[3])
+if epoch and epoch ~= ARGV[9] then return {} end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local absolute_expires_at = now + ARGV[3]
