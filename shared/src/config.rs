@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::config::SharedHttpClient;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use url::Url;
 
 use crate::domain::csrf_token::CsrfTokens;
@@ -26,7 +28,6 @@ use crate::http::cookie_mode::CookieCheck;
 use crate::http::lockout::Lockout;
 use crate::http::second_factor::SecondFactor;
 use crate::http::token_issuer::TokenIssuer;
-use crate::store::addresses::Addresses;
 use crate::store::audit::Audit;
 use crate::store::dynamodb::DynamoDb;
 use crate::store::rate_limiter::RateLimiter;
@@ -63,6 +64,18 @@ impl AwsConfig {
             None, // Lambda ends the environment before its credentials do
             "environment",
         )
+    }
+
+    /// What requests go through. TLS, and the certificates on the disk, are only there where the address
+    /// asks for them: reading them takes longer than all else that a start consists of.
+    pub fn http_client(&self) -> SharedHttpClient {
+        let client = aws_smithy_http_client::Builder::new();
+        let url = self.endpoint_url.as_deref().unwrap_or_default();
+        if url.starts_with("http://") {
+            return client.build_http();
+        }
+        let provider = Provider::Rustls(CryptoMode::AwsLc);
+        client.tls_provider(provider).build_https()
     }
 }
 
@@ -288,11 +301,6 @@ impl Environment {
         }
     }
 
-    /// The addresses that get no mail any more.
-    pub fn addresses(&mut self) -> Addresses {
-        Addresses::new(self.dynamodb(), self.text("USERS_TABLE"))
-    }
-
     /// The sessions in Redis.
     pub fn sessions(&mut self) -> Sessions {
         Sessions::new(self.redis())
@@ -478,11 +486,17 @@ impl Environment {
             false => (1024, 1),
         };
         // The ceilings are far above what anybody would wait for, and keep all within Argon2's own.
-        PasswordHasher::new(Cost {
+        let hasher = PasswordHasher::new(Cost {
             memory_kib: self.number("ARGON2_MEMORY_KIB", 65_536, memory_floor..=4 * 1024 * 1024),
             iterations: self.number("ARGON2_ITERATIONS", 3, iterations_floor..=1000),
             parallelism: self.number("ARGON2_PARALLELISM", 4, 1..=64),
-        })
+        });
+        // An environment that is kept for later is frozen as soon as it asks for work.
+        let kind = self.optional_text("AWS_LAMBDA_INITIALIZATION_TYPE");
+        if kind.as_deref() == Some("provisioned-concurrency") {
+            hasher.prepare();
+        }
+        hasher
     }
 }
 

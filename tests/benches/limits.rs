@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use harness::client::unique_email;
-use harness::{Client, World};
+use harness::{Client, World, process};
 use serde_json::json;
 
 const HASHING: u32 = 30;
@@ -53,20 +53,10 @@ async fn per_login(world: &World, client: &Client, count: u32) -> Duration {
     (cpu_time(world) - before) / count
 }
 
-/// What the function's process has used so far, from `/proc/<pid>/task/*/schedstat` (nanoseconds).
+/// What the function's process has used so far.
 fn cpu_time(world: &World) -> Duration {
     let [process] = world.local().idle_processes("login")[..] else {
         panic!("one process takes one request after the other");
     };
-    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("a process");
-    let nanoseconds = threads.map(|thread| {
-        let file = thread.expect("a thread").path().join("schedstat");
-        let text = std::fs::read_to_string(file).expect("statistics");
-        let first = text
-            .split(' ')
-            .next()
-            .and_then(|number| number.parse().ok());
-        first.unwrap_or(0)
-    });
-    Duration::from_nanos(nanoseconds.sum())
+    process::cpu_time(process)
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
 use axum::body::Bytes;
+use dynoxide::{Database, ImportOptions};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -100,6 +101,7 @@ pub struct Local {
     inbox: Inbox,
     dead_letters: DeadLetters,
     iam: Iam,
+    database: Database,
     runtime: tokio::runtime::Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -122,6 +124,7 @@ impl Local {
             inbox,
             dead_letters,
             iam,
+            database,
             runtime,
         } = result
             .recv()
@@ -134,6 +137,7 @@ impl Local {
             inbox,
             dead_letters,
             iam,
+            database,
             runtime,
             stop: Some(stop),
             thread: Some(thread),
@@ -159,6 +163,20 @@ impl Local {
     pub fn dead_letters(&self) -> Vec<serde_json::Value> {
         let dead_letters = self.dead_letters.lock();
         dead_letters.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts items, as DynamoDB's JSON has them, into a table: all at once, and past roles and streams.
+    ///
+    /// # Errors
+    /// For what is no item.
+    pub fn import(&self, table: &str, items: Vec<serde_json::Value>) -> Result<(), Error> {
+        let items = items.into_iter().map(serde_json::from_value);
+        let items = items.collect::<Result<_, _>>()?;
+        let imported = self
+            .database
+            .import_items(table, items, ImportOptions::default());
+        imported.map_err(|error| format!("DynamoDB: {error}"))?;
+        Ok(())
     }
 
     /// The functions' roles, and what has been done under them.
@@ -192,7 +210,8 @@ impl Local {
             .unwrap_or_default()
     }
 
-    fn lambda(&self, function: &str) -> Option<&Arc<Lambda>> {
+    /// A function with its environments.
+    pub fn lambda(&self, function: &str) -> Option<&Arc<Lambda>> {
         let mut lambdas = self.lambdas.iter();
         lambdas.find(|lambda| lambda.function.name == function)
     }
@@ -229,6 +248,7 @@ struct Started {
     inbox: Inbox,
     dead_letters: DeadLetters,
     iam: Iam,
+    database: Database,
     runtime: tokio::runtime::Handle,
 }
 
@@ -257,6 +277,7 @@ fn run(
             inbox: stack.inbox.clone(),
             dead_letters: stack.dead_letters.clone(),
             iam: stack.iam.clone(),
+            database: stack.dynamodb.database.clone(),
             runtime: tokio::runtime::Handle::current(),
         }));
         let _ = stopped.await; // also when the sender is dropped
@@ -273,7 +294,7 @@ struct Stack {
     dead_letters: DeadLetters,
     iam: Iam,
     inbox: Inbox,
-    _dynamodb: DynamoDb,
+    dynamodb: DynamoDb,
     _ses: Ses,
     redis: Option<Redis>,
     _lock: Option<File>,
@@ -378,7 +399,7 @@ impl Stack {
             dead_letters,
             iam,
             inbox,
-            _dynamodb: dynamodb,
+            dynamodb,
             _ses: ses,
             redis,
             _lock: lock,

@@ -2,6 +2,8 @@
 //! for replacement (OWASP Password Storage Cheat Sheet).
 
 use std::sync::{Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use argon2::password_hash::phc::{self, Output, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -66,24 +68,66 @@ pub struct UnknownHash;
 pub struct PasswordHasher {
     cost: Cost,
     argon2: Argon2<'static>,
-    memory: Mutex<Vec<Block>>,
+    memory: Mutex<Memory>,
+}
+
+/// What an environment takes until it asks for work. Page faults of two threads hinder each other, and the
+/// first request waits for stores longer than this.
+const HEAD_START: Duration = Duration::from_millis(10);
+
+/// What a hash fills, kept from one to the next.
+struct Memory {
+    /// A thread that is still touching it.
+    preparing: Option<JoinHandle<Vec<Block>>>,
+    blocks: Vec<Block>,
+}
+
+impl Memory {
+    fn prepare(blocks: usize) -> Self {
+        let thread = thread::Builder::new().name("memory".to_owned());
+        let preparing = thread.spawn(move || {
+            thread::sleep(HEAD_START);
+            vec![Block::default(); blocks]
+        });
+        Self {
+            preparing: preparing.ok(), // without it, the memory is made where it is needed
+            blocks: Vec::new(),
+        }
+    }
+
+    /// This many blocks, once they are there.
+    fn blocks(&mut self, needed: usize) -> &mut [Block] {
+        if let Some(preparing) = self.preparing.take() {
+            self.blocks = preparing.join().unwrap_or_default();
+        }
+        if self.blocks.len() < needed {
+            self.blocks.resize(needed, Block::default());
+        }
+        &mut self.blocks[..needed]
+    }
 }
 
 impl PasswordHasher {
-    /// For hashes of this cost. Its memory is allocated and touched now: while a Lambda environment
-    /// starts, it has a whole CPU.
+    /// For hashes of this cost. Its memory is allocated and touched from now on, by a thread of its own: an
+    /// environment that starts is not held up, and its first request has stores to wait for meanwhile.
     ///
     /// # Panics
     /// For a cost that Argon2 cannot have (RFC 9106, 3.1); the configuration admits none.
     #[expect(clippy::expect_used, reason = "said in `Panics`")]
     pub fn new(cost: Cost) -> Self {
         let argon2 = argon2id(cost).expect("a cost that Argon2 can have");
-        let memory = vec![Block::default(); argon2.params().block_count()];
+        let memory = Memory::prepare(argon2.params().block_count());
         Self {
             cost,
             argon2,
             memory: Mutex::new(memory),
         }
+    }
+
+    /// Waits until its memory has been touched.
+    pub fn prepare(&self) {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.blocks(0);
     }
 
     /// What its hashes cost.
@@ -170,16 +214,8 @@ impl PasswordHasher {
     ) -> Result<(), argon2::Error> {
         // A panic while hashing leaves nothing in the memory that the next hash would read.
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let needed = argon2.params().block_count();
-        if memory.len() < needed {
-            memory.resize(needed, Block::default());
-        }
-        argon2.hash_password_into_with_memory(
-            password.as_bytes(),
-            salt,
-            output,
-            &mut memory[..needed],
-        )
+        let blocks = memory.blocks(argon2.params().block_count());
+        argon2.hash_password_into_with_memory(password.as_bytes(), salt, output, blocks)
     }
 
     #[expect(

@@ -1,0 +1,130 @@
+//! Each function by itself: how soon an environment is ready, how large it is, and what its first login
+//! costs.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use harness::{World, process};
+use local::build::{self, Binaries};
+use local::lambda::Lambda;
+use local::log::Log;
+
+use crate::{FLOOR, median};
+
+const STARTS: usize = 20;
+const REQUESTS: usize = 1000;
+/// Environments whose first login is looked at.
+const FIRST_LOGINS: usize = 7;
+/// What an environment does beside its first question for work is done after this.
+const SETTLED: Duration = Duration::from_millis(300);
+
+/// What was measured of one function.
+pub struct Function {
+    /// From exec to the first question for work.
+    pub start: Duration,
+    pub binary_bytes: u64,
+    pub idle_bytes: u64,
+    /// After 1000 requests, the first of its sample events.
+    pub used_bytes: u64,
+}
+
+pub async fn measure(
+    world: &World,
+    binaries: &Binaries,
+    names: &[&str],
+) -> BTreeMap<String, Function> {
+    let mut starts: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
+    eprintln!("measuring {STARTS} starts of {} functions", names.len());
+    // In turn, so that a noisy moment meets them all.
+    for _ in 0..STARTS {
+        for name in names {
+            let lambda = lambda(world, binaries, name, &[]);
+            let begun = Instant::now();
+            lambda.warm_up().await.expect("it starts");
+            starts.entry(name).or_default().push(begun.elapsed());
+            lambda.stop().await;
+        }
+    }
+    eprintln!("measuring memory");
+    let resident = names.iter().map(|name| resident(world, binaries, name));
+    let resident = futures_util::future::join_all(resident).await;
+    let measured = |(name, [idle_bytes, used_bytes]): (&&str, [u64; 2])| {
+        let binary = binaries[*name].metadata().expect("a binary");
+        let function = Function {
+            start: median(starts[name].clone()),
+            binary_bytes: binary.len(),
+            idle_bytes,
+            used_bytes,
+        };
+        ((*name).to_owned(), function)
+    };
+    names.iter().zip(resident).map(measured).collect()
+}
+
+/// A function of the world once more, without environments yet.
+fn lambda(world: &World, binaries: &Binaries, name: &str, other: &[(&str, &str)]) -> Lambda {
+    let lambda = world.local().lambda(name).expect("a function");
+    let (function, mut variables) = (lambda.function.clone(), lambda.variables().clone());
+    variables.extend(
+        other
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into())),
+    );
+    Lambda::new(function, binaries[name].clone(), variables, Log::kept())
+}
+
+async fn resident(world: &World, binaries: &Binaries, name: &str) -> [u64; 2] {
+    // One pass fills the same memory as three, in a third of the time.
+    let lambda = lambda(world, binaries, name, &[("ARGON2_ITERATIONS", "1")]);
+    lambda.warm_up().await.expect("it starts");
+    tokio::time::sleep(SETTLED).await;
+    let [process] = lambda.idle_processes()[..] else {
+        panic!("one environment was started");
+    };
+    let idle = process::resident_bytes(process);
+    let event = event(name);
+    for _ in 0..REQUESTS {
+        lambda.invoke(event.clone()).await.expect("an answer");
+    }
+    let used = process::resident_bytes(process);
+    lambda.stop().await;
+    [idle, used]
+}
+
+/// The function's sample event.
+fn event(name: &str) -> Bytes {
+    let name = if name == FLOOR { "profile" } else { name };
+    let file = Path::new("events").join(format!("{name}.json"));
+    let event = std::fs::read(build::workspace().join(file));
+    event.expect("a sample event").into()
+}
+
+/// The CPU time of an environment's first login, and of those after it.
+pub struct FirstLogin {
+    pub first: Duration,
+    pub warm: Duration,
+}
+
+pub async fn first_login(world: &World, binaries: &Binaries) -> FirstLogin {
+    let event = event("login");
+    let (mut firsts, mut warm) = (Vec::new(), Vec::new());
+    for _ in 0..FIRST_LOGINS {
+        let lambda = lambda(world, binaries, "login", &[]);
+        lambda.warm_up().await.expect("it starts");
+        tokio::time::sleep(SETTLED).await;
+        let process = lambda.idle_processes()[0];
+        for at in 0..4 {
+            let before = process::cpu_time(process);
+            lambda.invoke(event.clone()).await.expect("an answer");
+            let times = if at == 0 { &mut firsts } else { &mut warm };
+            times.push(process::cpu_time(process) - before);
+        }
+        lambda.stop().await;
+    }
+    FirstLogin {
+        first: median(firsts),
+        warm: median(warm),
+    }
+}

@@ -1,0 +1,104 @@
+//! How fast everything is, beside what it cannot be faster than: a function that does nothing, and one
+//! Argon2id. `cargo bench -p tests --bench performance` prints tables and writes
+//! `target/bench/performance.json`. All targets are ratios of figures from one run.
+//!
+//! `-- --before <folder>` measures other binaries of some functions in the same run;
+//! `-- --no-build` takes the binaries that are there; `-- --no-growth` leaves the million users out.
+
+mod endpoints;
+mod functions;
+mod growth;
+mod references;
+mod report;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use harness::World;
+use harness::world::Builder;
+use local::build::{self, Binaries};
+
+use report::{Measured, Report};
+
+/// What the workspace's own are compared with.
+const FLOOR: &str = "floor";
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let before = arguments.iter().position(|argument| argument == "--before");
+    let before = before.map(|at| PathBuf::from(&arguments[at + 1]));
+    let is_given = |name: &str| arguments.iter().any(|argument| argument == name);
+    let binaries = match is_given("--no-build") {
+        true => build::find(true),
+        false => build::build(true),
+    };
+    let binaries = binaries.expect("the functions");
+
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let now = runtime.block_on(measure(&binaries, |_| true));
+    now.print();
+    let before = before.map(|folder| {
+        let mut older = binaries.clone();
+        for (name, path) in &mut older {
+            let other = folder.join(name);
+            if other.is_file() {
+                *path = other;
+            }
+        }
+        let is_older = |name: &str| name == FLOOR || older[name].starts_with(&folder);
+        runtime.block_on(measure(&older, is_older))
+    });
+    let growth = match is_given("--no-growth") {
+        true => Vec::new(),
+        false => runtime.block_on(growth::measure(&binaries)),
+    };
+    let report = Report {
+        references: references::measure(),
+        now,
+        before,
+        growth,
+    };
+    report.print();
+    report.write();
+}
+
+/// What these binaries of the functions asked for do.
+async fn measure(binaries: &Binaries, is_asked: impl Fn(&str) -> bool) -> Measured {
+    let hashing = world(World::build().production_hashes(), binaries);
+    let others = world(World::build(), binaries);
+    let names = others.local().info().functions.keys().map(String::as_str);
+    let names: Vec<&str> = names.filter(|name| is_asked(name)).collect();
+    Measured {
+        functions: functions::measure(&hashing, binaries, &names).await,
+        first_login: functions::first_login(&hashing, binaries).await,
+        endpoints: endpoints::measure(&hashing, &others, &names).await,
+    }
+}
+
+/// The whole system without limits, and with the floor as one of its functions.
+fn world(builder: Builder, binaries: &Binaries) -> World {
+    let floor = r#"
+  Floor:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: tests/floor/
+      Events:
+        Floor: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: post, Path: "/floor" } }
+
+Outputs:"#;
+    let world = builder
+        .binaries(binaries.clone())
+        .variable("LOGIN_LOCKOUT", "off")
+        .template("\nOutputs:", floor);
+    world.start().expect("a system of its own")
+}
+
+/// The middle one.
+fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
+    values.sort_by(|a, b| a.partial_cmp(b).expect("numbers"));
+    values[values.len() / 2]
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
