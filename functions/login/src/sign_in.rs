@@ -11,7 +11,6 @@ use shared::http::cookie_mode::Transport;
 use shared::http::representation::{TokensBody, UserBody};
 use shared::http::second_factor::Factor;
 use shared::http::{Request, Response};
-use shared::store::Error;
 use shared::store::audit::{self, Event, Outcome};
 use shared::store::dynamodb::{TransactionError, Write};
 use shared::store::outbox::Kind;
@@ -62,40 +61,45 @@ pub async fn sign_in(
         maximum: app.session_max_age,
     };
     let id = Id::new(now, random::bytes());
-    let start = app
-        .sessions
-        .start(id, admitted, &lifetime, &account.epoch, origin);
+    let start = async {
+        let sessions = &app.sessions;
+        let started = sessions.start(id, admitted, &lifetime, &account.epoch, origin);
+        let ended = || ApiError::ServiceUnavailable("the account's sessions were ended".into());
+        started.await?.ok_or_else(ended)
+    };
     let record = async {
         let writes = record(app, user, account, &proof, request);
         let forgive = app.lockout.forgive(&account.attempt, request);
         let (recorded, ()) = tokio::join!(app.dynamodb.transact(writes), forgive);
-        recorded
-    };
-    let (session, recorded) = match proof.factor {
-        None => {
-            let (session, recorded) = tokio::join!(start, record);
-            (session, Some(recorded))
+        match recorded {
+            Err(TransactionError::Refused(Refused::Changed)) => {
+                Err(changed_meanwhile(app, user.id, request).await?)
+            }
+            recorded => Ok(recorded?),
         }
+    };
+    let started = match proof.factor {
+        None => match tokio::join!(start, record) {
+            (Err(error), Ok(())) => {
+                // It is recorded, and there is no session: the trail must not leave it at that.
+                let failure = Outcome::Failure;
+                let recorded = app.audit.record(user.id, Event::Login, failure, origin);
+                clock::aftermath("the record of a failed sign-in", recorded).await;
+                Err(error)
+            }
+            (started, recorded) => recorded.and(started),
+        },
         // A code is used up by the record: not without the session.
         Some(_) => match start.await {
-            Ok(Some(session)) => (Ok(Some(session)), Some(record.await)),
-            without => (without, None),
+            Ok(session) => record.await.map(|()| session),
+            Err(error) => Err(error),
         },
     };
-    let session = match (session, recorded) {
-        (Ok(Some(session)), Some(Ok(()))) => session,
-        (session, recorded) => {
+    let session = match started {
+        Ok(session) => session,
+        Err(error) => {
             discard(app, id, user.id).await;
-            return Err(match recorded.transpose() {
-                Ok(recorded) => {
-                    let is_recorded = recorded.is_some();
-                    without_session(app, user.id, session.err(), is_recorded, request).await
-                }
-                Err(TransactionError::Refused(Refused::Changed)) => {
-                    changed_meanwhile(app, user.id, request).await?
-                }
-                Err(other) => other.into(),
-            });
+            return Err(error);
         }
     };
     audit::log(Some(user.id), Event::Login, Outcome::Success, origin);
@@ -210,25 +214,6 @@ impl From<Refused> for ApiError {
 async fn discard(app: &App, id: SessionId, user_id: UserId) {
     if let Err(error) = app.sessions.revoke(id, user_id).await {
         tracing::warn!(cause = %error, "a session without tokens is left to expire");
-    }
-}
-
-/// A sign-in that has no session after all. Where it was recorded, the trail must not leave it at that.
-async fn without_session(
-    app: &App,
-    id: UserId,
-    error: Option<Error>,
-    is_recorded: bool,
-    request: &Request,
-) -> ApiError {
-    if is_recorded {
-        let (event, outcome) = (Event::Login, Outcome::Failure);
-        let recorded = app.audit.record(id, event, outcome, request.origin());
-        clock::aftermath("the record of a failed sign-in", recorded).await;
-    }
-    match error {
-        Some(error) => error.into(),
-        None => ApiError::ServiceUnavailable("the account's sessions were ended".into()),
     }
 }
 

@@ -112,7 +112,7 @@ pub async fn register(app: &App, request: Request) -> Result<Response, ApiError>
         .sessions
         .start(session_id, admitted, &app.lifetime, &epoch, origin)
         .await?
-        .ok_or_else(|| ApiError::Internal("a random identifier occurred twice".into()))?;
+        .ok_or(Refused::Collision)?;
     if let Err(error) = create(app, &user, &hash, &token_id, &request).await {
         discard(app, &session).await;
         return Err(error);

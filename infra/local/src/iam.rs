@@ -108,8 +108,8 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// What a role's statements about tables allow as rights; what a statement says beside actions, one table and the
-/// beginnings of keys is nothing that is understood here, and grants nothing.
+/// What a role's statements about tables allow as rights; what a statement says beside actions, one table
+/// and the beginnings of keys is nothing that is understood here, and grants nothing.
 pub fn rights(policies: &Value) -> BTreeSet<Right> {
     let mut rights = BTreeSet::new();
     let statements = policies.as_array().into_iter().flatten();

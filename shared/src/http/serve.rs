@@ -53,11 +53,11 @@ where
     }
 
     // Boxed, or the compiler gives up on the size of what a handler's future holds.
+    let (limits, id) = (&tally, &request_id);
     let handled = Box::pin(async move {
         guard.admit(&mut request).await?;
-        let (tally, request_id) = (request.tally().clone(), request.origin().request_id.clone());
         let result = handler(request).await;
-        tally.pay(&request_id).await?; // a request that was refused before it asked the stores
+        limits.pay(id).await?; // a request that was refused before it asked the stores
         result
     });
     let handled = AssertUnwindSafe(handled).catch_unwind();

@@ -1,6 +1,6 @@
 //! The connection to Redis or Valkey: opened when first used, or with TLS when the environment starts,
-//! bounded in time, and replaced as soon as it does not answer. While a Lambda environment is frozen its sockets can die without a word,
-//! and the client's own reconnection does not notice a time-out; so we do.
+//! bounded in time, and replaced as soon as it does not answer. While a Lambda environment is frozen its
+//! sockets can die without a word, and the client's own reconnection does not notice a time-out; so we do.
 //!
 //! What is sent here may be sent twice: when an answer does not come, nobody knows whether the
 //! command ran. Every command and script must therefore mean the same the second time.
