@@ -33,7 +33,9 @@ where
     let (handler, busy_ref) = (&handler, &busy);
     let answer = |event: LambdaEvent<E>| async move {
         let _permit = busy_ref.acquire().await;
-        handler(event.payload).await
+        let answer = handler(event.payload).await;
+        telemetry::flush();
+        answer
     };
     let run = lambda_runtime::run(service_fn(answer));
     tokio::pin!(run);

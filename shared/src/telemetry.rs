@@ -1,12 +1,13 @@
 //! What a function says of itself: one JSON line per event on standard output, metrics in
 //! CloudWatch's embedded metric format. Never a password, token, link, address or body.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::panic::PanicHookInfo;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Instant;
 
-use serde_json::{Map, Value, json};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::JsonFields;
@@ -44,7 +45,7 @@ pub fn init(function: &str) {
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
-        .with_writer(std::io::stdout);
+        .with_writer(|| Output);
     // A second subscriber in one process is a mistake that tests alone can make.
     let _ = tracing_subscriber::registry()
         .with(targets)
@@ -66,10 +67,30 @@ pub fn count(metric: &str, dimensions: &[(&str, &str)]) {
     emit(metric, "Count", 1.0, dimensions);
 }
 
-/// Hands over what is buffered.
+/// Metrics that wait for the next line: what a request has to say is one write.
+static WAITING: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// Standard output, where what waits comes first.
+struct Output;
+
+impl Write for Output {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.extend_from_slice(line);
+        let result = io::stdout().write_all(&waiting);
+        waiting.clear();
+        result.map(|()| line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
+}
+
+/// Writes what waits.
 pub fn flush() {
     // There is no one left to tell when standard output is closed.
-    let _ = std::io::stdout().flush();
+    let _ = Output.write(&[]).and_then(|_| Output.flush());
 }
 
 /// Runs something that hashes a password, and records how long that took.
@@ -86,65 +107,96 @@ pub fn function_name() -> &'static str {
     &FUNCTION_NAME
 }
 
-/// One line in the embedded metric format (CloudWatch Logs, "Specification: Embedded metric
-/// format"). Dimensions must be few: each combination is a metric that is paid for.
 fn emit(metric: &str, unit: &str, value: f64, dimensions: &[(&str, &str)]) {
-    println!(
-        "{}",
-        embedded_metric(metric, unit, value, &ENVIRONMENT, dimensions, clock::now())
-    );
+    let metric = Metric {
+        name: metric,
+        unit,
+        value,
+        environment: &ENVIRONMENT,
+        dimensions,
+        now: clock::now(),
+    };
+    let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
+    // Neither plain data nor memory refuses to be written.
+    let _ = serde_json::to_writer(&mut *waiting, &metric);
+    waiting.push(b'\n');
 }
 
-fn embedded_metric(
-    metric: &str,
-    unit: &str,
+/// One line in the embedded metric format (CloudWatch Logs, "Specification: Embedded metric
+/// format"). Dimensions must be few: each combination is a metric that is paid for.
+struct Metric<'a> {
+    name: &'a str,
+    unit: &'a str,
     value: f64,
-    environment: &str,
-    dimensions: &[(&str, &str)],
+    environment: &'a str,
+    dimensions: &'a [(&'a str, &'a str)],
     now: Timestamp,
-) -> Value {
-    let dimensions: Vec<(&str, &str)> = std::iter::once(("Environment", environment))
-        .chain(dimensions.iter().copied())
-        .collect();
-    let names: Vec<&str> = dimensions.iter().map(|(name, _)| *name).collect();
-    let mut line = Map::new();
-    line.insert(
-        "_aws".to_owned(),
-        json!({
-            "Timestamp": now.milliseconds(),
-            "CloudWatchMetrics": [{
-                "Namespace": NAMESPACE,
-                "Dimensions": [names],
-                "Metrics": [{ "Name": metric, "Unit": unit }],
+}
+
+impl Serialize for Metric<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Metadata<'a> {
+            timestamp: i64,
+            cloud_watch_metrics: [Directive<'a>; 1],
+        }
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Directive<'a> {
+            namespace: &'static str,
+            dimensions: [Vec<&'a str>; 1],
+            metrics: [Definition<'a>; 1],
+        }
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Definition<'a> {
+            name: &'a str,
+            unit: &'a str,
+        }
+        let environment = [("Environment", self.environment)];
+        let dimensions = || environment.iter().chain(self.dimensions);
+        let directive = Directive {
+            namespace: NAMESPACE,
+            dimensions: [dimensions().map(|(name, _)| *name).collect()],
+            metrics: [Definition {
+                name: self.name,
+                unit: self.unit,
             }],
-        }),
-    );
-    line.extend(
-        dimensions
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), json!(value))),
-    );
-    line.insert(metric.to_owned(), json!(value));
-    Value::Object(line)
+        };
+        let metadata = Metadata {
+            timestamp: self.now.milliseconds(),
+            cloud_watch_metrics: [directive],
+        };
+        let mut line = serializer.serialize_map(None)?;
+        line.serialize_entry("_aws", &metadata)?;
+        for (name, value) in dimensions() {
+            line.serialize_entry(name, value)?;
+        }
+        line.serialize_entry(self.name, &self.value)?;
+        line.end()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn a_metric_is_a_line_in_the_embedded_metric_format() {
-        let line = embedded_metric(
-            "Logins",
-            "Count",
-            1.0,
-            "dev",
-            &[("Outcome", "success")],
-            Timestamp::from_milliseconds(5),
-        );
+        let metric = Metric {
+            name: "Logins",
+            unit: "Count",
+            value: 1.0,
+            environment: "dev",
+            dimensions: &[("Outcome", "success")],
+            now: Timestamp::from_milliseconds(5),
+        };
 
         assert_eq!(
-            line,
+            serde_json::to_value(metric).unwrap(),
             json!({
                 "_aws": {
                     "Timestamp": 5,
