@@ -283,7 +283,7 @@ async fn a_transaction_that_meets_another_is_tried_again_and_not_for_ever() {
     );
 }
 
-/// The transaction went through, its answer did not: the SDK asks again under the same idempotency
+/// The transaction went through, its answer did not: it is asked again under the same idempotency
 /// token, and one account comes of it.
 #[tokio::test]
 async fn a_registration_whose_answer_from_the_store_is_lost_makes_one_account() {
@@ -298,6 +298,21 @@ async fn a_registration_whose_answer_from_the_store_is_lost_makes_one_account() 
     assert_eq!(faulty.faults_left(), 0);
     assert_eq!(world.dynamodb().items("OUTBOX#").await.len(), 1);
     assert_eq!(client.profile(&account.access).await.status, 200);
+}
+
+/// An environment that was frozen may wake with a clock that stood still.
+#[tokio::test]
+async fn a_request_that_was_signed_at_another_time_is_signed_again() {
+    let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+
+    faulty.fail([Fault::wrong_time("GetItem")]);
+    let answer = client.profile(&account.access).await;
+
+    assert_eq!((answer.status.as_u16(), faulty.faults_left()), (200, 0));
 }
 
 /// A single write that meets a transaction on the same item.

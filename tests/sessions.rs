@@ -205,10 +205,19 @@ async fn two_hundred_interleavings_of_refresh_and_revocation_leave_no_usable_tok
             0 => PATH.to_owned(),
             _ => format!("{PATH}/{id}"),
         };
-        let delay = Duration::from_micros(round * 20 % 2000);
+        // Either has a head start of up to two milliseconds.
+        let head_start = Duration::from_micros(round * 20 % 2000);
+        let (to_refresh, to_end) = match round / 2 % 2 {
+            0 => (Duration::ZERO, head_start),
+            _ => (head_start, Duration::ZERO),
+        };
 
-        let (refreshed, ended) = tokio::join!(device.refresh(&refresh), async {
-            tokio::time::sleep(delay).await;
+        let refreshing = async {
+            tokio::time::sleep(to_refresh).await;
+            device.refresh(&refresh).await
+        };
+        let (refreshed, ended) = tokio::join!(refreshing, async {
+            tokio::time::sleep(to_end).await;
             end(&owner, &account.access, &path).await
         });
 

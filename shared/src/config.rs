@@ -7,11 +7,10 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_credential_types::Credentials;
-use aws_sdk_dynamodb::config::SharedHttpClient;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use ::http::{HeaderValue, Uri};
 use url::Url;
 
+use crate::aws;
 use crate::domain::csrf_token::CsrfTokens;
 use crate::domain::device_token::{DeviceTokenIssuer, DeviceTokenVerifier};
 use crate::domain::encryption::Cipher;
@@ -36,48 +35,6 @@ use crate::store::reset_tokens::ResetTokens;
 use crate::store::sessions::Sessions;
 use crate::store::two_factor::TwoFactor;
 use crate::store::users::Users;
-
-/// Where a service of AWS is, and who asks.
-#[derive(Clone, Debug)]
-pub struct AwsConfig {
-    /// `AWS_REGION`.
-    pub region: String,
-    /// `AWS_ACCESS_KEY_ID`.
-    pub access_key_id: String,
-    /// `AWS_SECRET_ACCESS_KEY`.
-    pub secret_access_key: Secret,
-    /// `AWS_SESSION_TOKEN`.
-    pub session_token: Option<Secret>,
-    /// Another address than the region's own.
-    pub endpoint_url: Option<String>,
-}
-
-impl AwsConfig {
-    /// Whom requests are signed for.
-    pub fn credentials(&self) -> Credentials {
-        Credentials::new(
-            &self.access_key_id,
-            self.secret_access_key.expose(),
-            self.session_token
-                .as_ref()
-                .map(|token| token.expose().to_owned()),
-            None, // Lambda ends the environment before its credentials do
-            "environment",
-        )
-    }
-
-    /// What requests go through. TLS, and the certificates on the disk, are only there where the address
-    /// asks for them: reading them takes longer than all else that a start consists of.
-    pub fn http_client(&self) -> SharedHttpClient {
-        let client = aws_smithy_http_client::Builder::new();
-        let url = self.endpoint_url.as_deref().unwrap_or_default();
-        if url.starts_with("http://") {
-            return client.build_http();
-        }
-        let provider = Provider::Rustls(CryptoMode::AwsLc);
-        client.tls_provider(provider).build_https()
-    }
-}
 
 /// Shorter than this, an HMAC-SHA256 key is weaker than its hash (RFC 7518, 3.2).
 const MINIMUM_SECRET_BYTES: usize = 32;
@@ -233,6 +190,13 @@ impl Environment {
         })
     }
 
+    fn name(&mut self, name: &str) -> String {
+        if self.text(name).is_empty() {
+            return String::new(); // which is a problem already
+        }
+        self.optional_name(name).unwrap_or_default()
+    }
+
     /// A name of letters, digits, `-` and `_` that may be absent.
     pub fn optional_name(&mut self, name: &str) -> Option<String> {
         let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -285,20 +249,29 @@ impl Environment {
     }
 
     /// SES, as Lambda's own variables say.
-    pub fn ses(&mut self) -> AwsConfig {
+    pub fn ses(&mut self) -> aws::Config {
         self.aws("AWS_ENDPOINT_URL_SESV2")
     }
 
-    fn aws(&mut self, endpoint: &str) -> AwsConfig {
-        AwsConfig {
-            region: self.text("AWS_REGION"),
-            access_key_id: self.text("AWS_ACCESS_KEY_ID"),
+    fn aws(&mut self, endpoint: &str) -> aws::Config {
+        aws::Config {
+            region: self.name("AWS_REGION"),
+            access_key_id: self.name("AWS_ACCESS_KEY_ID"),
             secret_access_key: Secret::new(self.text("AWS_SECRET_ACCESS_KEY")),
-            session_token: self.optional_text("AWS_SESSION_TOKEN").map(Secret::new),
-            endpoint_url: self
-                .optional_url(endpoint)
-                .or_else(|| self.optional_url("AWS_ENDPOINT_URL")),
+            session_token: self.optional("AWS_SESSION_TOKEN", "a token", |text| {
+                let mut token = HeaderValue::from_str(text).ok()?;
+                token.set_sensitive(true);
+                Some(token)
+            }),
+            endpoint: self
+                .endpoint(endpoint)
+                .or_else(|| self.endpoint("AWS_ENDPOINT_URL")),
         }
+    }
+
+    fn endpoint(&mut self, name: &str) -> Option<Uri> {
+        let url = self.optional_url(name)?;
+        self.optional(name, "an http: or https: URL", |_| url.parse().ok())
     }
 
     /// The sessions in Redis.

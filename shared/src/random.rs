@@ -1,5 +1,7 @@
 //! The one source of randomness: aws-lc's generator. `domain` gets its output as an argument.
 
+use std::time::Duration;
+
 use aws_lc_rs::rand::fill;
 
 /// `N` bytes that nobody can guess.
@@ -12,4 +14,10 @@ pub fn bytes<const N: usize>() -> [u8; N] {
     )]
     fill(&mut bytes).expect("the operating system gives random bytes");
     bytes
+}
+
+/// A duration below this one, in milliseconds; nobody must depend on its being fair.
+pub fn up_to(most: Duration) -> Duration {
+    let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX).max(1);
+    Duration::from_millis(u64::from_be_bytes(bytes()) % most)
 }

@@ -220,6 +220,18 @@ impl Fault {
         }
     }
 
+    /// What AWS says to a request whose signature is of another time.
+    pub fn wrong_time(operation: &'static str) -> Self {
+        let body = r#"{"__type":"com.amazon.coral.service#InvalidSignatureException","message":"Signature expired"}"#;
+        Self {
+            operation,
+            status: 400,
+            body: body.to_owned(),
+            is_executed: false,
+            kind: None,
+        }
+    }
+
     /// A refusal that another try does not help.
     pub fn refused(operation: &'static str) -> Self {
         Self {

@@ -78,6 +78,7 @@ pub async fn deliver(app: &App, batch: Batch) -> Result<Failures, String> {
             let item_identifier = sequence_number;
             failures.push(Failure { item_identifier });
         }
+        telemetry::flush(); // the next entry may take longer than this environment has
     }
     Ok(Failures {
         batch_item_failures: failures,

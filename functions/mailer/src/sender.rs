@@ -16,7 +16,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(5);
 /// Sends mails from one address.
 pub enum Sender {
     /// Through SES.
-    Ses(Ses),
+    Ses(Box<Ses>),
     /// Through another server.
     Smtp(Box<Smtp>),
 }
@@ -57,7 +57,10 @@ impl Sender {
         let configuration_set = environment.optional_name("EMAIL_CONFIGURATION_SET");
         match Smtp::from_env(environment, mailbox) {
             Some(smtp) => Self::Smtp(Box::new(smtp)),
-            None => Self::Ses(Ses::new(&environment.ses(), from, configuration_set)),
+            None => {
+                let ses = Ses::new(environment.ses(), from, configuration_set);
+                Self::Ses(Box::new(ses))
+            }
         }
     }
 

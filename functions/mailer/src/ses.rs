@@ -1,43 +1,35 @@
 //! Hands mails over to SES v2.
 
-use std::time::Duration;
-
-use aws_sdk_sesv2::Client;
-use aws_sdk_sesv2::config::retry::RetryConfig;
-use aws_sdk_sesv2::config::timeout::TimeoutConfig;
-use aws_sdk_sesv2::config::{BehaviorVersion, Region};
-use aws_sdk_sesv2::error::ProvideErrorMetadata;
-use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message};
-use shared::config::AwsConfig;
+use serde_json::{Value, json};
+use shared::aws::{self, Api, Failure, Patience, Service};
 
 use crate::letter::Letter;
 use crate::sender::{Refusal, TIMEOUT};
 
+const API: Api = Api {
+    host: "email",
+    name: "ses",
+    path: "/v2/email/outbound-emails",
+    content_type: "application/json",
+    patience: Patience {
+        tries: 1, // the stream tries again
+        one: TIMEOUT,
+        all: TIMEOUT,
+    },
+};
+
 /// SES, as the owner of one address.
 pub struct Ses {
-    client: Client,
+    service: Service,
     from: String,
     configuration_set: Option<String>,
 }
 
 impl Ses {
     /// With this configuration set.
-    pub fn new(config: &AwsConfig, from: String, configuration_set: Option<String>) -> Self {
-        // One try: the stream tries again.
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(2))
-            .operation_timeout(TIMEOUT)
-            .build();
-        let mut builder = aws_sdk_sesv2::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .http_client(config.http_client())
-            .region(Region::new(config.region.clone()))
-            .credentials_provider(config.credentials())
-            .timeout_config(timeouts)
-            .retry_config(RetryConfig::disabled());
-        builder.set_endpoint_url(config.endpoint_url.clone());
+    pub fn new(config: aws::Config, from: String, configuration_set: Option<String>) -> Self {
         Self {
-            client: Client::from_conf(builder.build()),
+            service: Service::new(config, API),
             from,
             configuration_set,
         }
@@ -48,29 +40,26 @@ impl Ses {
     /// # Errors
     /// Whether it was refused for now or for ever.
     pub async fn send(&self, to: &str, letter: &Letter) -> Result<(), Refusal> {
-        let body = Body::builder()
-            .text(content(&letter.text))
-            .html(content(&letter.html))
-            .build();
-        let message = Message::builder()
-            .subject(content(&letter.subject))
-            .body(body)
-            .build();
-        let request = self
-            .client
-            .send_email()
-            .from_email_address(&self.from)
-            .destination(Destination::builder().to_addresses(to).build())
-            .content(EmailContent::builder().simple(message).build())
-            .set_configuration_set_name(self.configuration_set.clone());
-        let Err(error) = request.send().await else {
-            return Ok(());
+        let mut email = json!({
+            "FromEmailAddress": self.from,
+            "Destination": { "ToAddresses": [to] },
+            "Content": { "Simple": {
+                "Subject": content(&letter.subject),
+                "Body": { "Text": content(&letter.text), "Html": content(&letter.html) },
+            } },
+        });
+        if let Some(set) = &self.configuration_set {
+            email["ConfigurationSetName"] = json!(set);
+        }
+        let (code, message) = match self.service.post(None, email.to_string().into()).await {
+            Ok(_) => return Ok(()),
+            Err(Failure::Refused(refusal)) => (refusal.code, refusal.message),
+            // Nobody knows whether it was sent: then once more, the same to the letter.
+            Err(Failure::NoAnswer(what)) => return Err(Refusal::Passing(what.to_owned())),
         };
-        // Without an answer nobody knows whether it was sent: then once more, the same to the letter.
-        let code = error.code().unwrap_or("no answer").to_owned();
         Err(match code.as_str() {
             // A matter of setting up, for all mails alike: they wait for it.
-            "MessageRejected" if self.is_unverified(error.message()) => {
+            "MessageRejected" if self.is_unverified(&message) => {
                 tracing::error!(
                     "SES has not verified the sender EMAIL_FROM: mails wait until it has"
                 );
@@ -85,20 +74,13 @@ impl Ses {
     /// SES has one code for what is wrong with a mail and for what is not set up; the text tells them apart
     /// and names the addresses (SES developer guide, "Amazon SES email sending errors"). In its sandbox it
     /// names recipients, too; those are no reason to wait.
-    fn is_unverified(&self, message: Option<&str>) -> bool {
+    fn is_unverified(&self, message: &str) -> bool {
         let address = self.from.rsplit('<').next().unwrap_or_default();
         let address = address.trim_end_matches('>').to_lowercase();
-        message.is_some_and(|message| {
-            message.contains("not verified") && message.to_lowercase().contains(&address)
-        })
+        message.contains("not verified") && message.to_lowercase().contains(&address)
     }
 }
 
-#[expect(
-    clippy::expect_used,
-    reason = "the text is all that the builder asks for"
-)]
-fn content(text: &str) -> Content {
-    let content = Content::builder().data(text).charset("UTF-8").build();
-    content.expect("a content has its text")
+fn content(text: &str) -> Value {
+    json!({ "Data": text, "Charset": "UTF-8" })
 }

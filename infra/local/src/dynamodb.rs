@@ -1,4 +1,4 @@
-//! DynamoDB: `dynoxide` in this process, served over HTTP as the SDK expects it, behind the roles that
+//! DynamoDB: `dynoxide` in this process, served over HTTP, behind the roles that
 //! the template gives the functions.
 
 use std::path::Path;

@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::TransactWriteItem;
-
 use super::Request;
 use super::guard::{Endpoint, Guard};
 use crate::config::Environment;
@@ -17,7 +15,7 @@ use crate::domain::user::User;
 use crate::error::ApiError;
 use crate::store::Error;
 use crate::store::audit::{self, Audit, Event, Outcome};
-use crate::store::dynamodb::{DynamoDb, TransactionError, Write};
+use crate::store::dynamodb::{DynamoDb, TransactWriteItem, TransactionError, Write};
 use crate::store::outbox::Outbox;
 use crate::store::stand_ins::StandIns;
 use crate::store::users::Users;

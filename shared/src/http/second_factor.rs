@@ -1,7 +1,5 @@
 //! The second factor of a user: which code is right, and what has to be written for it to be used up.
 
-use aws_sdk_dynamodb::types::TransactWriteItem;
-
 use super::Request;
 use super::authentication::Authenticator;
 use super::guard::{Endpoint, Guard};
@@ -16,7 +14,7 @@ use crate::domain::user::{MOST_TWO_FACTOR_DEVICES, User, UserId};
 use crate::error::{ApiError, Detail};
 use crate::store::Error;
 use crate::store::audit::{Audit, Event};
-use crate::store::dynamodb::DynamoDb;
+use crate::store::dynamodb::{DynamoDb, TransactWriteItem};
 use crate::store::outbox::Outbox;
 use crate::store::two_factor::{StoredDevice, TwoFactor};
 use crate::store::users::Users;

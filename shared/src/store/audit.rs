@@ -6,11 +6,10 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::TransactWriteItem;
 use serde::Serialize;
 
 use super::Error;
-use super::dynamodb::{self, DynamoDb, Item};
+use super::dynamodb::{self, DynamoDb, Item, TransactWriteItem};
 use super::stand_ins;
 use super::users::{absent, partition};
 use crate::domain::id::Id;

@@ -4,11 +4,10 @@
 //! |---|---|---|
 //! | `USER#01J…` | `PASSWORD` | hash (`$argon2id$v=19$…`), changed_at; `ttl` once deleted |
 
-use aws_sdk_dynamodb::types::TransactWriteItem;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::dynamodb::{self, DynamoDb, Expression, Item, text, ttl};
+use super::dynamodb::{self, DynamoDb, Expression, Item, TransactWriteItem, text, ttl};
 use super::users::{absent, partition};
 use crate::domain::password_hash::PasswordHash;
 use crate::domain::timestamp::Timestamp;

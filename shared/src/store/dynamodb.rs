@@ -1,39 +1,44 @@
-//! The client of DynamoDB, from a configuration built by hand: nothing is looked up on disk or on
-//! the network, every wait has an end.
+//! The client of DynamoDB (API version 2012-08-10).
 
 use std::collections::HashMap;
-use std::fmt::{self, Debug};
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update,
-};
-use serde::Serialize;
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
+use serde::{Deserialize, Serialize};
+use serde_dynamo::{AttributeValue, Item as Attributes, from_item, to_item};
 
 use super::Error;
-use crate::config::AwsConfig;
+use crate::aws::{self, Api, Failure, Patience, Refusal, Service};
 use crate::domain::timestamp::Timestamp;
 use crate::random;
+
+const API: Api = Api {
+    host: "dynamodb",
+    name: "dynamodb",
+    path: "/",
+    content_type: "application/x-amz-json-1.0",
+    // Two dead connections, as a freeze leaves them, cost two tries; the third one answers.
+    patience: Patience {
+        tries: 3,
+        one: Duration::from_millis(500),
+        all: Duration::from_millis(1400),
+    },
+};
 
 /// Tries at a write that met a transaction on the same item.
 const CONFLICT_TRIES: u32 = 4;
 
 /// The connection to DynamoDB; a handle that is cheap to clone.
 #[derive(Clone)]
-pub struct DynamoDb(Client);
+pub struct DynamoDb(Arc<Service>);
 
 impl DynamoDb {
     /// Connects with the first request.
-    pub fn new(config: AwsConfig) -> Self {
-        Self(Client::from_conf(sdk_config(config)))
+    pub fn new(config: aws::Config) -> Self {
+        Self(Arc::new(Service::new(config, API)))
     }
 
     /// Reads one item, strongly consistent.
@@ -46,13 +51,26 @@ impl DynamoDb {
         key: Item,
         now: Timestamp,
     ) -> Result<Option<T>, Error> {
-        let request = self
-            .0
-            .get_item()
-            .table_name(table)
-            .set_key(Some(key))
-            .consistent_read(true);
-        read(request.send().await.map_err(classify)?.item, now)
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct GetItem<'a> {
+            table_name: &'a str,
+            key: Item,
+            consistent_read: bool,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Found {
+            item: Option<serde_dynamo::Item>,
+        }
+        let request = GetItem {
+            table_name: table,
+            key,
+            consistent_read: true,
+        };
+        let answer = self.ask("DynamoDB_20120810.GetItem", &request).await;
+        let found: Found = parse(&answer.map_err(classify)?)?;
+        read(found.item, now)
     }
 
     /// Reads the items of a partition whose sort keys begin like this, in their order, strongly
@@ -67,16 +85,31 @@ impl DynamoDb {
         sk_prefix: &str,
         now: Timestamp,
     ) -> Result<Vec<T>, Error> {
-        let request = self
-            .0
-            .query()
-            .table_name(table)
-            .consistent_read(true)
-            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
-            .expression_attribute_values(":pk", text(pk))
-            .expression_attribute_values(":prefix", text(sk_prefix));
-        let items = request.send().await.map_err(classify)?.items;
-        let items = items.unwrap_or_default().into_iter();
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Query<'a> {
+            table_name: &'a str,
+            consistent_read: bool,
+            key_condition_expression: &'static str,
+            expression_attribute_values: HashMap<&'static str, AttributeValue>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Found {
+            items: Vec<Attributes>,
+        }
+        let request = Query {
+            table_name: table,
+            consistent_read: true,
+            key_condition_expression: "pk = :pk AND begins_with(sk, :prefix)",
+            expression_attribute_values: HashMap::from([
+                (":pk", text(pk)),
+                (":prefix", text(sk_prefix)),
+            ]),
+        };
+        let answer = self.ask("DynamoDB_20120810.Query", &request).await;
+        let found: Found = parse(&answer.map_err(classify)?)?;
+        let items = found.items.into_iter();
         items
             .filter_map(|item| read(Some(item), now).transpose())
             .collect()
@@ -87,20 +120,8 @@ impl DynamoDb {
     /// # Errors
     /// Those of the store.
     pub async fn put(&self, table: &str, item: Item, condition: Expression) -> Result<bool, Error> {
-        let request = self
-            .0
-            .put_item()
-            .table_name(table)
-            .set_item(Some(item))
-            .condition_expression(&condition.condition)
-            .set_expression_attribute_names(condition.names())
-            .set_expression_attribute_values(condition.values());
-        for attempt in 1..=CONFLICT_TRIES {
-            if let Some(held) = single_write(request.clone().send().await, attempt).await? {
-                return Ok(held);
-            }
-        }
-        Err(conflicting())
+        let change = Change::new(table, condition).of_item(item);
+        self.write("DynamoDB_20120810.PutItem", &change).await
     }
 
     /// Changes one item; `false` where the condition did not hold.
@@ -113,25 +134,30 @@ impl DynamoDb {
         key: Item,
         expression: Expression,
     ) -> Result<bool, Error> {
-        let request = self
-            .0
-            .update_item()
-            .table_name(table)
-            .set_key(Some(key))
-            .update_expression(&expression.update)
-            .condition_expression(&expression.condition)
-            .set_expression_attribute_names(expression.names())
-            .set_expression_attribute_values(expression.values());
+        let change = Change::new(table, expression).at(key);
+        self.write("DynamoDB_20120810.UpdateItem", &change).await
+    }
+
+    /// Whether the condition of a single write held. One that met a transaction on the same item is tried
+    /// again after a short random wait, three times.
+    async fn write(&self, operation: &'static str, change: &Change) -> Result<bool, Error> {
         for attempt in 1..=CONFLICT_TRIES {
-            if let Some(held) = single_write(request.clone().send().await, attempt).await? {
-                return Ok(held);
+            let refusal = match self.ask(operation, change).await {
+                Ok(_) => return Ok(true),
+                Err(Failure::Refused(refusal)) => refusal,
+                Err(failure) => return Err(classify(failure)),
+            };
+            match refusal.code.as_str() {
+                "ConditionalCheckFailedException" => return Ok(false),
+                "TransactionConflictException" => tokio::time::sleep(jitter(attempt)).await,
+                _ => return Err(classify(Failure::Refused(refusal))),
             }
         }
         Err(conflicting())
     }
 
     /// Writes all or nothing. A transaction that met another one on the same item is tried again after
-    /// a short random wait, three times; the SDK repeats what got no answer under one idempotency
+    /// a short random wait, three times; what got no answer is repeated under the same idempotency
     /// token, so nothing is written twice.
     ///
     /// # Errors
@@ -140,56 +166,55 @@ impl DynamoDb {
         &self,
         writes: Vec<Write<C>>,
     ) -> Result<(), TransactionError<C>> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct TransactWriteItems<'a> {
+            transact_items: &'a [TransactWriteItem],
+            client_request_token: String,
+        }
         let (items, meanings): (Vec<_>, Vec<_>) = writes
             .into_iter()
             .map(|write| (write.item, write.refused))
             .unzip();
         for attempt in 1..=CONFLICT_TRIES {
-            let request = self
-                .0
-                .transact_write_items()
-                .set_transact_items(Some(items.clone()));
-            let Err(error) = request.send().await else {
+            let request = TransactWriteItems {
+                transact_items: &items,
+                client_request_token: hex::encode(random::bytes::<16>()),
+            };
+            let operation = "DynamoDB_20120810.TransactWriteItems";
+            let Err(failure) = self.ask(operation, &request).await else {
                 return Ok(());
             };
-            let codes = cancellation_codes(&error);
+            let codes = cancellation_codes(&failure);
             if let Some(at) = codes
                 .iter()
                 .position(|code| code == "ConditionalCheckFailed")
+                && let Some(meaning) = meanings.get(at)
             {
-                return Err(TransactionError::Refused(meanings[at]));
+                return Err(TransactionError::Refused(*meaning));
             }
             if !codes.iter().any(|code| code == "TransactionConflict") {
-                return Err(classify(error).into());
+                return Err(classify(failure).into());
             }
             tokio::time::sleep(jitter(attempt)).await;
         }
         Err(conflicting().into())
     }
+
+    #[expect(clippy::expect_used, reason = "requests are plain structs")]
+    async fn ask(
+        &self,
+        operation: &'static str,
+        request: &impl Serialize,
+    ) -> Result<Bytes, Failure> {
+        let request = serde_json::to_vec(request).expect("a request is a plain struct");
+        self.0.post(Some(operation), request.into()).await
+    }
 }
 
-fn sdk_config(config: AwsConfig) -> aws_sdk_dynamodb::Config {
-    let credentials = config.credentials();
-    // Two dead connections, as a freeze leaves them, cost two attempts; the third one answers.
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_millis(500))
-        .operation_attempt_timeout(Duration::from_millis(500))
-        .operation_timeout(Duration::from_millis(1200))
-        .build();
-    let mut builder = aws_sdk_dynamodb::Config::builder()
-        .behavior_version(BehaviorVersion::v2026_01_12())
-        .http_client(config.http_client())
-        .region(Region::new(config.region))
-        .credentials_provider(credentials)
-        .timeout_config(timeouts)
-        .retry_config(
-            RetryConfig::standard()
-                .with_max_attempts(3)
-                .with_initial_backoff(Duration::from_millis(50)),
-        )
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled()); // bodies are small
-    builder.set_endpoint_url(config.endpoint_url);
-    builder.build()
+fn parse<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(answer)
+        .map_err(|_| Error::Unavailable("DynamoDB: no valid answer".to_owned()))
 }
 
 /// One write of a transaction, with what it means when its condition does not hold.
@@ -222,81 +247,52 @@ impl<C> From<Error> for TransactionError<C> {
     }
 }
 
-/// Whether the condition of a single write held; nothing where the write met a transaction on the
-/// same item and is to be tried again, after the wait that this includes.
-async fn single_write<T, E, R>(
-    result: Result<T, SdkError<E, R>>,
-    attempt: u32,
-) -> Result<Option<bool>, Error>
-where
-    E: ProvideErrorMetadata + Debug,
-    R: Debug,
-{
-    let Err(error) = result else {
-        return Ok(Some(true));
-    };
-    match error.code() {
-        Some("ConditionalCheckFailedException") => Ok(Some(false)),
-        Some("TransactionConflictException") => {
-            tokio::time::sleep(jitter(attempt)).await;
-            Ok(None)
-        }
-        _ => Err(classify(error)),
-    }
-}
-
 fn conflicting() -> Error {
     Error::Unavailable("DynamoDB: another transaction, again and again".to_owned())
 }
 
 /// Up to 20, 40, 80 ms.
 fn jitter(attempt: u32) -> Duration {
-    let most_milliseconds = 10_u64 << attempt;
-    Duration::from_millis(u64::from_be_bytes(random::bytes()) % most_milliseconds)
+    random::up_to(Duration::from_millis(10 << attempt))
 }
 
-fn cancellation_codes<R>(error: &SdkError<TransactWriteItemsError, R>) -> Vec<String> {
-    match error.as_service_error() {
-        Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => canceled
-            .cancellation_reasons()
-            .iter()
-            .map(|reason| reason.code().unwrap_or_default().to_owned())
-            .collect(),
-        _ => Vec::new(),
+/// Why each write of a transaction was not done; the text `None` for those that could have been.
+fn cancellation_codes(failure: &Failure) -> Vec<String> {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Canceled {
+        cancellation_reasons: Vec<Reason>,
     }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Reason {
+        code: Option<String>,
+    }
+    let canceled: Canceled = match failure {
+        Failure::Refused(refusal) if refusal.code == "TransactionCanceledException" => {
+            serde_json::from_slice(&refusal.body).unwrap_or_default()
+        }
+        _ => Canceled::default(),
+    };
+    let reasons = canceled.cancellation_reasons.into_iter();
+    reasons
+        .map(|reason| reason.code.unwrap_or_default())
+        .collect()
 }
 
 /// What a failed request means. The service's own message stays out where it could quote an item.
-fn classify<E, R>(error: SdkError<E, R>) -> Error
-where
-    E: ProvideErrorMetadata + Debug,
-    R: Debug,
-{
-    let Some(service_error) = error.as_service_error() else {
-        let what = match &error {
-            SdkError::TimeoutError(_) => "no answer in time",
-            SdkError::DispatchFailure(_) => "no connection",
-            SdkError::ResponseError(_) => "no valid answer",
-            _ => return Error::Unexpected("DynamoDB: a request that cannot be sent".to_owned()),
-        };
-        return Error::Unavailable(format!("DynamoDB: {what}"));
+fn classify(failure: Failure) -> Error {
+    let refusal = match failure {
+        Failure::NoAnswer(what) => return Error::Unavailable(format!("DynamoDB: {what}")),
+        Failure::Refused(refusal) => refusal,
     };
-    let code = service_error.code().unwrap_or("no code");
-    match code {
-        "InternalServerError"
-        | "LimitExceededException"
-        | "ProvisionedThroughputExceededException"
-        | "RequestLimitExceeded"
-        | "ServiceUnavailable"
-        | "ServiceUnavailableException"
-        | "ThrottlingException"
-        | "TransactionCanceledException"
-        | "TransactionInProgressException" => Error::Unavailable(format!("DynamoDB: {code}")),
+    let may_pass = refusal.may_pass();
+    let Refusal { code, message, .. } = refusal;
+    match code.as_str() {
+        _ if may_pass => Error::Unavailable(format!("DynamoDB: {code}")),
+        "TransactionCanceledException" => Error::Unavailable(format!("DynamoDB: {code}")),
         // Tells an operator which permission is missing; it quotes names of resources only.
-        "AccessDeniedException" => Error::Unexpected(format!(
-            "DynamoDB: {code}: {}",
-            service_error.message().unwrap_or_default()
-        )),
+        "AccessDeniedException" => Error::Unexpected(format!("DynamoDB: {code}: {message}")),
         _ => Error::Unexpected(format!("DynamoDB: {code}")),
     }
 }
@@ -305,7 +301,7 @@ fn unreadable() -> Error {
     Error::Unexpected("DynamoDB: an item that no code here has written".to_owned())
 }
 
-/// An item as the SDK has it.
+/// An item as DynamoDB has it.
 pub type Item = HashMap<String, AttributeValue>;
 
 /// The key of an item.
@@ -331,16 +327,11 @@ pub fn item(pk: String, sk: &str, attributes: &impl Serialize) -> Item {
 ///
 /// # Errors
 /// [`Error::Unexpected`] for an item that no code here has written.
-fn read<T: DeserializeOwned>(item: Option<Item>, now: Timestamp) -> Result<Option<T>, Error> {
+fn read<T: DeserializeOwned>(item: Option<Attributes>, now: Timestamp) -> Result<Option<T>, Error> {
     let Some(item) = item else { return Ok(None) };
     let ttl: Option<i64> = match item.get("ttl") {
-        Some(value) => Some(
-            value
-                .as_n()
-                .map_err(|_| unreadable())?
-                .parse()
-                .map_err(|_| unreadable())?,
-        ),
+        Some(AttributeValue::N(number)) => Some(number.parse().map_err(|_| unreadable())?),
+        Some(_) => return Err(unreadable()),
         None => None,
     };
     if ttl.is_some_and(|ttl| ttl <= now.seconds()) {
@@ -363,80 +354,89 @@ pub struct Expression {
 
 impl Expression {
     /// The attributes that are spoken of.
-    fn names(&self) -> Option<HashMap<String, String>> {
+    fn names(&self) -> HashMap<String, String> {
         let text = format!("{} {}", self.update, self.condition);
         let names = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '#'));
-        let names: HashMap<_, _> = names
+        names
             .filter_map(|word| Some((word.to_owned(), word.strip_prefix('#')?.to_owned())))
-            .collect();
-        (!names.is_empty()).then_some(names)
+            .collect()
+    }
+}
+
+/// A write: of what, where, and under which condition.
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Change {
+    table_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<Item>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item: Option<Item>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    update_expression: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    condition_expression: String,
+    #[serde(skip_serializing_if = "HashMap::is_empty")]
+    expression_attribute_names: HashMap<String, String>,
+    #[serde(skip_serializing_if = "HashMap::is_empty")]
+    expression_attribute_values: HashMap<&'static str, AttributeValue>,
+}
+
+impl Change {
+    fn new(table: &str, expression: Expression) -> Self {
+        Self {
+            table_name: table.to_owned(),
+            key: None,
+            item: None,
+            expression_attribute_names: expression.names(),
+            expression_attribute_values: expression.values.into_iter().collect(),
+            update_expression: expression.update,
+            condition_expression: expression.condition,
+        }
     }
 
-    fn values(&self) -> Option<HashMap<String, AttributeValue>> {
-        let values: HashMap<_, _> = self
-            .values
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.clone()))
-            .collect();
-        (!values.is_empty()).then_some(values)
+    fn at(self, key: Item) -> Self {
+        let key = Some(key);
+        Self { key, ..self }
     }
+
+    fn of_item(self, item: Item) -> Self {
+        let item = Some(item);
+        Self { item, ..self }
+    }
+}
+
+/// A part of a transaction.
+#[derive(Clone, Serialize)]
+pub enum TransactWriteItem {
+    /// Puts an item.
+    Put(Change),
+    /// Changes one.
+    Update(Change),
+    /// Only looks at one.
+    ConditionCheck(Change),
+    /// Deletes one.
+    Delete(Change),
 }
 
 /// A part of a transaction that puts an item, under a condition.
-#[expect(clippy::expect_used, reason = "all that the builder asks for is set")]
 pub fn put(table: &str, item: Item, expression: Expression) -> TransactWriteItem {
-    let put = Put::builder()
-        .table_name(table)
-        .set_item(Some(item))
-        .condition_expression(&expression.condition)
-        .set_expression_attribute_names(expression.names())
-        .set_expression_attribute_values(expression.values())
-        .build()
-        .expect("a put is complete");
-    TransactWriteItem::builder().put(put).build()
+    TransactWriteItem::Put(Change::new(table, expression).of_item(item))
 }
 
 /// A part of a transaction that changes an item, under a condition.
-#[expect(clippy::expect_used, reason = "all that the builder asks for is set")]
 pub fn update(table: &str, key: Item, expression: Expression) -> TransactWriteItem {
-    let update = Update::builder()
-        .table_name(table)
-        .set_key(Some(key))
-        .update_expression(&expression.update)
-        .condition_expression(&expression.condition)
-        .set_expression_attribute_names(expression.names())
-        .set_expression_attribute_values(expression.values())
-        .build()
-        .expect("an update is complete");
-    TransactWriteItem::builder().update(update).build()
+    TransactWriteItem::Update(Change::new(table, expression).at(key))
 }
 
 /// A part of a transaction that changes nothing, and only holds under a condition.
-#[expect(clippy::expect_used, reason = "all that the builder asks for is set")]
 pub fn check(table: &str, key: Item, expression: Expression) -> TransactWriteItem {
-    let check = ConditionCheck::builder()
-        .table_name(table)
-        .set_key(Some(key))
-        .condition_expression(&expression.condition)
-        .set_expression_attribute_names(expression.names())
-        .set_expression_attribute_values(expression.values())
-        .build()
-        .expect("a check is complete");
-    TransactWriteItem::builder().condition_check(check).build()
+    TransactWriteItem::ConditionCheck(Change::new(table, expression).at(key))
 }
 
 /// A part of a transaction that deletes an item, under a condition.
-#[expect(clippy::expect_used, reason = "all that the builder asks for is set")]
 pub fn delete(table: &str, key: Item, expression: Expression) -> TransactWriteItem {
-    let delete = Delete::builder()
-        .table_name(table)
-        .set_key(Some(key))
-        .condition_expression(&expression.condition)
-        .set_expression_attribute_names(expression.names())
-        .set_expression_attribute_values(expression.values())
-        .build()
-        .expect("a delete is complete");
-    TransactWriteItem::builder().delete(delete).build()
+    TransactWriteItem::Delete(Change::new(table, expression).at(key))
 }
 
 /// A string attribute.

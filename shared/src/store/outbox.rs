@@ -7,11 +7,10 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::TransactWriteItem;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::dynamodb::{self, DynamoDb, Expression, Item, number, text};
+use super::dynamodb::{self, DynamoDb, Expression, Item, TransactWriteItem, number, text};
 use super::users::absent;
 use crate::domain::email_token::TokenId;
 use crate::domain::id::Id;

@@ -8,10 +8,9 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::TransactWriteItem;
 use serde::Serialize;
 
-use super::dynamodb::{self, Item};
+use super::dynamodb::{self, Item, TransactWriteItem};
 use super::users::absent;
 use crate::domain::id::Id;
 use crate::domain::timestamp::Timestamp;

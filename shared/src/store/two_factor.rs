@@ -7,11 +7,10 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::TransactWriteItem;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::dynamodb::{self, DynamoDb, Expression, Item, number, text, ttl};
+use super::dynamodb::{self, DynamoDb, Expression, Item, TransactWriteItem, number, text, ttl};
 use super::users::{absent, partition};
 use crate::domain::backup_code::BackupCodeHash;
 use crate::domain::encryption::Sealed;

@@ -9,12 +9,12 @@
 //! The functions that return a [`TransactWriteItem`] are parts for one transaction: its caller
 //! decides what belongs together.
 
-use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use serde::{Deserialize, Serialize};
-use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
+use serde_dynamo::AttributeValue;
+use serde_dynamo::to_attribute_value;
 
 use super::Error;
-use super::dynamodb::{self, DynamoDb, Expression, Item, number, text, ttl};
+use super::dynamodb::{self, DynamoDb, Expression, Item, TransactWriteItem, number, text, ttl};
 use crate::domain::email_address::EmailAddress;
 use crate::domain::email_token::TokenHash;
 use crate::domain::timestamp::Timestamp;

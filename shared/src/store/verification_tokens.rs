@@ -6,11 +6,10 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::TransactWriteItem;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::dynamodb::{self, DynamoDb, Expression, Item};
+use super::dynamodb::{self, DynamoDb, Expression, Item, TransactWriteItem};
 use super::users::absent;
 use crate::domain::email_token::TokenHash;
 use crate::domain::timestamp::Timestamp;
