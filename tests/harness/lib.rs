@@ -6,6 +6,7 @@ pub mod browser;
 pub mod client;
 pub mod dynamodb;
 pub mod peers;
+#[cfg(target_os = "linux")] // for benchmarks alone
 pub mod process;
 pub mod round_trips;
 pub mod smtp;

@@ -1,16 +1,24 @@
-//! What a process has used, from `/proc`.
+//! What a process has used.
 
 use std::fs;
 use std::time::Duration;
 
-/// The CPU time of all its threads so far, from `schedstat` (nanoseconds).
+use nix::time::ClockId;
+use nix::unistd::Pid;
+
+/// The CPU time of all its threads so far, also of those that have ended.
 pub fn cpu_time(process: u32) -> Duration {
-    let threads = fs::read_dir(format!("/proc/{process}/task")).expect("a process");
-    let nanoseconds = threads.filter_map(|thread| {
-        let file = thread.ok()?.path().join("schedstat");
-        first_number(&fs::read_to_string(file).ok()?) // a thread may just have ended
-    });
-    Duration::from_nanos(nanoseconds.sum())
+    let process = Pid::from_raw(process.try_into().expect("a process"));
+    now(ClockId::pid_cpu_clock_id(process).expect("a process"))
+}
+
+/// The CPU time of the calling thread so far.
+pub fn thread_cpu_time() -> Duration {
+    now(ClockId::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn now(clock: ClockId) -> Duration {
+    clock.now().expect("a clock").into()
 }
 
 /// The bytes that it has in memory.

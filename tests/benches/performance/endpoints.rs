@@ -2,17 +2,20 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+use harness::authenticator::Authenticator;
 use harness::client::{unique_email, unique_password};
-use harness::{Account, Client, World, process};
+use harness::{Account, Client, World, process, token};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::FLOOR;
+use crate::references::{Bare, References};
+use crate::{FLOOR, median};
 
 /// What was measured of one endpoint.
 pub struct Endpoint {
     pub name: &'static str,
-    /// In the function's process, for each request.
+    /// Of a request, in the function's process.
     pub cpu: Duration,
     /// As the client sees it, one request after the other.
     pub p50: Duration,
@@ -29,20 +32,46 @@ pub struct Kind {
     count: usize,
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 18] = [
     Kind::new(FLOOR, FLOOR, 2000),
     Kind::new("register", "register", 60),
     Kind::new("login", "login", 100),
     Kind::new("refresh", "refresh", 2000),
+    Kind::new("logout", "logout", 500),
+    Kind::new("sessions", "sessions", 1000),
+    Kind::new("sessions-revoke", "sessions", 300),
     Kind::new("profile", "profile", 2000),
     Kind::new("profile-update", "profile", 1000),
-    Kind::new("sessions", "sessions", 1000),
-    Kind::new("logout", "logout", 500),
-    Kind::new("reset-request", "reset-request", 100),
+    Kind::new("delete-account", "delete-account", 30),
     Kind::new("change-password", "change-password", 30),
+    Kind::new("reset-request", "reset-request", 100),
+    Kind::new("reset-confirm", "reset-confirm", 30),
+    Kind::new("verify-email", "verify-email", 100),
+    Kind::new("verify-resend", "verify-resend", 100),
+    Kind::new("two-factor-setup", "two-factor-setup", 100),
+    Kind::new("two-factor-verify", "two-factor-verify", 100),
+    Kind::new("two-factor-disable", "two-factor-disable", 100),
 ];
-const HASHING: [&str; 3] = ["register", "login", "change-password"];
+const HASHING: [&str; 5] = [
+    "register",
+    "login",
+    "change-password",
+    "delete-account",
+    "reset-confirm",
+];
+/// Those that use something up.
+const PREPARED: [&str; 7] = [
+    "logout",
+    "sessions-revoke",
+    "delete-account",
+    "reset-confirm",
+    "verify-email",
+    "two-factor-verify",
+    "two-factor-disable",
+];
 const AT_ONCE: usize = 16;
+const ROUNDS: usize = 10;
+const WARM_UP: usize = 2;
 
 impl Kind {
     pub const fn new(name: &'static str, function: &'static str, count: usize) -> Self {
@@ -55,89 +84,126 @@ impl Kind {
 }
 
 /// The endpoints of these functions: those that hash in one world, where that costs what it costs in
-/// production, the others in one where signing up is cheap.
-pub async fn measure(hashing: &World, others: &World, functions: &[&str]) -> Vec<Endpoint> {
+/// production, beside bare hashes; the others in one where signing up is cheap. All in turn, so that a
+/// noisy moment meets what is compared alike.
+pub async fn measure(
+    hashing: &World,
+    others: &World,
+    functions: &[&str],
+) -> (Vec<Endpoint>, References) {
+    let mut references = Bare::new();
     let mut measured = Vec::new();
-    let kinds = KINDS.iter();
-    for kind in kinds.filter(|kind| functions.contains(&kind.function)) {
-        eprintln!("measuring {}", kind.name);
-        let world = if HASHING.contains(&kind.name) {
-            hashing
-        } else {
-            others
-        };
-        measured.push(measure_one(world, kind).await);
+    for (world, hashes) in [(others, false), (hashing, true)] {
+        let kinds = KINDS.iter();
+        let kinds = kinds.filter(|kind| functions.contains(&kind.function));
+        let kinds = kinds.filter(|kind| HASHING.contains(&kind.name) == hashes);
+        let mut asked: Vec<(&Kind, [Caller; 1], Samples)> = Vec::new();
+        for kind in kinds {
+            let caller = Caller::signed_up(world.client()).await;
+            asked.push((kind, [caller], Samples::default()));
+        }
+        for round in 1..=ROUNDS {
+            eprintln!("measuring requests, {round} of {ROUNDS}");
+            for (kind, caller, samples) in &mut asked {
+                samples.add(sequentially(world, kind, caller, kind.count / ROUNDS).await);
+            }
+            if hashes {
+                references.hash();
+            }
+        }
+        for (kind, _, samples) in asked {
+            eprintln!("measuring {}, {AT_ONCE} at once", kind.name);
+            measured.push(Endpoint {
+                name: kind.name,
+                cpu: samples.cpu(),
+                p50: samples.latency(50),
+                p99: samples.latency(99),
+                throughput: throughput(world, kind).await,
+            });
+        }
     }
-    measured
+    (measured, references.measured())
 }
 
-async fn measure_one(world: &World, kind: &Kind) -> Endpoint {
-    let mut caller = [Caller::signed_up(world.client()).await];
-    let (mut latencies, cpu) = sequentially(world, kind, &mut caller).await;
-    latencies.sort();
-
+/// Successes per second.
+async fn throughput(world: &World, kind: &Kind) -> f64 {
     let mut callers = Vec::new();
     for _ in 0..AT_ONCE {
         callers.push(Caller::signed_up(world.client()).await);
     }
+    // Where something has to be there before, each asks once and all get ready again.
     let each = kind.count.div_ceil(AT_ONCE);
-    let working: Vec<_> = callers
-        .into_iter()
-        .map(|mut caller| {
-            let name = kind.name;
-            tokio::spawn(async move {
-                let (mut asked, mut successes) = (Duration::ZERO, 0);
-                for _ in 0..each {
-                    caller.prepare(name).await;
-                    let (took, succeeded) = caller.ask_prepared(name).await;
-                    asked += took;
-                    successes += usize::from(succeeded);
-                }
-                (asked, successes)
-            })
-        })
-        .collect();
-    let (mut asked, mut successes) = (Duration::ZERO, 0);
-    for task in working {
-        let (took, succeeded) = task.await.expect("a client");
-        asked += took;
-        successes += succeeded;
+    let (bursts, in_each) = match PREPARED.contains(&kind.name) {
+        true => (each, 1),
+        false => (1, each),
+    };
+    let (mut busy, mut successes) = (Duration::ZERO, 0);
+    for _ in 0..bursts {
+        for caller in &mut callers {
+            caller.prepare(world, kind.name).await;
+        }
+        let begun = Instant::now();
+        let asking = callers.iter_mut().map(async |caller| {
+            let mut successes = 0;
+            for _ in 0..in_each {
+                successes += usize::from(caller.ask_prepared(kind.name).await.1);
+            }
+            successes
+        });
+        successes += join_all(asking).await.into_iter().sum::<usize>();
+        busy += begun.elapsed();
     }
-    // Without the time that clients spent on getting ready.
-    let busy = asked / AT_ONCE as u32;
-    Endpoint {
-        name: kind.name,
-        cpu,
-        p50: latencies[latencies.len() / 2],
-        p99: latencies[latencies.len() * 99 / 100],
-        throughput: successes as f64 / busy.as_secs_f64(),
+    successes as f64 / busy.as_secs_f64()
+}
+
+/// What requests cost one after the other: how long each took, and its CPU time in the function's process.
+#[derive(Default)]
+pub struct Samples {
+    pub latencies: Vec<Duration>,
+    cpu: Vec<Duration>,
+}
+
+impl Samples {
+    fn add(&mut self, other: Self) {
+        self.latencies.extend(other.latencies);
+        self.cpu.extend(other.cpu);
+    }
+
+    fn latency(&self, percent: usize) -> Duration {
+        let mut sorted = self.latencies.clone();
+        sorted.sort();
+        sorted[sorted.len() * percent / 100]
+    }
+
+    fn cpu(&self) -> Duration {
+        median(self.cpu.clone())
     }
 }
 
-/// Every latency, and the CPU time of a request in the function's process; callers ask in turn.
+/// So many requests; callers ask in turn.
 pub async fn sequentially(
     world: &World,
     kind: &Kind,
     callers: &mut [Caller],
-) -> (Vec<Duration>, Duration) {
+    count: usize,
+) -> Samples {
     let number = callers.len();
-    for at in 0..10 {
+    for at in 0..WARM_UP {
         let caller = &mut callers[at % number];
-        caller.prepare(kind.name).await;
+        caller.prepare(world, kind.name).await;
         caller.ask_prepared(kind.name).await; // connections, caches
     }
-    let mut latencies = Vec::new();
-    let mut cpu = Duration::ZERO;
-    for at in 0..kind.count {
+    let mut samples = Samples::default();
+    for at in 0..count {
         let caller = &mut callers[at % number];
-        caller.prepare(kind.name).await;
+        caller.prepare(world, kind.name).await;
         let before = cpu_time(world, kind.function);
         let (took, succeeded) = caller.ask_prepared(kind.name).await;
         assert!(succeeded, "{} fails", kind.name);
-        latencies.push(took);
-        cpu += cpu_time(world, kind.function) - before;
+        samples.latencies.push(took);
+        samples.cpu.push(cpu_time(world, kind.function) - before);
     }
-    (latencies, cpu / kind.count as u32)
+    samples
 }
 
 fn cpu_time(world: &World, function: &str) -> Duration {
@@ -149,22 +215,66 @@ fn cpu_time(world: &World, function: &str) -> Duration {
 pub struct Caller {
     client: Client,
     account: Account,
+    /// What works once: a mailed token, a code, a session's id.
+    once: String,
 }
 
 impl Caller {
     pub fn new(client: Client, account: Account) -> Self {
-        Self { client, account }
+        let once = String::new();
+        Self {
+            client,
+            account,
+            once,
+        }
     }
 
     async fn signed_up(client: Client) -> Self {
         let account = client.register().await;
-        Self { client, account }
+        Self::new(client, account)
     }
 
     /// What has to be there before the request that is measured.
-    async fn prepare(&mut self, name: &str) {
-        if name == "logout" {
-            (self.account.access, self.account.refresh) = self.client.login(&self.account).await;
+    async fn prepare(&mut self, world: &World, name: &str) {
+        let client = &self.client;
+        match name {
+            "logout" => {
+                (self.account.access, self.account.refresh) = client.login(&self.account).await;
+            }
+            "sessions-revoke" => {
+                let (access, _) = client.login(&self.account).await;
+                let claims = token::parts(&access).1;
+                claims["sid"]
+                    .as_str()
+                    .expect("an id")
+                    .clone_into(&mut self.once);
+            }
+            "delete-account" => self.account = client.register().await,
+            "reset-confirm" => {
+                let body = json!({ "email": self.account.email });
+                client.post("/api/auth/password-reset/request", body).await;
+                self.once = world
+                    .mailed_token("reset_password", &self.account.email)
+                    .await;
+            }
+            "verify-email" => {
+                self.account = client.register().await;
+                self.once = world
+                    .mailed_token("verify_email", &self.account.email)
+                    .await;
+            }
+            "two-factor-verify" => {
+                self.account = client.register().await;
+                let path = "/api/auth/2fa/setup";
+                let setup = client.post_as(&self.account.access, path, json!({})).await;
+                self.once = Authenticator::scan(&setup).next().await;
+            }
+            "two-factor-disable" => {
+                self.account = client.register().await;
+                let (_, codes) = client.enrol(&self.account).await;
+                self.once.clone_from(&codes[0]);
+            }
+            _ => {}
         }
     }
 
@@ -185,7 +295,7 @@ impl Caller {
                 let token = body["refreshToken"].as_str().expect("a token");
                 token.clone_into(&mut self.account.refresh);
             }
-            "change-password" => self.account.password = new,
+            "change-password" | "reset-confirm" => self.account.password = new,
             _ => {}
         }
         (took, true)
@@ -217,10 +327,35 @@ impl Caller {
             ),
             "sessions" => as_user(request(Method::GET, "/api/auth/sessions")),
             "logout" => as_user(request(Method::POST, "/api/auth/logout")),
+            "sessions-revoke" => as_user(request(
+                Method::DELETE,
+                &format!("/api/auth/sessions/{}", self.once),
+            )),
+            "delete-account" => as_user(
+                request(Method::DELETE, "/api/auth/profile")
+                    .json(&json!({ "password": account.password })),
+            ),
             "reset-request" => post(
                 "/api/auth/password-reset/request",
                 &json!({ "email": account.email }),
             ),
+            "reset-confirm" => post(
+                "/api/auth/password-reset/confirm",
+                &json!({ "token": self.once, "newPassword": new_password }),
+            ),
+            "verify-email" => post("/api/auth/verify-email", &json!({ "token": self.once })),
+            "verify-resend" => post(
+                "/api/auth/verify-email/resend",
+                &json!({ "email": account.email }),
+            ),
+            "two-factor-setup" => as_user(post("/api/auth/2fa/setup", &json!({}))),
+            "two-factor-verify" => {
+                as_user(post("/api/auth/2fa/verify", &json!({ "token": self.once })))
+            }
+            "two-factor-disable" => as_user(post(
+                "/api/auth/2fa/disable",
+                &json!({ "token": self.once }),
+            )),
             "change-password" => as_user(request(Method::POST, "/api/auth/change-password").json(
                 &json!({ "currentPassword": account.password, "newPassword": new_password }),
             )),

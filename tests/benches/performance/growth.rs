@@ -20,9 +20,10 @@ const SIZES: [(usize, usize); 2] = [(1_000, 1_000), (1_000_000, 100_000)];
 /// Users who ask, from all over the table.
 const CALLERS: usize = 100;
 const ROUNDS: usize = 5;
+const REQUESTS: usize = 400;
 const ENDPOINTS: [Kind; 2] = [
-    Kind::new("profile", "profile", 400),
-    Kind::new("refresh", "refresh", 400),
+    Kind::new("profile", "profile", REQUESTS),
+    Kind::new("refresh", "refresh", REQUESTS),
 ];
 
 /// What was measured beside so many users.
@@ -45,7 +46,8 @@ pub async fn measure(binaries: &Binaries) -> Vec<Growth> {
     for _ in 0..ROUNDS {
         for ((world, callers), latencies) in worlds.iter_mut().zip(&mut latencies) {
             for (kind, latencies) in ENDPOINTS.iter().zip(latencies) {
-                latencies.extend(sequentially(world, kind, callers).await.0);
+                let samples = sequentially(world, kind, callers, REQUESTS).await;
+                latencies.extend(samples.latencies);
             }
         }
     }

@@ -53,7 +53,6 @@ fn main() {
         false => runtime.block_on(growth::measure(&binaries)),
     };
     let report = Report {
-        references: references::measure(),
         now,
         before,
         growth,
@@ -68,10 +67,14 @@ async fn measure(binaries: &Binaries, is_asked: impl Fn(&str) -> bool) -> Measur
     let others = world(World::build(), binaries);
     let names = others.local().info().functions.keys().map(String::as_str);
     let names: Vec<&str> = names.filter(|name| is_asked(name)).collect();
+    let functions = functions::measure(&hashing, binaries, &names).await;
+    let first_login = functions::first_login(&hashing, binaries).await;
+    let (endpoints, references) = endpoints::measure(&hashing, &others, &names).await;
     Measured {
-        functions: functions::measure(&hashing, binaries, &names).await,
-        first_login: functions::first_login(&hashing, binaries).await,
-        endpoints: endpoints::measure(&hashing, &others, &names).await,
+        functions,
+        first_login,
+        endpoints,
+        references,
     }
 }
 

@@ -1,18 +1,19 @@
 //! One Argon2id, by three implementations: what a login cannot cost less than.
 
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use harness::process;
 
 use crate::median;
 
-const HASHES: usize = 20;
 /// What production has: KiB, passes, lanes.
 const COST: (u32, u32, u32) = (65_536, 3, 4);
 
 /// The CPU time of one hash.
+#[derive(Clone, Copy)]
 pub struct References {
     /// The crate `argon2`, in the same memory each time.
     pub retained: Duration,
@@ -22,63 +23,89 @@ pub struct References {
     pub c: Option<Duration>,
 }
 
-pub fn measure() -> References {
-    let (memory, passes, lanes) = COST;
-    let params = Params::new(memory, passes, lanes, Some(32)).expect("a cost");
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    let (password, salt, mut output) = (b"correct horse battery staple", [7; 16], [0; 32]);
+/// Hashes without anything around them.
+pub struct Bare {
+    argon2: Argon2<'static>,
+    blocks: Vec<Block>,
+    retained: Vec<Duration>,
+    fresh: Vec<Duration>,
+    c: Vec<Duration>,
+}
 
-    let mut blocks = vec![Block::default(); argon2.params().block_count()];
-    let retained = each(|| {
-        let hashed =
-            argon2.hash_password_into_with_memory(password, &salt, &mut output, &mut blocks);
+const PASSWORD: &[u8] = b"correct horse battery staple";
+const SALT: &[u8] = b"0123456789abcdef";
+
+impl Bare {
+    pub fn new() -> Self {
+        let (memory, passes, lanes) = COST;
+        let params = Params::new(memory, passes, lanes, Some(32)).expect("a cost");
+        let mut bare = Self {
+            blocks: vec![Block::default(); params.block_count()],
+            argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
+            retained: Vec::new(),
+            fresh: Vec::new(),
+            c: Vec::new(),
+        };
+        bare.hash_retained(); // touches the memory
+        bare
+    }
+
+    /// One hash by each.
+    pub fn hash(&mut self) {
+        let retained = cpu_time_of(|| self.hash_retained());
+        self.retained.push(retained);
+        let fresh = cpu_time_of(|| {
+            let hashed = self.argon2.hash_password_into(PASSWORD, SALT, &mut [0; 32]);
+            hashed.expect("a hash");
+        });
+        self.fresh.push(fresh);
+        self.c.extend(c_reference());
+    }
+
+    fn hash_retained(&mut self) {
+        let (argon2, blocks) = (&self.argon2, &mut self.blocks);
+        let hashed = argon2.hash_password_into_with_memory(PASSWORD, SALT, &mut [0; 32], blocks);
         hashed.expect("a hash");
-    });
-    drop(blocks);
-    let fresh = each(|| {
-        let hashed = argon2.hash_password_into(password, &salt, &mut output);
-        hashed.expect("a hash");
-    });
-    References {
-        retained,
-        fresh,
-        c: c_reference(),
+    }
+
+    pub fn measured(self) -> References {
+        References {
+            retained: median(self.retained),
+            fresh: median(self.fresh),
+            // Counted in ticks of 10 ms, of which a mean gains more than a median.
+            c: u32::try_from(self.c.len())
+                .ok()
+                .filter(|count| *count > 0)
+                .map(|count| self.c.iter().sum::<Duration>() / count),
+        }
     }
 }
 
-fn each(mut hash: impl FnMut()) -> Duration {
+fn cpu_time_of(hash: impl FnOnce()) -> Duration {
+    let before = process::thread_cpu_time();
     hash();
-    let one = |_| {
-        let before = process::cpu_time(std::process::id());
-        hash();
-        process::cpu_time(std::process::id()) - before
-    };
-    median((0..HASHES).map(one).collect())
+    process::thread_cpu_time() - before
 }
 
-/// By a process for each hash, which costs a millisecond more; its lanes are threads, so the CPU time is
-/// asked for, as the kernel counts it for children that have ended.
+/// By a process of its own, which costs a millisecond more. Its lanes are threads, so the CPU time is what
+/// the kernel counts for children that have ended.
 fn c_reference() -> Option<Duration> {
     let (memory, passes, lanes) = COST;
     let before = children_cpu_time();
-    let started = Instant::now();
-    for _ in 0..HASHES {
-        let mut argon2 = Command::new("argon2");
-        argon2.arg("0123456789abcdef").arg("-id").arg("-r");
-        argon2.args(["-k", &memory.to_string(), "-t", &passes.to_string()]);
-        argon2.args(["-p", &lanes.to_string(), "-l", "32"]);
-        let mut process = argon2
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .ok()?;
-        let mut input = process.stdin.take().expect("an input");
-        std::io::Write::write_all(&mut input, b"correct horse battery staple").expect("a pipe");
-        drop(input);
-        assert!(process.wait().expect("an end").success(), "argon2 fails");
-    }
-    assert!(started.elapsed() > Duration::from_millis(10 * HASHES as u64));
-    Some((children_cpu_time() - before) / HASHES as u32)
+    let mut argon2 = Command::new("argon2");
+    argon2.arg("0123456789abcdef").arg("-id").arg("-r");
+    argon2.args(["-k", &memory.to_string(), "-t", &passes.to_string()]);
+    argon2.args(["-p", &lanes.to_string(), "-l", "32"]);
+    let mut process = argon2
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .ok()?;
+    let mut input = process.stdin.take().expect("an input");
+    input.write_all(PASSWORD).expect("a pipe");
+    drop(input);
+    assert!(process.wait().expect("an end").success(), "argon2 fails");
+    Some(children_cpu_time() - before)
 }
 
 /// `cutime` and `cstime` of `/proc/self/stat`, in ticks of 10 ms.

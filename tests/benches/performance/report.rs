@@ -17,11 +17,12 @@ pub struct Measured {
     pub functions: BTreeMap<String, Function>,
     pub first_login: FirstLogin,
     pub endpoints: Vec<Endpoint>,
+    /// Beside the endpoints that hash.
+    pub references: References,
 }
 
 /// Everything of one run.
 pub struct Report {
-    pub references: References,
     pub now: Measured,
     pub before: Option<Measured>,
     /// From the fewest users to the most.
@@ -67,7 +68,7 @@ impl Measured {
 
 impl Report {
     fn targets(&self) -> Vec<Target> {
-        let (now, references) = (&self.now, &self.references);
+        let (now, references) = (&self.now, &self.now.references);
         let floor = now.floor();
         let (slowest, start) = now.largest(|one| ratio(one.start, floor.start));
         let (fattest, idle) = now.largest(|one| one.idle_bytes as f64 / floor.idle_bytes as f64);
@@ -113,7 +114,7 @@ impl Report {
 
     pub fn print(&self) {
         println!("{}\n", machine());
-        let references = &self.references;
+        let references = &self.now.references;
         println!("| one Argon2id (64 MiB, 3 passes, 4 lanes) | CPU, ms |\n|---|---|");
         println!(
             "| crate argon2, retained memory | {} |",
@@ -157,7 +158,7 @@ impl Report {
         let targets = targets.map(
             |Target { what, value, most }| json!({ "what": what, "value": value, "most": most }),
         );
-        let references = &self.references;
+        let references = &self.now.references;
         let report = json!({
             "machine": machine(),
             "references_cpu_ms": {
