@@ -122,10 +122,7 @@ async fn all_items_of_a_deleted_account_carry_their_end_and_its_owner_gets_a_mai
             .iter()
             .any(|mail| mail["kind"]["S"] == "account_deleted" && mail["to"]["S"] == account.email)
     );
-    let kept: Vec<String> = redis::cmd("KEYS")
-        .arg("*")
-        .query(&mut world.redis())
-        .unwrap();
+    let kept = world.redis_keys("*");
     let epoch = format!("sessions:{{{}}}:epoch", account.id);
     assert_eq!(kept, std::slice::from_ref(&epoch));
     let left: u64 = redis::cmd("PTTL")

@@ -461,10 +461,7 @@ async fn a_login_that_cannot_be_recorded_leaves_no_session() {
     }
 
     assert_eq!(client.profile(&account.access).await.status, 200);
-    let sessions: Vec<String> = redis::cmd("KEYS")
-        .arg("refresh_token:*")
-        .query(&mut world.redis())
-        .unwrap();
+    let sessions = world.redis_keys("refresh_token:*");
     assert_eq!(sessions.len(), 1, "{sessions:?}");
     let audit = world.dynamodb().audit(&account.id).await;
     assert!(

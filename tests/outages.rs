@@ -272,10 +272,7 @@ async fn a_transaction_that_meets_another_is_tried_again_and_not_for_ever() {
     );
     assert_eq!(faulty.faults_left(), 0, "four tries");
     assert_eq!(world.dynamodb().items("EMAIL#").await.len(), 1);
-    let sessions: Vec<String> = redis::cmd("KEYS")
-        .arg("refresh_token:*")
-        .query(&mut world.redis())
-        .unwrap();
+    let sessions = world.redis_keys("refresh_token:*");
     assert_eq!(
         sessions.len(),
         1,

@@ -246,10 +246,7 @@ async fn fifty_registrations_of_one_address_make_one_account_and_leave_nothing_h
             .all(|item| item["pk"]["S"] == format!("USER#{id}")),
         "{items:?}"
     );
-    let sessions: Vec<String> = redis::cmd("KEYS")
-        .arg("*")
-        .query(&mut world.redis())
-        .unwrap();
+    let sessions = world.redis_keys("*");
     assert!(
         sessions.iter().all(|key| key.contains(id)),
         "a refused registration left a session: {sessions:?}"

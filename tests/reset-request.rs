@@ -46,10 +46,7 @@ async fn every_address_gets_the_same_answer_and_only_the_outbox_differs() {
         assert_eq!(world.mails("reset_password", email).await, 0, "{email}");
     }
     assert_eq!(world.mails("reset_password", &account.email).await, 1);
-    let keys: Vec<String> = redis::cmd("KEYS")
-        .arg("password_reset:*")
-        .query(&mut world.redis())
-        .unwrap();
+    let keys = world.redis_keys("password_reset:*");
     assert_eq!(keys.len(), 1, "an unknown address fills nothing: {keys:?}");
 }
 

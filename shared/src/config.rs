@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::{HeaderValue, Uri};
+use ::http::HeaderValue;
 use url::Url;
 
 use crate::aws;
@@ -174,27 +174,32 @@ impl Environment {
         value
     }
 
-    /// An absolute `http:` or `https:` URL without a fragment.
-    pub fn url(&mut self, name: &str) -> String {
+    /// A variable that must be there, as one that may be absent is read.
+    fn required(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut Self, &str) -> Option<String>,
+    ) -> String {
         if self.text(name).is_empty() {
             return String::new(); // which is a problem already
         }
-        self.optional_url(name).unwrap_or_default()
+        read(self, name).unwrap_or_default()
     }
 
-    fn optional_url(&mut self, name: &str) -> Option<String> {
-        self.optional(name, "an http: or https: URL", |text| {
-            let url = Url::parse(text).ok()?;
-            let is_valid = matches!(url.scheme(), "http" | "https") && url.fragment().is_none();
-            is_valid.then(|| text.to_owned())
+    /// An absolute `http:` or `https:` URL without a fragment.
+    pub fn url(&mut self, name: &str) -> String {
+        self.required(name, |environment, name| {
+            environment.optional_url(name, |text| Some(text.to_owned()))
         })
     }
 
-    fn name(&mut self, name: &str) -> String {
-        if self.text(name).is_empty() {
-            return String::new(); // which is a problem already
-        }
-        self.optional_name(name).unwrap_or_default()
+    /// The same where it may be absent, as what `parse` makes of it.
+    fn optional_url<T>(&mut self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        self.optional(name, "an http: or https: URL", |text| {
+            let url = Url::parse(text).ok()?;
+            let is_valid = matches!(url.scheme(), "http" | "https") && url.fragment().is_none();
+            parse(text).filter(|_| is_valid)
+        })
     }
 
     /// A name of letters, digits, `-` and `_` that may be absent.
@@ -255,23 +260,17 @@ impl Environment {
 
     fn aws(&mut self, endpoint: &str) -> aws::Config {
         aws::Config {
-            region: self.name("AWS_REGION"),
-            access_key_id: self.name("AWS_ACCESS_KEY_ID"),
+            region: self.required("AWS_REGION", Self::optional_name),
+            access_key_id: self.required("AWS_ACCESS_KEY_ID", Self::optional_name),
             secret_access_key: Secret::new(self.text("AWS_SECRET_ACCESS_KEY")),
             session_token: self.optional("AWS_SESSION_TOKEN", "a token", |text| {
-                let mut token = HeaderValue::from_str(text).ok()?;
-                token.set_sensitive(true);
-                Some(token)
+                let fits_a_header = HeaderValue::from_str(text).is_ok();
+                fits_a_header.then(|| Secret::new(text.to_owned()))
             }),
-            endpoint: self
-                .endpoint(endpoint)
-                .or_else(|| self.endpoint("AWS_ENDPOINT_URL")),
+            endpoint: [endpoint, "AWS_ENDPOINT_URL"]
+                .into_iter()
+                .find_map(|name| self.optional_url(name, |text| text.parse().ok())),
         }
-    }
-
-    fn endpoint(&mut self, name: &str) -> Option<Uri> {
-        let url = self.optional_url(name)?;
-        self.optional(name, "an http: or https: URL", |_| url.parse().ok())
     }
 
     /// The sessions in Redis.

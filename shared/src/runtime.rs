@@ -57,7 +57,6 @@ where
         () = finish => {}
     }
     tracing::info!("stopped by SIGTERM");
-    telemetry::flush();
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 use std::panic::PanicHookInfo;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use serde::ser::SerializeMap;
@@ -70,12 +70,16 @@ pub fn count(metric: &str, dimensions: &[(&str, &str)]) {
 /// Metrics that wait for the next line: what a request has to say is one write.
 static WAITING: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
+fn waiting() -> MutexGuard<'static, Vec<u8>> {
+    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Standard output, where what waits comes first.
 struct Output;
 
 impl Write for Output {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = waiting();
         waiting.extend_from_slice(line);
         let result = io::stdout().write_all(&waiting);
         waiting.clear();
@@ -116,7 +120,7 @@ fn emit(metric: &str, unit: &str, value: f64, dimensions: &[(&str, &str)]) {
         dimensions,
         now: clock::now(),
     };
-    let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut waiting = waiting();
     // Neither plain data nor memory refuses to be written.
     let _ = serde_json::to_writer(&mut *waiting, &metric);
     waiting.push(b'\n');

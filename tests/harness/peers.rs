@@ -196,61 +196,46 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A transaction that met another one: what the emulator never says.
-    pub fn transaction_conflict() -> Self {
-        let body = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","CancellationReasons":[{"Code":"TransactionConflict","Message":"Transaction is ongoing for the item"}],"Message":"Transaction cancelled"}"#;
+    /// A refusal by DynamoDB.
+    fn refusal(operation: &'static str, body: &str) -> Self {
         Self {
-            operation: "TransactWriteItems",
+            operation,
             status: 400,
             body: body.to_owned(),
             is_executed: false,
             kind: None,
         }
+    }
+
+    /// A transaction that met another one: what the emulator never says.
+    pub fn transaction_conflict() -> Self {
+        let body = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","CancellationReasons":[{"Code":"TransactionConflict","Message":"Transaction is ongoing for the item"}],"Message":"Transaction cancelled"}"#;
+        Self::refusal("TransactWriteItems", body)
     }
 
     /// Too many requests: what the emulator never says either.
     pub fn throttled(operation: &'static str) -> Self {
         let body = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"Rate exceeded"}"#;
-        Self {
-            operation,
-            status: 400,
-            body: body.to_owned(),
-            is_executed: false,
-            kind: None,
-        }
+        Self::refusal(operation, body)
     }
 
     /// What AWS says to a request whose signature is of another time.
     pub fn wrong_time(operation: &'static str) -> Self {
         let body = r#"{"__type":"com.amazon.coral.service#InvalidSignatureException","message":"Signature expired"}"#;
-        Self {
-            operation,
-            status: 400,
-            body: body.to_owned(),
-            is_executed: false,
-            kind: None,
-        }
+        Self::refusal(operation, body)
     }
 
     /// A refusal that another try does not help.
     pub fn refused(operation: &'static str) -> Self {
-        Self {
-            body: r#"{"__type":"com.amazonaws.dynamodb.v20120810#AccessDeniedException","Message":"no"}"#
-                .to_owned(),
-            ..Self::throttled(operation)
-        }
+        let body =
+            r#"{"__type":"com.amazonaws.dynamodb.v20120810#AccessDeniedException","Message":"no"}"#;
+        Self::refusal(operation, body)
     }
 
     /// A single write that met a transaction.
     pub fn write_conflict(operation: &'static str) -> Self {
         let body = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionConflictException","message":"Transaction is ongoing for the item"}"#;
-        Self {
-            operation,
-            status: 400,
-            body: body.to_owned(),
-            is_executed: false,
-            kind: None,
-        }
+        Self::refusal(operation, body)
     }
 
     /// A mail that SES does not take.

@@ -16,6 +16,7 @@ use local::mail::Mail;
 use local::redis::Redis;
 use local::template::Template;
 use local::{Info, Local, Options};
+use redis::Commands;
 use serde_json::Value;
 
 use crate::client::Client;
@@ -388,6 +389,11 @@ impl World {
     pub fn redis(&self) -> redis::Connection {
         let client = redis::Client::open(self.local().info().redis_url.as_str()).unwrap();
         client.get_connection().unwrap()
+    }
+
+    /// The names in the world's Redis that look like this.
+    pub fn redis_keys(&self, pattern: &str) -> Vec<String> {
+        self.redis().keys(pattern).unwrap()
     }
 
     /// The functions' log lines, each after its function's name. Lines arrive a little after the

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HOST};
-use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
+use http::header::{AUTHORIZATION, DATE};
+use http::{HeaderMap, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use self::signature::{Signer, Unsigned};
+use self::signature::Signer;
 use crate::domain::secret::Secret;
 use crate::domain::timestamp::Timestamp;
 use crate::{clock, random};
@@ -35,7 +35,7 @@ pub struct Config {
     /// `AWS_SECRET_ACCESS_KEY`.
     pub secret_access_key: Secret,
     /// `AWS_SESSION_TOKEN`.
-    pub session_token: Option<HeaderValue>,
+    pub session_token: Option<Secret>,
     /// Another address than the region's own.
     pub endpoint: Option<Uri>,
 }
@@ -77,6 +77,8 @@ pub struct Service {
     api: Api,
     uri: Uri,
     host: String,
+    /// Beside the signature.
+    session_token: Option<Secret>,
     signer: Signer,
     /// Tries that are left.
     retries: AtomicU32,
@@ -122,6 +124,7 @@ impl Service {
                 .build(connector),
             host: host(&uri),
             uri,
+            session_token: config.session_token.clone(),
             signer: Signer::new(config, api.name),
             api,
             retries: AtomicU32::new(RETRIES),
@@ -143,11 +146,12 @@ impl Service {
             let one = end.min(Instant::now() + patience.one);
             let answer = timeout_at(one, self.send(target, body.clone())).await;
             let failure = match answer.unwrap_or(Err(Failure::NoAnswer("no answer in time"))) {
-                Err(failure) if failure.may_pass() => failure,
-                result => {
-                    self.give_back(&result);
-                    return result;
+                Ok(answer) => {
+                    self.give_back();
+                    return Ok(answer);
                 }
+                Err(failure) if !failure.may_pass() => return Err(failure),
+                Err(failure) => failure,
             };
             // Up to 50, then 100 ms: who was turned away together does not come back together.
             let wait = random::up_to(Duration::from_millis(25 << tried));
@@ -168,13 +172,11 @@ impl Service {
         taken.is_ok()
     }
 
-    fn give_back(&self, result: &Result<Bytes, Failure>) {
-        if result.is_ok() {
-            let one_more = |left: u32| (left < RETRIES).then_some(left + 1);
-            let _ = self
-                .retries
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        }
+    fn give_back(&self) {
+        let one_more = |left: u32| (left < RETRIES).then_some(left + 1);
+        let _ = self
+            .retries
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
     }
 
     async fn send(&self, target: Option<&'static str>, body: Bytes) -> Result<Bytes, Failure> {
@@ -213,28 +215,20 @@ impl Service {
         reason = "the configuration has only what headers hold"
     )]
     fn request(&self, target: Option<&'static str>, body: Bytes) -> Request<Full<Bytes>> {
-        let unsigned = Unsigned {
-            host: &self.host,
-            path: self.uri.path(),
-            content_type: self.api.content_type,
-            target,
-            body: &body,
-        };
         // An environment that was frozen may wake with the time of yesterday.
         let now = clock::now().milliseconds() + self.ahead.load(Ordering::Relaxed);
-        let signed = self
-            .signer
-            .sign(&unsigned, Timestamp::from_milliseconds(now));
-        let mut request = Request::post(self.uri.clone())
-            .header(HOST, &self.host)
-            .header(CONTENT_TYPE, self.api.content_type)
-            .header(AUTHORIZATION, signed.authorization)
-            .header("x-amz-date", signed.date);
-        if let Some(token) = self.signer.session_token() {
-            request = request.header("x-amz-security-token", token);
-        }
-        if let Some(target) = target {
-            request = request.header("x-amz-target", target);
+        let date = signature::date(Timestamp::from_milliseconds(now));
+        let headers = signature::Headers {
+            content_type: self.api.content_type,
+            host: &self.host,
+            date: &date,
+            session_token: self.session_token.as_ref().map(Secret::expose),
+            target,
+        };
+        let authorization = self.signer.sign(self.uri.path(), &headers, &body);
+        let mut request = Request::post(self.uri.clone()).header(AUTHORIZATION, authorization);
+        for (name, value) in headers.in_order() {
+            request = request.header(name, value);
         }
         request.body(Full::new(body)).expect("a request")
     }
@@ -366,6 +360,8 @@ fn date(headers: &HeaderMap) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     const API: Api = Api {

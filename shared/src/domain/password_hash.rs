@@ -1,13 +1,14 @@
 //! Password hashes: Argon2id as PHC strings; bcrypt and other Argon2 hashes are verified and due
 //! for replacement (OWASP Password Storage Cheat Sheet).
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::password::Password;
 use argon2::password_hash::phc::{self, Output, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+
+use super::password::Password;
 
 const HASH_LENGTH: usize = 32;
 /// The bytes of a password that bcrypt looks at.
@@ -139,7 +140,7 @@ impl PasswordHasher {
     /// Says that a hash will be asked for: an environment's first one finds memory that a thread of its own
     /// has touched meanwhile, while the request waited for the stores. Once is enough, more do no harm.
     pub fn announce(&self) {
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.memory();
         if memory.preparing.is_some() || !memory.blocks.is_empty() {
             return;
         }
@@ -151,7 +152,7 @@ impl PasswordHasher {
 
     /// Touches its memory now.
     pub fn prepare(&self) {
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.memory();
         memory.blocks(self.argon2.params().block_count());
     }
 
@@ -229,6 +230,11 @@ impl PasswordHasher {
         })
     }
 
+    /// A panic while hashing leaves nothing in the memory that the next hash would read.
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The hash itself, in the memory that is kept.
     fn fill(
         &self,
@@ -237,8 +243,7 @@ impl PasswordHasher {
         salt: &[u8],
         output: &mut [u8],
     ) -> Result<(), argon2::Error> {
-        // A panic while hashing leaves nothing in the memory that the next hash would read.
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.memory();
         let blocks = memory.blocks(argon2.params().block_count());
         argon2.hash_password_into_with_memory(password.as_bytes(), salt, output, blocks)
     }

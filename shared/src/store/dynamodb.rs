@@ -61,15 +61,14 @@ impl DynamoDb {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Found {
-            item: Option<serde_dynamo::Item>,
+            item: Option<Attributes>,
         }
         let request = GetItem {
             table_name: table,
             key,
             consistent_read: true,
         };
-        let answer = self.ask("DynamoDB_20120810.GetItem", &request).await;
-        let found: Found = parse(&answer.map_err(classify)?)?;
+        let found: Found = self.find("DynamoDB_20120810.GetItem", &request).await?;
         read(found.item, now)
     }
 
@@ -107,8 +106,7 @@ impl DynamoDb {
                 (":prefix", text(sk_prefix)),
             ]),
         };
-        let answer = self.ask("DynamoDB_20120810.Query", &request).await;
-        let found: Found = parse(&answer.map_err(classify)?)?;
+        let found: Found = self.find("DynamoDB_20120810.Query", &request).await?;
         let items = found.items.into_iter();
         items
             .filter_map(|item| read(Some(item), now).transpose())
@@ -201,6 +199,16 @@ impl DynamoDb {
         Err(conflicting().into())
     }
 
+    async fn find<T: DeserializeOwned>(
+        &self,
+        operation: &'static str,
+        request: &impl Serialize,
+    ) -> Result<T, Error> {
+        let answer = self.ask(operation, request).await.map_err(classify)?;
+        serde_json::from_slice(&answer)
+            .map_err(|_| Error::Unavailable("DynamoDB: no valid answer".to_owned()))
+    }
+
     #[expect(clippy::expect_used, reason = "requests are plain structs")]
     async fn ask(
         &self,
@@ -210,11 +218,6 @@ impl DynamoDb {
         let request = serde_json::to_vec(request).expect("a request is a plain struct");
         self.0.post(Some(operation), request.into()).await
     }
-}
-
-fn parse<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(answer)
-        .map_err(|_| Error::Unavailable("DynamoDB: no valid answer".to_owned()))
 }
 
 /// One write of a transaction, with what it means when its condition does not hold.
@@ -289,8 +292,9 @@ fn classify(failure: Failure) -> Error {
     let may_pass = refusal.may_pass();
     let Refusal { code, message, .. } = refusal;
     match code.as_str() {
-        _ if may_pass => Error::Unavailable(format!("DynamoDB: {code}")),
-        "TransactionCanceledException" => Error::Unavailable(format!("DynamoDB: {code}")),
+        code if may_pass || code == "TransactionCanceledException" => {
+            Error::Unavailable(format!("DynamoDB: {code}"))
+        }
         // Tells an operator which permission is missing; it quotes names of resources only.
         "AccessDeniedException" => Error::Unexpected(format!("DynamoDB: {code}: {message}")),
         _ => Error::Unexpected(format!("DynamoDB: {code}")),

@@ -10,8 +10,7 @@
 //! decides what belongs together.
 
 use serde::{Deserialize, Serialize};
-use serde_dynamo::AttributeValue;
-use serde_dynamo::to_attribute_value;
+use serde_dynamo::{AttributeValue, to_attribute_value};
 
 use super::Error;
 use super::dynamodb::{self, DynamoDb, Expression, Item, TransactWriteItem, number, text, ttl};

@@ -29,45 +29,35 @@ pub struct Endpoint {
 pub struct Kind {
     pub name: &'static str,
     function: &'static str,
-    count: usize,
+    pub count: usize,
+    hashes: bool,
+    /// Whether each request needs something that the one before has used up.
+    uses_up: bool,
 }
 
 const KINDS: [Kind; 18] = [
     Kind::new(FLOOR, FLOOR, 1000),
-    Kind::new("register", "register", 30),
-    Kind::new("login", "login", 50),
+    Kind::new("register", "register", 30).hashing(),
+    Kind::new("login", "login", 50).hashing(),
     Kind::new("refresh", "refresh", 1000),
-    Kind::new("logout", "logout", 250),
+    Kind::new("logout", "logout", 250).using_up(),
     Kind::new("sessions", "sessions", 500),
-    Kind::new("sessions-revoke", "sessions", 150),
+    Kind::new("sessions-revoke", "sessions", 150).using_up(),
     Kind::new("profile", "profile", 1000),
     Kind::new("profile-update", "profile", 500),
-    Kind::new("delete-account", "delete-account", 20),
-    Kind::new("change-password", "change-password", 20),
+    Kind::new("delete-account", "delete-account", 20)
+        .hashing()
+        .using_up(),
+    Kind::new("change-password", "change-password", 20).hashing(),
     Kind::new("reset-request", "reset-request", 50),
-    Kind::new("reset-confirm", "reset-confirm", 20),
-    Kind::new("verify-email", "verify-email", 50),
+    Kind::new("reset-confirm", "reset-confirm", 20)
+        .hashing()
+        .using_up(),
+    Kind::new("verify-email", "verify-email", 50).using_up(),
     Kind::new("verify-resend", "verify-resend", 50),
     Kind::new("two-factor-setup", "two-factor-setup", 50),
-    Kind::new("two-factor-verify", "two-factor-verify", 50),
-    Kind::new("two-factor-disable", "two-factor-disable", 50),
-];
-const HASHING: [&str; 5] = [
-    "register",
-    "login",
-    "change-password",
-    "delete-account",
-    "reset-confirm",
-];
-/// Those that use something up.
-const PREPARED: [&str; 7] = [
-    "logout",
-    "sessions-revoke",
-    "delete-account",
-    "reset-confirm",
-    "verify-email",
-    "two-factor-verify",
-    "two-factor-disable",
+    Kind::new("two-factor-verify", "two-factor-verify", 50).using_up(),
+    Kind::new("two-factor-disable", "two-factor-disable", 50).using_up(),
 ];
 const AT_ONCE: usize = 16;
 const ROUNDS: usize = 10;
@@ -79,6 +69,22 @@ impl Kind {
             name,
             function,
             count,
+            hashes: false,
+            uses_up: false,
+        }
+    }
+
+    const fn hashing(self) -> Self {
+        Self {
+            hashes: true,
+            ..self
+        }
+    }
+
+    const fn using_up(self) -> Self {
+        Self {
+            uses_up: true,
+            ..self
         }
     }
 }
@@ -96,7 +102,7 @@ pub async fn measure(
     for (world, hashes) in [(others, false), (hashing, true)] {
         let kinds = KINDS.iter();
         let kinds = kinds.filter(|kind| functions.contains(&kind.function));
-        let kinds = kinds.filter(|kind| HASHING.contains(&kind.name) == hashes);
+        let kinds = kinds.filter(|kind| kind.hashes == hashes);
         let mut asked: Vec<(&Kind, [Caller; 1], Samples)> = Vec::new();
         for kind in kinds {
             let caller = Caller::signed_up(world.client()).await;
@@ -133,7 +139,7 @@ async fn throughput(world: &World, kind: &Kind) -> f64 {
     }
     // Where something has to be there before, each asks once and all get ready again.
     let each = kind.count.div_ceil(AT_ONCE);
-    let (bursts, in_each) = match PREPARED.contains(&kind.name) {
+    let (bursts, in_each) = match kind.uses_up {
         true => (each, 1),
         false => (1, each),
     };

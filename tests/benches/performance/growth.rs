@@ -20,10 +20,9 @@ const SIZES: [(usize, usize); 2] = [(1_000, 1_000), (1_000_000, 100_000)];
 /// Users who ask, from all over the table.
 const CALLERS: usize = 100;
 const ROUNDS: usize = 5;
-const REQUESTS: usize = 400;
 const ENDPOINTS: [Kind; 2] = [
-    Kind::new("profile", "profile", REQUESTS),
-    Kind::new("refresh", "refresh", REQUESTS),
+    Kind::new("profile", "profile", 400),
+    Kind::new("refresh", "refresh", 400),
 ];
 
 /// What was measured beside so many users.
@@ -46,7 +45,7 @@ pub async fn measure(binaries: &Binaries) -> Vec<Growth> {
     for _ in 0..ROUNDS {
         for ((world, callers), latencies) in worlds.iter_mut().zip(&mut latencies) {
             for (kind, latencies) in ENDPOINTS.iter().zip(latencies) {
-                let samples = sequentially(world, kind, callers, REQUESTS).await;
+                let samples = sequentially(world, kind, callers, kind.count).await;
                 latencies.extend(samples.latencies);
             }
         }

@@ -33,7 +33,7 @@ pub struct Bare {
 }
 
 const PASSWORD: &[u8] = b"correct horse battery staple";
-const SALT: &[u8] = b"0123456789abcdef";
+const SALT: &str = "0123456789abcdef";
 
 impl Bare {
     pub fn new() -> Self {
@@ -55,7 +55,9 @@ impl Bare {
         let retained = cpu_time_of(|| self.hash_retained());
         self.retained.push(retained);
         let fresh = cpu_time_of(|| {
-            let hashed = self.argon2.hash_password_into(PASSWORD, SALT, &mut [0; 32]);
+            let hashed = self
+                .argon2
+                .hash_password_into(PASSWORD, SALT.as_bytes(), &mut [0; 32]);
             hashed.expect("a hash");
         });
         self.fresh.push(fresh);
@@ -64,7 +66,8 @@ impl Bare {
 
     fn hash_retained(&mut self) {
         let (argon2, blocks) = (&self.argon2, &mut self.blocks);
-        let hashed = argon2.hash_password_into_with_memory(PASSWORD, SALT, &mut [0; 32], blocks);
+        let hashed =
+            argon2.hash_password_into_with_memory(PASSWORD, SALT.as_bytes(), &mut [0; 32], blocks);
         hashed.expect("a hash");
     }
 
@@ -93,7 +96,7 @@ fn c_reference() -> Option<Duration> {
     let (memory, passes, lanes) = COST;
     let before = children_cpu_time();
     let mut argon2 = Command::new("argon2");
-    argon2.arg("0123456789abcdef").arg("-id").arg("-r");
+    argon2.arg(SALT).arg("-id").arg("-r");
     argon2.args(["-k", &memory.to_string(), "-t", &passes.to_string()]);
     argon2.args(["-p", &lanes.to_string(), "-l", "32"]);
     let mut process = argon2
