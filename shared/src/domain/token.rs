@@ -167,7 +167,8 @@ impl RefreshTokenIssuer {
         Self(Signer::new(config, REFRESH_TYPE))
     }
 
-    /// The session's current token, and how long it still lives.
+    /// The session's current token, and how long it still lives: never longer than a session does, though
+    /// the request that this moment is of may have come a second before the store made the token.
     pub fn issue(&self, session: &Session, now: Timestamp) -> (Secret, Duration) {
         let exp = session.expires_at.seconds();
         let claims = RefreshClaims {
@@ -181,7 +182,8 @@ impl RefreshTokenIssuer {
             iat: session.rotated_at.seconds(),
             exp,
         };
-        (self.0.sign(&claims), seconds_between(now, exp))
+        let made = now.max(session.rotated_at);
+        (self.0.sign(&claims), seconds_between(made, exp))
     }
 }
 
@@ -469,6 +471,15 @@ mod tests {
                 .counter,
             3
         );
+    }
+
+    #[test]
+    fn a_token_made_after_its_request_came_lives_no_longer_for_it() {
+        let tokens = RefreshTokenIssuer::new(signing("current"));
+
+        let (_, lives) = tokens.issue(&session(), at(1_000_000 - 1));
+
+        assert_eq!(lives.as_secs(), 604_800);
     }
 
     /// RFC 8725: the algorithm, the key and every claim.
