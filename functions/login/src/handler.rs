@@ -58,7 +58,6 @@ pub async fn login(app: &App, request: Request) -> Result<Response, ApiError> {
 
 async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
     let login = Login::parse(request)?;
-    app.hasher.announce();
     let account = Account::find(app, &login.identifier, request).await?;
     let verification = telemetry::hashing(|| app.hasher.verify(&login.password, &account.hash));
     let is_wrong = matches!(verification, Ok(Verification::Mismatch));

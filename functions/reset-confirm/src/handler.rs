@@ -29,7 +29,6 @@ impl From<Invalid> for ApiError {
 
 pub async fn confirm_reset(app: &App, request: Request) -> Result<Response, ApiError> {
     let (token, password) = parse(&request, &app.policy, Owner::default())?;
-    app.hasher.announce();
     let user = find_owner(app, &token, &request).await?;
     // Now that the owner is known, once more: a password that is refused costs nobody the token.
     let owner = Owner {

@@ -1,12 +1,13 @@
 //! Password hashes: Argon2id as PHC strings; bcrypt and other Argon2 hashes are verified and due
 //! for replacement (OWASP Password Storage Cheat Sheet).
 
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 
 use argon2::password_hash::phc::{self, Output, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use memmap2::MmapMut;
 
 use super::password::Password;
 
@@ -71,56 +72,41 @@ pub struct PasswordHasher {
 
 /// What a hash fills, kept from one to the next.
 #[derive(Default)]
-struct Memory {
-    /// A thread that is still touching it.
-    preparing: Option<JoinHandle<Vec<Block>>>,
-    blocks: Vec<Block>,
-}
+struct Memory(Option<MmapMut>);
 
 impl Memory {
-    /// This many blocks, once they are there.
+    /// This many blocks.
+    #[expect(
+        clippy::expect_used,
+        reason = "without memory, nothing goes on, as with any other allocation"
+    )]
     fn blocks(&mut self, needed: usize) -> &mut [Block] {
-        if let Some(preparing) = self.preparing.take() {
-            self.blocks = preparing.join().unwrap_or_default();
-        }
-        if self.blocks.len() < needed {
-            self.blocks = Vec::new(); // not both at once
-            self.blocks = zeroed(needed);
-        }
-        &mut self.blocks[..needed]
+        let length = needed * Block::SIZE;
+        let kept = self.0.take().filter(|kept| kept.len() >= length); // not both at once
+        let memory = kept.unwrap_or_else(|| untouched(length).expect("memory"));
+        &mut blocks(self.0.insert(memory))[..needed]
     }
 }
 
-/// Blocks in memory that was touched just now.
-fn zeroed(count: usize) -> Vec<Block> {
-    let mut blocks = Vec::with_capacity(count);
+/// Memory that will be pages of 2 MiB where the kernel has them to give, else of 4 KiB: with these, 64 MiB are
+/// sixteen thousand page faults, a third of a hash, and each hash takes 6 % longer. It has no pages before it is
+/// written to, and is zero.
+fn untouched(length: usize) -> io::Result<MmapMut> {
+    let memory = MmapMut::map_anon(length)?;
     #[cfg(target_os = "linux")]
-    advise_huge_pages(blocks.spare_capacity_mut());
-    blocks.resize(count, Block::default());
-    blocks
+    let _ = memory.advise(memmap2::Advice::HugePage);
+    Ok(memory)
 }
 
-/// Asks for pages of 2 MiB, before any of this memory is touched: 64 MiB in pages of 4 KiB are sixteen
-/// thousand page faults, a third of a hash, and each hash takes 6 % longer. Where the kernel has none to
-/// give, all is as it was.
-#[cfg(target_os = "linux")]
 #[expect(
     unsafe_code,
-    reason = "no library offers this on memory that is not bytes"
+    reason = "`argon2` has its own type for memory, which no library makes of bytes"
 )]
-fn advise_huge_pages(blocks: &mut [std::mem::MaybeUninit<Block>]) {
-    use rustix::mm::{Advice, madvise};
-
-    const PAGE: usize = 4096;
-    let memory = blocks.as_mut_ptr_range();
-    let start = memory
-        .start
-        .map_addr(|address| address.next_multiple_of(PAGE));
-    let end = memory.end.addr() / PAGE * PAGE;
-    let length = end.saturating_sub(start.addr());
-    // SAFETY: the pages from `start` are this function's own. The advice is about what they are made of;
-    // what is in them stays.
-    let _ = unsafe { madvise(start.cast(), length, Advice::LinuxHugepage) };
+fn blocks(memory: &mut [u8]) -> &mut [Block] {
+    const { assert!(size_of::<Block>() == Block::SIZE) };
+    // SAFETY: a block is an array of integers, which any bytes are.
+    let (_, blocks, _) = unsafe { memory.align_to_mut() };
+    blocks
 }
 
 impl PasswordHasher {
@@ -137,23 +123,14 @@ impl PasswordHasher {
         }
     }
 
-    /// Says that a hash will be asked for: an environment's first one finds memory that a thread of its own
-    /// has touched meanwhile, while the request waited for the stores. Once is enough, more do no harm.
-    pub fn announce(&self) {
-        let mut memory = self.memory();
-        if memory.preparing.is_some() || !memory.blocks.is_empty() {
-            return;
-        }
-        let blocks = self.argon2.params().block_count();
-        let thread = thread::Builder::new().name("memory".to_owned());
-        let preparing = thread.spawn(move || zeroed(blocks));
-        memory.preparing = preparing.ok(); // without it, the memory is made where it is needed
-    }
-
-    /// Touches its memory now.
+    /// Has the pages of its memory made now, not by the first hash.
     pub fn prepare(&self) {
+        const PAGE: usize = 4096;
         let mut memory = self.memory();
-        memory.blocks(self.argon2.params().block_count());
+        let blocks = memory.blocks(self.argon2.params().block_count());
+        for block in blocks.iter_mut().step_by(PAGE / Block::SIZE) {
+            *block = Block::default();
+        }
     }
 
     /// What its hashes cost.

@@ -37,7 +37,6 @@ impl PasswordCheck {
         event: Event,
         request: &Request,
     ) -> Result<PasswordHash, ApiError> {
-        self.hasher.announce();
         let account = Account::Known(user.id);
         let attempt = self.lockout.attempt(&account, None, request).await?;
         let result = self.compare(user, password, request).await;

@@ -16,7 +16,7 @@ use crate::{FLOOR, median};
 const STARTS: usize = 20;
 const REQUESTS: usize = 1000;
 /// Environments whose first login is looked at.
-const FIRST_LOGINS: usize = 7;
+const FIRST_LOGINS: usize = 21;
 /// What an environment does beside its first question for work is done after this.
 const SETTLED: Duration = Duration::from_millis(300);
 
