@@ -10,7 +10,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::references::{Bare, References};
-use crate::{FLOOR, median};
+use crate::{EXCHANGE, FLOOR, median};
 
 /// What was measured of one endpoint.
 pub struct Endpoint {
@@ -35,8 +35,9 @@ pub struct Kind {
     uses_up: bool,
 }
 
-const KINDS: [Kind; 18] = [
+const KINDS: [Kind; 19] = [
     Kind::new(FLOOR, FLOOR, 1000),
+    Kind::new(EXCHANGE, FLOOR, 1000),
     Kind::new("register", "register", 30).hashing(),
     Kind::new("login", "login", 50).hashing(),
     Kind::new("refresh", "refresh", 1000),
@@ -315,6 +316,10 @@ impl Caller {
         match name {
             // The same event as a refresh, which is the longest of those it is compared with.
             FLOOR => post("/floor", &json!({ "refreshToken": account.refresh })),
+            EXCHANGE => post(
+                "/floor/exchange",
+                &json!({ "refreshToken": account.refresh }),
+            ),
             "register" => post(
                 "/api/auth/register",
                 &json!({ "email": unique_email(), "password": new_password }),

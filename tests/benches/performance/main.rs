@@ -22,6 +22,8 @@ use report::{Measured, Report};
 
 /// What the workspace's own are compared with.
 const FLOOR: &str = "floor";
+/// The same that asks the stores what a profile asks, and does nothing with the answers.
+const EXCHANGE: &str = "floor-exchange";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -85,8 +87,12 @@ fn world(builder: Builder, binaries: &Binaries) -> World {
     Type: AWS::Serverless::Function
     Properties:
       CodeUri: tests/floor/
+      Environment:
+        Variables:
+          REDIS_URL: !Ref RedisUrl
       Events:
         Floor: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: post, Path: "/floor" } }
+        Exchange: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: post, Path: "/floor/exchange" } }
 
 Outputs:"#;
     let world = builder
