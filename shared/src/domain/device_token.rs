@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::id::Id;
 use super::secret::Secret;
 use super::timestamp::Timestamp;
-use super::token::{Signer, SigningConfig, Verifier, VerifyingConfig};
+use super::token::{Claims, Signer, SigningConfig, Verifier, VerifyingConfig};
 use super::user::UserId;
 
 /// The identifier of a device. Its time is that of the first sign-in.
@@ -29,14 +29,24 @@ pub const LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 const TYPE: &str = "device+jwt";
 
-#[derive(Clone, Serialize, Deserialize)]
-struct Claims {
+#[derive(Serialize, Deserialize)]
+struct DeviceClaims {
     iss: String,
     aud: String,
     sub: UserId,
     did: DeviceId,
     iat: i64,
     exp: i64,
+}
+
+impl Claims for DeviceClaims {
+    fn issuer(&self) -> &str {
+        &self.iss
+    }
+
+    fn audience(&self) -> &str {
+        &self.aud
+    }
 }
 
 /// Issues device tokens.
@@ -50,7 +60,7 @@ impl DeviceTokenIssuer {
 
     /// A token for this device.
     pub fn issue(&self, device: Device, now: Timestamp) -> Secret {
-        self.0.sign(&Claims {
+        self.0.sign(&DeviceClaims {
             iss: self.0.config.issuer.clone(),
             aud: self.0.config.audience.clone(),
             sub: device.user_id,
@@ -78,7 +88,7 @@ impl DeviceTokenVerifier {
     /// The device, if the token is ours and valid now; whether a reset has voided it since, the
     /// user's record knows.
     pub fn verify(&self, token: &str, now: Timestamp) -> Option<Device> {
-        let claims: Claims = self.0.verify(token).ok()?;
+        let claims: DeviceClaims = self.0.verify(token).ok()?;
         let device = Device {
             id: claims.did,
             user_id: claims.sub,
