@@ -2,6 +2,7 @@
 //! without an end. AWS' own client does more than that, and takes more instructions for one read than all
 //! the rest of a profile (README, "How fast it is").
 
+mod connections;
 mod signature;
 
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -9,17 +10,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, DATE};
-use http::{HeaderMap, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Full};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
-use hyper_util::rt::TokioExecutor;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::Full;
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use self::connections::Connections;
 use self::signature::Signer;
 use crate::domain::secret::Secret;
 use crate::domain::timestamp::Timestamp;
@@ -65,17 +63,16 @@ pub struct Patience {
     pub all: Duration,
 }
 
-/// Idle connections that are kept. After a freeze all of them may be dead: of three tries, one is on a new one.
-const IDLE_CONNECTIONS: usize = 2;
 /// Second and further tries that an environment has, until successes give them back: a service that is
 /// down is not asked three times as often.
 const RETRIES: u32 = 50;
 
 /// A service of AWS. It is connected to by the first request; connections are kept.
 pub struct Service {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    connections: Connections,
     api: Api,
-    uri: Uri,
+    /// What the host is asked for.
+    path: Uri,
     host: String,
     /// Beside the signature.
     session_token: Option<Secret>,
@@ -107,23 +104,13 @@ pub struct Refusal {
 
 impl Service {
     /// This service.
+    #[expect(clippy::expect_used, reason = "the path of an address is one")]
     pub fn new(config: Config, api: Api) -> Self {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        // The authorities come with the binary: nothing is read from the disk.
-        let connector = HttpsConnectorBuilder::new()
-            .with_webpki_roots()
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
         let uri = address(&config, &api);
         Self {
-            client: Client::builder(TokioExecutor::new())
-                .pool_max_idle_per_host(IDLE_CONNECTIONS)
-                .build(connector),
             host: host(&uri),
-            uri,
+            path: uri.path().parse().expect("a path"),
+            connections: Connections::new(uri),
             session_token: config.session_token.clone(),
             signer: Signer::new(config, api.name),
             api,
@@ -180,27 +167,13 @@ impl Service {
     }
 
     async fn send(&self, target: Option<&'static str>, body: Bytes) -> Result<Bytes, Failure> {
-        let mut request = self.request(target, body);
-        let connection = capture_connection(&mut request);
-        let no_answer = |error: hyper_util::client::legacy::Error| {
-            Failure::NoAnswer(match error.is_connect() {
-                true => "no connection",
-                false => "no valid answer",
-            })
-        };
-        let answer = self.client.request(request).await.map_err(no_answer)?;
-        let (parts, body) = answer.into_parts();
-        let body = body.collect().await;
-        let body = body.map_err(|_| Failure::NoAnswer("no valid answer"))?;
+        let request = self.request(target, body);
+        let answer = self.connections.exchange(request).await;
+        let (parts, body) = answer.map_err(Failure::NoAnswer)?.into_parts();
         if parts.status.is_success() {
-            return Ok(body.to_bytes());
+            return Ok(body);
         }
-        if parts.status.is_server_error()
-            && let Some(connection) = &*connection.connection_metadata()
-        {
-            connection.poison(); // the next try may find another host behind the address
-        }
-        let refusal = Refusal::new(parts.status, &parts.headers, body.to_bytes());
+        let refusal = Refusal::new(parts.status, &parts.headers, body);
         if refusal.is_about_time()
             && let Some(its) = date(&parts.headers)
         {
@@ -225,12 +198,15 @@ impl Service {
             session_token: self.session_token.as_ref().map(Secret::expose),
             target,
         };
-        let authorization = self.signer.sign(self.uri.path(), &headers, &body);
-        let mut request = Request::post(self.uri.clone()).header(AUTHORIZATION, authorization);
-        for (name, value) in headers.in_order() {
-            request = request.header(name, value);
-        }
-        request.body(Full::new(body)).expect("a request")
+        let authorization = self.signer.sign(self.path.path(), &headers, &body);
+        let value = |text: &str| HeaderValue::from_str(text).expect("a header");
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.path.clone();
+        let sent = request.headers_mut();
+        sent.insert(AUTHORIZATION, value(&authorization));
+        sent.extend(headers.in_order().map(|(name, text)| (name, value(text))));
+        request
     }
 }
 
@@ -360,8 +336,7 @@ fn date(headers: &HeaderMap) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
+    use super::connections::tests::Server;
     use super::*;
 
     const API: Api = Api {
@@ -491,5 +466,31 @@ mod tests {
             date(&headers),
             Some(Timestamp::from_milliseconds(1_440_938_160_000))
         );
+    }
+
+    #[tokio::test]
+    async fn a_service_that_is_down_is_asked_again_only_as_long_as_there_are_retries() {
+        let server = Server::start(&["500", "500", "500"]).await;
+        let config = Config {
+            region: String::new(),
+            access_key_id: String::new(),
+            secret_access_key: Secret::default(),
+            session_token: None,
+            endpoint: Some(server.address()),
+        };
+        let patience = Patience {
+            tries: 3,
+            one: Duration::from_secs(5),
+            all: Duration::from_secs(5),
+        };
+        let service = Service::new(config, Api { patience, ..API });
+        service.retries.store(1, Ordering::Relaxed);
+
+        for asked in [2, 3] {
+            let answer = service.post(None, Bytes::new()).await;
+
+            assert!(matches!(answer, Err(Failure::Refused(refusal)) if refusal.code == "500"));
+            assert_eq!(server.asked(), asked);
+        }
     }
 }

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::{digest, hmac};
+use http::HeaderName;
+use http::header::{CONTENT_TYPE, HOST};
 
 use super::Config;
 use crate::domain::secret::Secret;
@@ -33,13 +35,16 @@ pub(super) struct Headers<'a> {
 
 impl<'a> Headers<'a> {
     /// Those that there are, in the order of the alphabet.
-    pub(super) fn in_order(&self) -> impl Iterator<Item = (&'static str, &'a str)> {
+    pub(super) fn in_order(&self) -> impl Iterator<Item = (HeaderName, &'a str)> {
+        const DATE: HeaderName = HeaderName::from_static("x-amz-date");
+        const SESSION_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+        const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
         let headers = [
-            ("content-type", Some(self.content_type)),
-            ("host", Some(self.host)),
-            ("x-amz-date", Some(self.date)),
-            ("x-amz-security-token", self.session_token),
-            ("x-amz-target", self.target),
+            (CONTENT_TYPE, Some(self.content_type)),
+            (HOST, Some(self.host)),
+            (DATE, Some(self.date)),
+            (SESSION_TOKEN, self.session_token),
+            (TARGET, self.target),
         ];
         let headers = headers.into_iter();
         headers.filter_map(|(name, value)| Some((name, value?)))
@@ -69,7 +74,7 @@ impl Signer {
             // Writing into a string never fails.
             let _ = writeln!(canonical, "{name}:{value}");
             names.push_str(if names.is_empty() { "" } else { ";" });
-            names.push_str(name);
+            names.push_str(name.as_str());
         }
         let _ = write!(canonical, "\n{names}\n{}", sha256(body));
         let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", sha256(&canonical));
