@@ -108,6 +108,7 @@ fn derived(config: SigningConfig) -> SigningConfig {
 
 #[cfg(test)]
 mod tests {
+    use super::super::token::tests::assert_all_is_needed;
     use super::*;
 
     #[test]
@@ -146,5 +147,29 @@ mod tests {
         assert_eq!(verifier("b", None).verify(token.expose(), now), None);
         let forged = token.expose().replace('.', ".A");
         assert_eq!(verifier("a", None).verify(&forged, now), None);
+    }
+
+    #[test]
+    fn all_of_a_token_is_needed() {
+        let signing = || SigningConfig {
+            secret: Secret::new("a".repeat(32)),
+            issuer: "issuer".to_owned(),
+            audience: "audience".to_owned(),
+        };
+        let now = Timestamp::from_milliseconds(1_700_000_000_000);
+        let device = Device {
+            id: Id::new(now, [1; 16]),
+            user_id: Id::new(now, [2; 16]),
+        };
+        let verifier = DeviceTokenVerifier::new(VerifyingConfig {
+            current: signing(),
+            previous_secret: None,
+        });
+        let token = DeviceTokenIssuer::new(signing()).issue(device, now);
+
+        let secret = derived(signing()).secret;
+        assert_all_is_needed(&token, secret.expose(), |token| {
+            verifier.verify(token, now).is_some()
+        });
     }
 }

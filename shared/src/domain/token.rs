@@ -338,7 +338,7 @@ impl Verifier {
     fn claims<C: Claims>(&self, token: &str) -> Option<C> {
         let (message, signature) = token.rsplit_once('.')?;
         let (header, claims) = message.split_once('.')?;
-        let header = URL_SAFE_NO_PAD.decode(header).ok()?;
+        let header = object(header)?;
         let header: Header<'_> = serde_json::from_slice(&header).ok()?;
         // RFC 8725, 3.1 and 3.11: the algorithm is not the token's to choose, and explicit typing, so that no
         // kind of token passes for another. RFC 7515, 4.1.11: what must be understood and is not.
@@ -349,9 +349,15 @@ impl Verifier {
         let mut keys = self.keys.iter();
         let (_, key) = keys.find(|(id, _)| *id == header.kid)?;
         let is_signed = crypto::verify(signature, message.as_bytes(), key, ALGORITHM).ok()?;
-        let claims = is_signed.then(|| URL_SAFE_NO_PAD.decode(claims))?.ok()?;
+        let claims = is_signed.then(|| object(claims))??;
         serde_json::from_slice(&claims).ok()
     }
+}
+
+/// A part of a token, decoded. Both are JSON objects (RFC 7519, 7.2); `serde` would take an array for a struct.
+fn object(part: &str) -> Option<Vec<u8>> {
+    let json = URL_SAFE_NO_PAD.decode(part).ok()?;
+    json.starts_with(b"{").then_some(json)
 }
 
 /// Names a shared secret without telling anything of it.
@@ -361,7 +367,7 @@ pub(super) fn key_id(secret: &Secret) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::domain::id::Id;
     use proptest::prelude::*;
@@ -422,12 +428,61 @@ mod tests {
     }
 
     /// A token with the given header and claims, signed with the secret as HMAC-SHA256.
-    fn forge(header: &Value, claims: &Value, secret: &str) -> String {
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let message = format!("{}.{}", part(header), part(claims));
+    fn forge(header: &impl ToString, claims: &impl ToString, secret: &str) -> String {
+        let header = URL_SAFE_NO_PAD.encode(header.to_string());
+        let claims = URL_SAFE_NO_PAD.encode(claims.to_string());
+        let message = format!("{header}.{claims}");
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
         let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&key, message.as_bytes()));
         format!("{message}.{signature}")
+    }
+
+    /// That a token is valid only with each member of its header and of its claims, once, and both of them
+    /// objects.
+    pub(in super::super) fn assert_all_is_needed(
+        token: &Secret,
+        secret: &str,
+        is_valid: impl Fn(&str) -> bool,
+    ) {
+        let (header, claims) = parts(token);
+        let is_valid = |[header, claims]: [&str; 2]| is_valid(&forge(&header, &claims, secret));
+        let (header, claims) = (header.to_string(), claims.to_string());
+        assert!(is_valid([&header, &claims]), "the forger works");
+
+        for part in [0, 1] {
+            let text = [&header, &claims][part];
+            let whole: Value = serde_json::from_str(text).unwrap();
+            let with = |changed: &str| {
+                let mut parts = [header.as_str(), &claims];
+                parts[part] = changed;
+                is_valid(parts)
+            };
+            let mut values = Vec::new();
+            for (name, value) in whole.as_object().unwrap() {
+                let mut without = whole.clone();
+                without.as_object_mut().unwrap().remove(name);
+                assert!(!with(&without.to_string()), "without {name}");
+                let twice = format!("{{{}:{value},{}", json!(name), &text[1..]);
+                assert!(!with(&twice), "{twice}");
+                values.push((position(token, part, name), value));
+            }
+            values.sort_by_key(|(position, _)| *position);
+            let mut values: Vec<&Value> = values.into_iter().map(|(_, value)| value).collect();
+            for nulls in 0..2 {
+                assert!(
+                    !with(&json!(values).to_string()),
+                    "{nulls} more: {values:?}"
+                );
+                values.push(&Value::Null); // what may be missing
+            }
+        }
+    }
+
+    /// Where the name stands in a part of a token.
+    fn position(token: &Secret, part: usize, name: &str) -> usize {
+        let text = token.expose().split('.').nth(part).unwrap();
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap();
+        text.find(&format!("{}:", json!(name))).unwrap()
     }
 
     fn parts(token: &Secret) -> (Value, Value) {
@@ -610,6 +665,23 @@ mod tests {
             Err(TokenError::Invalid)
         );
         assert_eq!(tokens.verify(unsigned, now), Err(TokenError::Invalid));
+    }
+
+    #[test]
+    fn all_of_a_token_is_needed() {
+        let now = at(1_000_000);
+        let tokens = access("current", None);
+        let (access_token, _) = tokens.issue(&session(), now);
+        let refresh_tokens = RefreshTokenVerifier::new(verifying("current", None));
+        let refresh_issuer = RefreshTokenIssuer::new(signing("current"));
+        let (refresh_token, _) = refresh_issuer.issue(&session(), now);
+
+        assert_all_is_needed(&access_token, "current", |token| {
+            tokens.verify(token, now) != Err(TokenError::Invalid)
+        });
+        assert_all_is_needed(&refresh_token, "current", |token| {
+            refresh_tokens.verify(token, now) != Err(TokenError::Invalid)
+        });
     }
 
     #[test]
