@@ -1,7 +1,7 @@
 //! A function that does nothing, by the same runtime and with the same profile as the others: what no
 //! function can be below. Under `/floor/exchange` it sends the stores two messages as long as those of a
-//! profile, reads what they answer and writes a line, and does nothing with any of it: what no function
-//! that asks them can be below. For benchmarks alone.
+//! profile, which find nothing there, reads the answers and writes a line, and does nothing with any of it:
+//! what no function that asks them can be below. For benchmarks alone.
 
 use std::io::Write as _;
 

@@ -1,5 +1,6 @@
 //! HTTP/1.1 connections to one address, kept from one request to the next.
 
+use std::future::poll_fn;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,10 +29,8 @@ pub(super) struct Connections {
     idle: Mutex<Vec<(Instant, Connection)>>,
 }
 
-/// Why there is no answer.
-type NoAnswer = &'static str;
-
-const NO_VALID_ANSWER: NoAnswer = "no valid answer";
+const NO_CONNECTION: &str = "no connection";
+const NO_VALID_ANSWER: &str = "no valid answer";
 
 impl Connections {
     /// To this address; the first request opens one.
@@ -52,11 +51,11 @@ impl Connections {
         }
     }
 
-    /// What the request, whose URI is a path alone, is answered.
+    /// What the request, whose URI is a path alone, is answered; or why it is not, without what was sent.
     pub(super) async fn exchange(
         &self,
         request: Request<Full<Bytes>>,
-    ) -> Result<Response<Bytes>, NoAnswer> {
+    ) -> Result<Response<Bytes>, &'static str> {
         let (connection, answer) = self.send(request).await?;
         let (parts, body) = answer.into_parts();
         let body = body.collect().await.map_err(|_| NO_VALID_ANSWER)?;
@@ -72,9 +71,9 @@ impl Connections {
     async fn send(
         &self,
         mut request: Request<Full<Bytes>>,
-    ) -> Result<(Connection, Response<Incoming>), NoAnswer> {
+    ) -> Result<(Connection, Response<Incoming>), &'static str> {
         while let Some(mut kept) = self.take() {
-            if kept.ready().await.is_err() {
+            if !kept.is_ready() {
                 continue;
             }
             match kept.try_send_request(request).await {
@@ -82,13 +81,16 @@ impl Connections {
                 Err(mut error) => request = error.take_message().ok_or(NO_VALID_ANSWER)?,
             }
         }
-        let mut new = self.open().await.ok_or("no connection")?;
+        let mut new = self.open().await.ok_or(NO_CONNECTION)?;
         let answer = new.send_request(request).await;
         Ok((new, answer.map_err(|_| NO_VALID_ANSWER)?))
     }
 
     async fn open(&self) -> Option<Connection> {
-        let stream = self.connector.clone().call(self.address.clone()).await;
+        let mut connector = self.connector.clone();
+        let ready = poll_fn(|context| connector.poll_ready(context)).await;
+        ready.ok()?;
+        let stream = connector.call(self.address.clone()).await;
         let (connection, task) = http1::handshake(stream.ok()?).await.ok()?;
         // Why a connection ended, its request is told.
         tokio::spawn(async { drop(task.await) });
@@ -124,7 +126,21 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// A server with one answer for each request; after the answer `close`, it closes the connection.
+    /// What a server does with a request. Each answer has the number of its request.
+    #[derive(Clone, Copy)]
+    pub(in super::super) enum Answer {
+        Status(u16),
+        /// 200, and the end of the connection.
+        Last,
+        /// 200, and another one that nobody asked for.
+        Twice,
+        /// 200 after a while.
+        Late,
+        /// 200, less of it than it says, and the end of the connection.
+        Half,
+    }
+
+    /// A server that does this with one request after the other.
     pub(in super::super) struct Server {
         port: u16,
         opened: Arc<AtomicUsize>,
@@ -132,26 +148,25 @@ pub(super) mod tests {
     }
 
     impl Server {
-        pub(in super::super) async fn start(answers: &[&'static str]) -> Self {
+        pub(in super::super) async fn start(answers: &[Answer]) -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let server = Self {
                 port: listener.local_addr().unwrap().port(),
                 opened: Arc::default(),
                 asked: Arc::default(),
             };
-            let mut answers: VecDeque<&str> = answers.iter().copied().collect();
+            let mut answers: VecDeque<Answer> = answers.iter().copied().collect();
             let (opened, asked) = (server.opened.clone(), server.asked.clone());
             // One connection after the other: nobody here has two at once.
             tokio::spawn(async move {
                 while let Ok((mut stream, _)) = listener.accept().await {
                     opened.fetch_add(1, Ordering::Relaxed);
                     while read_request(&mut stream).await {
-                        asked.fetch_add(1, Ordering::Relaxed);
+                        let number = asked.fetch_add(1, Ordering::Relaxed) + 1;
                         let answer = answers.pop_front().expect("an answer");
-                        let status = if answer == "close" { "200" } else { answer };
-                        let head = format!("HTTP/1.1 {status} x\r\ncontent-length: 2\r\n\r\n{{}}");
-                        stream.write_all(head.as_bytes()).await.unwrap();
-                        if answer == "close" {
+                        // Whoever gave up does not listen.
+                        let _ = stream.write_all(answer.text(number).await.as_bytes()).await;
+                        if matches!(answer, Answer::Last | Answer::Half) {
                             break;
                         }
                     }
@@ -173,6 +188,26 @@ pub(super) mod tests {
         }
     }
 
+    impl Answer {
+        async fn text(self, number: usize) -> String {
+            let text = |status, length, number| {
+                format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\n\r\n{number}")
+            };
+            match self {
+                Self::Status(status) => text(status, 1, number),
+                Self::Last => text(200, 1, number),
+                Self::Twice => text(200, 1, number) + &text(200, 1, 0),
+                Self::Late => {
+                    tokio::time::sleep(3 * SOON).await;
+                    text(200, 1, number)
+                }
+                Self::Half => text(200, 2, number),
+            }
+        }
+    }
+
+    const SOON: Duration = Duration::from_millis(50);
+
     /// One without a body.
     async fn read_request(stream: &mut TcpStream) -> bool {
         let mut request = Vec::new();
@@ -189,17 +224,20 @@ pub(super) mod tests {
         request.body(Full::new(Bytes::new())).unwrap()
     }
 
+    /// The status, and which request was answered.
+    async fn ask(connections: &Connections) -> Result<(u16, usize), &'static str> {
+        let answer = connections.exchange(request()).await?;
+        let number = std::str::from_utf8(answer.body()).unwrap();
+        Ok((answer.status().as_u16(), number.parse().unwrap()))
+    }
+
     #[tokio::test]
     async fn a_connection_is_kept_from_one_request_to_the_next() {
-        let server = Server::start(&["200", "400", "200"]).await;
+        let server = Server::start(&[200, 400, 200].map(Answer::Status)).await;
         let connections = Connections::new(server.address());
 
-        for status in [200, 400, 200] {
-            let answer = connections.exchange(request()).await.unwrap();
-            assert_eq!(
-                (answer.status().as_u16(), &answer.body()[..]),
-                (status, &b"{}"[..])
-            );
+        for expected in [(200, 1), (400, 2), (200, 3)] {
+            assert_eq!(ask(&connections).await, Ok(expected));
         }
 
         assert_eq!(server.opened(), 1);
@@ -207,27 +245,25 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn one_that_was_closed_meanwhile_is_replaced_without_a_failure() {
-        let server = Server::start(&["close", "close", "200"]).await;
+        let server = Server::start(&[Answer::Last, Answer::Status(200)]).await;
         let connections = Connections::new(server.address());
 
-        for _ in 0..3 {
-            connections.exchange(request()).await.unwrap();
-            let is_known = || connections.idle()[0].1.is_closed();
-            while server.opened() < 3 && !is_known() {
-                tokio::task::yield_now().await;
-            }
+        assert_eq!(ask(&connections).await, Ok((200, 1)));
+        while !connections.idle()[0].1.is_closed() {
+            tokio::task::yield_now().await;
         }
+        assert_eq!(ask(&connections).await, Ok((200, 2)));
 
-        assert_eq!(server.opened(), 3);
+        assert_eq!(server.opened(), 2);
     }
 
     #[tokio::test]
     async fn one_that_answered_with_a_failure_of_the_servers_own_is_not_used_again() {
-        let server = Server::start(&["500", "503", "200"]).await;
+        let server = Server::start(&[500, 503, 200].map(Answer::Status)).await;
         let connections = Connections::new(server.address());
 
-        for _ in 0..3 {
-            connections.exchange(request()).await.unwrap();
+        for expected in [(500, 1), (503, 2), (200, 3)] {
+            assert_eq!(ask(&connections).await, Ok(expected));
         }
 
         assert_eq!(server.opened(), 3);
@@ -235,14 +271,34 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn one_that_was_idle_for_too_long_is_not_used_again() {
-        let server = Server::start(&["200", "200"]).await;
+        let server = Server::start(&[200, 200].map(Answer::Status)).await;
         let connections = Connections::new(server.address());
 
         for _ in 0..2 {
-            connections.exchange(request()).await.unwrap();
+            ask(&connections).await.unwrap();
             connections.idle()[0].0 -= LONGEST_IDLE;
         }
 
         assert_eq!(server.opened(), 2);
+    }
+
+    #[tokio::test]
+    async fn nobody_gets_the_answer_to_another_request() {
+        let server = Server::start(&[
+            Answer::Late,
+            Answer::Twice,
+            Answer::Status(200),
+            Answer::Half,
+            Answer::Status(200),
+        ])
+        .await;
+        let connections = Connections::new(server.address());
+
+        let given_up = tokio::time::timeout(SOON, ask(&connections)).await;
+        assert!(given_up.is_err());
+        assert_eq!(ask(&connections).await, Ok((200, 2)));
+        assert_eq!(ask(&connections).await, Ok((200, 3)), "not the second one");
+        assert_eq!(ask(&connections).await, Err(NO_VALID_ANSWER));
+        assert_eq!(ask(&connections).await, Ok((200, 5)));
     }
 }

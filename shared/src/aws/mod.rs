@@ -199,7 +199,11 @@ impl Service {
             target,
         };
         let authorization = self.signer.sign(self.path.path(), &headers, &body);
-        let value = |text: &str| HeaderValue::from_str(text).expect("a header");
+        let value = |text: &str| {
+            let mut value = HeaderValue::from_str(text).expect("a header");
+            value.set_sensitive(true);
+            value
+        };
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.path.clone();
@@ -336,7 +340,7 @@ fn date(headers: &HeaderMap) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use super::connections::tests::Server;
+    use super::connections::tests::{Answer, Server};
     use super::*;
 
     const API: Api = Api {
@@ -470,7 +474,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_service_that_is_down_is_asked_again_only_as_long_as_there_are_retries() {
-        let server = Server::start(&["500", "500", "500"]).await;
+        let server = Server::start(&[500, 500, 500].map(Answer::Status)).await;
         let config = Config {
             region: String::new(),
             access_key_id: String::new(),

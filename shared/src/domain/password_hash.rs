@@ -84,7 +84,7 @@ impl Memory {
         let length = needed * Block::SIZE;
         let kept = self.0.take().filter(|kept| kept.len() >= length); // not both at once
         let memory = kept.unwrap_or_else(|| untouched(length).expect("memory"));
-        &mut blocks(self.0.insert(memory))[..needed]
+        &mut as_blocks(self.0.insert(memory))[..needed]
     }
 }
 
@@ -102,9 +102,10 @@ fn untouched(length: usize) -> io::Result<MmapMut> {
     unsafe_code,
     reason = "`argon2` has its own type for memory, which no library makes of bytes"
 )]
-fn blocks(memory: &mut [u8]) -> &mut [Block] {
+fn as_blocks(memory: &mut [u8]) -> &mut [Block] {
     const { assert!(size_of::<Block>() == Block::SIZE) };
-    // SAFETY: a block is an array of integers, which any bytes are.
+    // SAFETY: a block is an array of integers, which any bytes are, and has nothing beside it, or it would be
+    // larger; what is not aligned like one is not in the middle part.
     let (_, blocks, _) = unsafe { memory.align_to_mut() };
     blocks
 }
