@@ -6,7 +6,7 @@ pub mod browser;
 pub mod client;
 pub mod dynamodb;
 pub mod peers;
-#[cfg(target_os = "linux")] // for benchmarks alone
+#[cfg(target_os = "linux")]
 pub mod process;
 pub mod round_trips;
 pub mod smtp;
