@@ -552,22 +552,16 @@ async fn a_password_that_is_changed_while_it_is_compared_signs_nobody_in() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn only_provisioned_concurrency_makes_the_memory_of_hashes_before_the_first_login() {
-    use harness::{process, world};
-    use local::lambda::Lambda;
-    use local::log::Log;
+    use harness::{process, world::binaries};
 
     const HASH: u64 = 64 * 1024 * 1024;
     let Some(world) = World::inside() else { return };
-    let login = world.local().lambda("login").expect("a function");
     for (initialization, is_prepared) in [("provisioned-concurrency", true), ("on-demand", false)] {
-        let mut variables = login.variables().clone();
-        let changes = [
+        let changed = [
             ("ARGON2_MEMORY_KIB", "65536"),
             ("AWS_LAMBDA_INITIALIZATION_TYPE", initialization),
         ];
-        variables.extend(changes.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let binary = world::binaries()["login"].clone();
-        let lambda = Lambda::new(login.function.clone(), binary, variables, Log::kept());
+        let lambda = world.once_more(binaries(), "login", &changed);
 
         lambda.warm_up().await.expect("it starts");
 

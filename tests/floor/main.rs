@@ -19,7 +19,10 @@ async fn main() -> Result<(), Error> {
             let mut stores = stores.lock().await;
             let [redis, dynamodb] = match &mut *stores {
                 Some(connected) => connected,
-                none => none.insert(connect().await?),
+                none => none.insert([
+                    connect("REDIS_URL").await?,
+                    connect("AWS_ENDPOINT_URL_DYNAMODB").await?,
+                ]),
             };
             exchange(redis, dynamodb).await?;
             let line = json!({ "timestamp": "", "message": "x".repeat(250) });
@@ -30,16 +33,12 @@ async fn main() -> Result<(), Error> {
     lambda_runtime::run(service_fn(hello)).await
 }
 
-async fn connect() -> Result<[TcpStream; 2], Error> {
-    let mut streams = Vec::new();
-    for name in ["REDIS_URL", "AWS_ENDPOINT_URL_DYNAMODB"] {
-        let url = std::env::var(name)?;
-        let address = url.split_once("://").map_or(&*url, |(_, address)| address);
-        let stream = TcpStream::connect(address.trim_end_matches('/')).await?;
-        stream.set_nodelay(true)?;
-        streams.push(stream);
-    }
-    streams.try_into().map_err(|_| "two stores".into())
+async fn connect(name: &str) -> Result<TcpStream, Error> {
+    let url = std::env::var(name)?;
+    let address = url.split_once("://").map_or(&*url, |(_, address)| address);
+    let stream = TcpStream::connect(address.trim_end_matches('/')).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 async fn exchange(redis: &mut TcpStream, dynamodb: &mut TcpStream) -> Result<(), Error> {

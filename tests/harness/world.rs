@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use local::build::{self, Binaries};
+use local::lambda::Lambda;
 use local::log::Log;
 use local::mail::Mail;
 use local::redis::Redis;
@@ -389,6 +390,15 @@ impl World {
     pub fn redis(&self) -> redis::Connection {
         let client = redis::Client::open(self.local().info().redis_url.as_str()).unwrap();
         client.get_connection().unwrap()
+    }
+
+    /// A function of the world once more, with these variables changed and without environments yet.
+    pub fn once_more(&self, binaries: &Binaries, name: &str, changed: &[(&str, &str)]) -> Lambda {
+        let lambda = self.local().lambda(name).expect("a function");
+        let (function, mut variables) = (lambda.function.clone(), lambda.variables().clone());
+        let changed = changed.iter();
+        variables.extend(changed.map(|(name, value)| ((*name).into(), (*value).into())));
+        Lambda::new(function, binaries[name].clone(), variables, Log::kept())
     }
 
     /// The names in the world's Redis that look like this.

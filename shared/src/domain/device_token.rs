@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::id::Id;
 use super::secret::Secret;
 use super::timestamp::Timestamp;
-use super::token::{Claims, Signer, SigningConfig, Verifier, VerifyingConfig};
+use super::token::{Signer, SigningConfig, Verifier, VerifyingConfig};
 use super::user::UserId;
 
 /// The identifier of a device. Its time is that of the first sign-in.
@@ -37,16 +37,6 @@ struct DeviceClaims {
     did: DeviceId,
     iat: i64,
     exp: i64,
-}
-
-impl Claims for DeviceClaims {
-    fn issuer(&self) -> &str {
-        &self.iss
-    }
-
-    fn audience(&self) -> &str {
-        &self.aud
-    }
 }
 
 /// Issues device tokens.
@@ -88,7 +78,10 @@ impl DeviceTokenVerifier {
     /// The device, if the token is ours and valid now; whether a reset has voided it since, the
     /// user's record knows.
     pub fn verify(&self, token: &str, now: Timestamp) -> Option<Device> {
-        let claims: DeviceClaims = self.0.verify(token).ok()?;
+        let claims = self
+            .0
+            .verify(token, |claims: &DeviceClaims| [&claims.iss, &claims.aud])
+            .ok()?;
         let device = Device {
             id: claims.did,
             user_id: claims.sub,
@@ -111,24 +104,33 @@ mod tests {
     use super::super::token::tests::assert_all_is_needed;
     use super::*;
 
-    #[test]
-    fn a_token_is_good_for_90_days_and_under_its_own_key_alone() {
-        let signing = |secret: &str| SigningConfig {
+    fn signing(secret: &str) -> SigningConfig {
+        SigningConfig {
             secret: Secret::new(secret.repeat(32)),
             issuer: "issuer".to_owned(),
             audience: "audience".to_owned(),
-        };
-        let verifier = |secret: &str, previous: Option<&str>| {
-            DeviceTokenVerifier::new(VerifyingConfig {
-                current: signing(secret),
-                previous_secret: previous.map(|secret| Secret::new(secret.repeat(32))),
-            })
-        };
+        }
+    }
+
+    fn verifier(secret: &str, previous: Option<&str>) -> DeviceTokenVerifier {
+        DeviceTokenVerifier::new(VerifyingConfig {
+            current: signing(secret),
+            previous_secret: previous.map(|secret| Secret::new(secret.repeat(32))),
+        })
+    }
+
+    fn device() -> (Timestamp, Device) {
         let now = Timestamp::from_milliseconds(1_700_000_000_000);
         let device = Device {
             id: Id::new(now, [1; 16]),
             user_id: Id::new(now, [2; 16]),
         };
+        (now, device)
+    }
+
+    #[test]
+    fn a_token_is_good_for_90_days_and_under_its_own_key_alone() {
+        let (now, device) = device();
         let token = DeviceTokenIssuer::new(signing("a")).issue(device, now);
         let last = now.plus(LIFETIME - Duration::from_secs(1));
 
@@ -151,23 +153,11 @@ mod tests {
 
     #[test]
     fn all_of_a_token_is_needed() {
-        let signing = || SigningConfig {
-            secret: Secret::new("a".repeat(32)),
-            issuer: "issuer".to_owned(),
-            audience: "audience".to_owned(),
-        };
-        let now = Timestamp::from_milliseconds(1_700_000_000_000);
-        let device = Device {
-            id: Id::new(now, [1; 16]),
-            user_id: Id::new(now, [2; 16]),
-        };
-        let verifier = DeviceTokenVerifier::new(VerifyingConfig {
-            current: signing(),
-            previous_secret: None,
-        });
-        let token = DeviceTokenIssuer::new(signing()).issue(device, now);
+        let (now, device) = device();
+        let token = DeviceTokenIssuer::new(signing("a")).issue(device, now);
+        let verifier = verifier("a", None);
 
-        let secret = derived(signing()).secret;
+        let secret = derived(signing("a")).secret;
         assert_all_is_needed(&token, secret.expose(), |token| {
             verifier.verify(token, now).is_some()
         });

@@ -88,26 +88,6 @@ pub struct RefreshClaims {
     exp: i64,
 }
 
-impl Claims for AccessClaims {
-    fn issuer(&self) -> &str {
-        &self.iss
-    }
-
-    fn audience(&self) -> &str {
-        &self.aud
-    }
-}
-
-impl Claims for RefreshClaims {
-    fn issuer(&self) -> &str {
-        &self.iss
-    }
-
-    fn audience(&self) -> &str {
-        &self.aud
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
@@ -173,7 +153,9 @@ impl AccessTokenVerifier {
     /// # Errors
     /// [`TokenError::Expired`] only for a token that was valid once.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<AccessClaims, TokenError> {
-        let claims: AccessClaims = self.0.verify(token)?;
+        let claims = self
+            .0
+            .verify(token, |claims: &AccessClaims| [&claims.iss, &claims.aud])?;
         let is_for_this = claims.kind == Kind::Access && claims.sub == claims.user_id;
         check(is_for_this, claims.exp, now)?;
         Ok(claims)
@@ -224,7 +206,9 @@ impl RefreshTokenVerifier {
     /// # Errors
     /// [`TokenError::Expired`] only for a token that was valid once.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<RefreshClaims, TokenError> {
-        let claims: RefreshClaims = self.0.verify(token)?;
+        let claims = self
+            .0
+            .verify(token, |claims: &RefreshClaims| [&claims.iss, &claims.aud])?;
         let is_for_this = claims.kind == Kind::Refresh && claims.sub == claims.user_id;
         check(is_for_this, claims.exp, now)?;
         Ok(claims)
@@ -245,14 +229,6 @@ fn check(is_for_this: bool, exp: i64, now: Timestamp) -> Result<(), TokenError> 
 
 fn seconds_between(now: Timestamp, later_seconds: i64) -> Duration {
     Duration::from_secs(u64::try_from(later_seconds - now.seconds()).unwrap_or(0))
-}
-
-/// What every kind of token says beside its own claims.
-pub(super) trait Claims: DeserializeOwned {
-    /// The claim `iss`.
-    fn issuer(&self) -> &str;
-    /// The claim `aud`.
-    fn audience(&self) -> &str;
 }
 
 /// Signs one kind of token.
@@ -326,16 +302,19 @@ impl Verifier {
         }
     }
 
-    /// The claims of a token that was signed by one of the keys, whether or not it has expired. The library's
-    /// own `decode` reads the header three times and the claims twice.
-    pub(super) fn verify<C: Claims>(&self, token: &str) -> Result<C, TokenError> {
+    /// The claims of a token that was signed by one of the keys, whether or not it has expired; `scope` is its
+    /// issuer and its audience. The library's own `decode` reads the header three times and the claims twice.
+    pub(super) fn verify<C: DeserializeOwned>(
+        &self,
+        token: &str,
+        scope: impl Fn(&C) -> [&str; 2],
+    ) -> Result<C, TokenError> {
         self.claims(token)
-            .filter(|claims: &C| claims.issuer() == self.issuer)
-            .filter(|claims| claims.audience() == self.audience)
+            .filter(|claims| scope(claims) == [&*self.issuer, &*self.audience])
             .ok_or(TokenError::Invalid)
     }
 
-    fn claims<C: Claims>(&self, token: &str) -> Option<C> {
+    fn claims<C: DeserializeOwned>(&self, token: &str) -> Option<C> {
         let (message, signature) = token.rsplit_once('.')?;
         let (header, claims) = message.split_once('.')?;
         let header = object(header)?;

@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 use axum::body::Bytes;
 use harness::{World, process};
 use local::build::{self, Binaries};
-use local::lambda::Lambda;
-use local::log::Log;
 
 use crate::{FLOOR, median};
 
@@ -40,7 +38,7 @@ pub async fn measure(
     // In turn, so that a noisy moment meets them all.
     for _ in 0..STARTS {
         for name in names {
-            let lambda = lambda(world, binaries, name, &[]);
+            let lambda = world.once_more(binaries, name, &[]);
             let begun = Instant::now();
             lambda.warm_up().await.expect("it starts");
             starts.entry(name).or_default().push(begun.elapsed());
@@ -63,21 +61,9 @@ pub async fn measure(
     names.iter().zip(resident).map(measured).collect()
 }
 
-/// A function of the world once more, without environments yet.
-fn lambda(world: &World, binaries: &Binaries, name: &str, other: &[(&str, &str)]) -> Lambda {
-    let lambda = world.local().lambda(name).expect("a function");
-    let (function, mut variables) = (lambda.function.clone(), lambda.variables().clone());
-    variables.extend(
-        other
-            .iter()
-            .map(|(name, value)| ((*name).into(), (*value).into())),
-    );
-    Lambda::new(function, binaries[name].clone(), variables, Log::kept())
-}
-
 async fn resident(world: &World, binaries: &Binaries, name: &str) -> [u64; 2] {
     // One pass fills the same memory as three, in a third of the time.
-    let lambda = lambda(world, binaries, name, &[("ARGON2_ITERATIONS", "1")]);
+    let lambda = world.once_more(binaries, name, &[("ARGON2_ITERATIONS", "1")]);
     lambda.warm_up().await.expect("it starts");
     tokio::time::sleep(SETTLED).await;
     let [process] = lambda.idle_processes()[..] else {
@@ -111,7 +97,7 @@ pub async fn first_login(world: &World, binaries: &Binaries) -> FirstLogin {
     let event = event("login");
     let (mut firsts, mut warm) = (Vec::new(), Vec::new());
     for _ in 0..FIRST_LOGINS {
-        let lambda = lambda(world, binaries, "login", &[]);
+        let lambda = world.once_more(binaries, "login", &[]);
         lambda.warm_up().await.expect("it starts");
         tokio::time::sleep(SETTLED).await;
         let process = lambda.idle_processes()[0];
