@@ -13,6 +13,7 @@
 pub mod aws;
 pub mod clock;
 pub mod config;
+mod connections;
 pub mod domain;
 pub mod error;
 pub mod http;

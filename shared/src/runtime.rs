@@ -1,25 +1,40 @@
-//! The loop of every function: events in, answers out, until SIGTERM.
+//! The loop of every function: events in, answers out, until SIGTERM. It asks Lambda's Runtime API itself,
+//! twice an event (AWS Lambda Developer Guide, "Using the Lambda runtime API for custom runtimes"): AWS' own
+//! crate takes several times as long for it (README, "How fast it is"), and does not say when an answer has
+//! been handed over, which a function has to know before it ends.
 
-use std::time::Duration;
+use std::panic::AssertUnwindSafe;
 
-use lambda_runtime::{LambdaEvent, service_fn};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::header::{CONTENT_TYPE, HOST, HeaderName};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::Full;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::StartError;
+use crate::connections::Connections;
 use crate::telemetry;
 
-/// How long an answer that is ready may take to be handed over after SIGTERM. The runtime's client
-/// says when it begins to hand over, not when it is done.
-const DRAIN: Duration = Duration::from_millis(100);
+/// Where the API is, as `<host>:<port>`.
+const ADDRESS: &str = "AWS_LAMBDA_RUNTIME_API";
+const INVOCATION: &str = "/2018-06-01/runtime/invocation";
+const EXTENSION: &str = "/2020-01-01/extension";
 
-/// Hands events to the handler, one at a time, as Lambda sends them, until the runtime ends or SIGTERM
-/// arrives; the event in hand is answered first.
+const REQUEST_ID: HeaderName = HeaderName::from_static("lambda-runtime-aws-request-id");
+/// Not always there; goes back with the answer.
+const INVOCATION_ID: HeaderName = HeaderName::from_static("lambda-runtime-invocation-id");
+const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-error-type");
+const EXTENSION_NAME: HeaderName = HeaderName::from_static("lambda-extension-name");
+const EXTENSION_ID: HeaderName = HeaderName::from_static("lambda-extension-identifier");
+
+/// Hands events to the handler, one at a time, as Lambda sends them, until SIGTERM arrives; the event in hand
+/// is answered first.
 ///
 /// # Errors
-/// Where the runtime cannot be reached. An error of the handler fails the invocation alone; its text is
-/// logged.
+/// Where Lambda cannot be reached, or says that it has failed itself. An error of the handler, or a panic, fails
+/// the invocation alone; an error's text is logged.
 pub async fn run<E, A, H, F>(handler: H) -> Result<(), StartError>
 where
     E: DeserializeOwned,
@@ -27,48 +42,322 @@ where
     H: Fn(E) -> F,
     F: Future<Output = Result<A, String>>,
 {
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::new)?;
-    register_for_sigterm().await;
-    let busy = Semaphore::new(1);
-    let (handler, busy_ref) = (&handler, &busy);
-    let answer = |event: LambdaEvent<E>| async move {
-        let _permit = busy_ref.acquire().await;
-        let answer = handler(event.payload).await;
-        telemetry::flush();
-        answer
-    };
-    let run = lambda_runtime::run(service_fn(answer));
-    tokio::pin!(run);
-
-    tokio::select! {
-        result = &mut run => return result.map_err(StartError::new),
-        _ = terminate.recv() => {}
-    }
-    // Finish: the event in hand is answered before the connections are closed.
-    let finish = async {
-        let idle = busy.available_permits() == 1;
-        let _permit = busy.acquire().await;
-        if !idle {
-            tokio::time::sleep(DRAIN).await;
-        }
-    };
-    tokio::select! {
-        result = &mut run => result.map_err(StartError::new)?,
-        () = finish => {}
-    }
-    tracing::info!("stopped by SIGTERM");
-    Ok(())
+    let address = std::env::var(ADDRESS);
+    let address = address.map_err(|_| StartError::new(format!("{ADDRESS} is missing")))?;
+    let terminate = signal(SignalKind::terminate()).map_err(StartError::new)?;
+    Lambda::at(&address)?.register_for_sigterm().await;
+    let handle = async |event| handle(event, &handler).await;
+    Lambda::at(&address)?.serve(handle, terminate).await
 }
 
-/// Lambda sends SIGTERM only to functions with an extension: this registers one without events.
-async fn register_for_sigterm() {
-    let extension = lambda_extension::Extension::new()
-        .with_events(&[])
-        .with_extension_name("gatehouse-sigterm");
-    match extension.register().await {
+/// Lambda, as a function sees it.
+struct Lambda {
+    connections: Connections,
+    host: HeaderValue,
+}
+
+/// What an answer is the answer to.
+struct Invocation {
+    request_id: HeaderValue,
+    id: Option<HeaderValue>,
+}
+
+/// Why an event has no answer.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failure {
+    error_type: &'static str,
+    error_message: String,
+}
+
+impl Lambda {
+    fn at(address: &str) -> Result<Self, StartError> {
+        let is_no_address = |_| StartError::new(format!("{ADDRESS} is no address"));
+        let host = HeaderValue::from_str(address).map_err(|_| is_no_address(()))?;
+        let address = format!("http://{address}/").parse();
+        Ok(Self {
+            connections: Connections::new(address.map_err(|_| is_no_address(()))?),
+            host,
+        })
+    }
+
+    async fn serve(
+        &self,
+        handle: impl AsyncFn(Bytes) -> Result<Vec<u8>, Failure>,
+        mut terminate: Signal,
+    ) -> Result<(), StartError> {
+        loop {
+            let (invocation, event) = tokio::select! {
+                biased;
+                _ = terminate.recv() => break,
+                next = self.next() => next?,
+            };
+            let result = handle(event).await;
+            telemetry::flush();
+            self.hand_over(invocation, result).await?;
+        }
+        tracing::info!("stopped by SIGTERM");
+        Ok(())
+    }
+
+    /// Waits for an event, however long.
+    async fn next(&self) -> Result<(Invocation, Bytes), StartError> {
+        let path = format!("{INVOCATION}/next");
+        let answer = self.ask(Method::GET, path, [], Bytes::new()).await?;
+        let (parts, event) = answer.into_parts();
+        let header = |name: HeaderName| parts.headers.get(name).cloned();
+        let request_id = header(REQUEST_ID).filter(|_| parts.status.is_success());
+        let request_id = request_id.ok_or_else(|| has_failed(parts.status))?;
+        let id = header(INVOCATION_ID);
+        Ok((Invocation { request_id, id }, event))
+    }
+
+    /// What became of the event.
+    async fn hand_over(
+        &self,
+        invocation: Invocation,
+        result: Result<Vec<u8>, Failure>,
+    ) -> Result<(), StartError> {
+        let (what, error_type, body) = match result {
+            Ok(answer) => ("response", None, answer),
+            Err(failure) => {
+                let (kind, cause) = (failure.error_type, &failure.error_message);
+                tracing::error!(kind, cause, "the invocation has failed");
+                let body = serde_json::to_vec(&failure).map_err(StartError::new)?;
+                ("error", Some(HeaderValue::from_static(kind)), body)
+            }
+        };
+        let request_id = invocation.request_id.to_str().map_err(StartError::new)?;
+        let path = format!("{INVOCATION}/{request_id}/{what}");
+        let id = invocation.id.map(|id| (INVOCATION_ID, id));
+        let headers = id
+            .into_iter()
+            .chain(error_type.map(|kind| (ERROR_TYPE, kind)));
+        let answer = self.ask(Method::POST, path, headers, body.into()).await?;
+        let status = answer.status();
+        if status.is_server_error() {
+            return Err(has_failed(status)); // after this, a runtime has to end
+        }
+        if !status.is_success() {
+            // It came too late, or is too long. The next one may not.
+            let status = status.as_u16();
+            tracing::error!(status, "Lambda does not take the answer");
+        }
+        Ok(())
+    }
+
+    /// Lambda sends SIGTERM only to functions with an extension: this registers one without events.
+    async fn register_for_sigterm(self) {
+        let path = format!("{EXTENSION}/register");
+        let name = [(
+            EXTENSION_NAME,
+            HeaderValue::from_static("gatehouse-sigterm"),
+        )];
+        let body = Bytes::from_static(br#"{"events":[]}"#);
+        let registered = self.ask(Method::POST, path, name, body).await;
+        let id = registered
+            .ok()
+            .and_then(|answer| answer.headers().get(EXTENSION_ID).cloned());
+        let Some(id) = id else {
+            tracing::warn!("no SIGTERM before the end: this runtime knows no extensions");
+            return;
+        };
         // Never answered while the function lives; it must be waited for all the same, or Lambda
         // takes the extension for one that is still starting.
-        Ok(extension) => drop(tokio::spawn(extension.run())),
-        Err(_) => tracing::warn!("no SIGTERM before the end: this runtime knows no extensions"),
+        tokio::spawn(async move {
+            let path = format!("{EXTENSION}/event/next");
+            let id = [(EXTENSION_ID, id)];
+            drop(self.ask(Method::GET, path, id, Bytes::new()).await);
+        });
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: String,
+        headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+        body: Bytes,
+    ) -> Result<Response<Bytes>, StartError> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = Uri::try_from(path).map_err(StartError::new)?;
+        let sent: &mut HeaderMap = request.headers_mut();
+        sent.insert(HOST, self.host.clone());
+        sent.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        sent.extend(headers);
+        let failed = |cause| StartError::new(format!("Lambda: {cause}"));
+        self.connections.exchange(request).await.map_err(failed)
+    }
+}
+
+/// What the handler answers, as JSON.
+async fn handle<E, A, H, F>(event: Bytes, handler: &H) -> Result<Vec<u8>, Failure>
+where
+    E: DeserializeOwned,
+    A: Serialize,
+    H: Fn(E) -> F,
+    F: Future<Output = Result<A, String>>,
+{
+    let failure = |error_type, error_message| Failure {
+        error_type,
+        error_message,
+    };
+    // The error's own text may quote the event.
+    let unreadable = |error: serde_json::Error| {
+        let (line, column) = (error.line(), error.column());
+        let message = format!("no such event is known: line {line}, column {column}");
+        failure("Runtime.UnreadableEvent", message)
+    };
+    let parsed = serde_json::from_slice(&event).map_err(unreadable)?;
+    drop(event); // or the connection reads into a new buffer
+    let handled = AssertUnwindSafe(async { handler(parsed).await }).catch_unwind();
+    match handled.await {
+        Ok(Ok(answer)) => serde_json::to_vec(&answer)
+            .map_err(|error| failure("Runtime.UnwritableAnswer", error.to_string())),
+        Ok(Err(message)) => Err(failure("Function.Failed", message)),
+        // The panic hook has logged where.
+        Err(_) => Err(failure(
+            "Function.Panicked",
+            "the handler panicked".to_owned(),
+        )),
+    }
+}
+
+fn has_failed(status: StatusCode) -> StartError {
+    StartError::new(format!("Lambda answers {}", status.as_u16()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connections::tests::{Answer, Server};
+
+    const EVENT: &str = "lambda-runtime-aws-request-id: 8476a536\r\n";
+
+    /// Twice a number, if it is an even one.
+    async fn double(number: u32) -> Result<u32, String> {
+        assert!(number < 100, "out of reach");
+        match number % 2 {
+            0 => Ok(2 * number),
+            _ => Err(format!("{number} is odd")),
+        }
+    }
+
+    /// What a function says that Lambda gives these answers, the last of which ends it, and how it ends. Of
+    /// its requests, the lines that matter.
+    async fn run(answers: &[Answer]) -> (Vec<Vec<String>>, String) {
+        let server = Server::start(answers).await;
+        let address = server.address();
+        let lambda = Lambda::at(address.authority().unwrap().as_str()).unwrap();
+        let terminate = signal(SignalKind::terminate()).unwrap();
+        let handle = async |event| handle(event, &double).await;
+        let end = lambda.serve(handle, terminate).await.unwrap_err();
+        let always = ["host: ", "content-type: ", "content-length: "];
+        let matters =
+            |line: &&str| !line.is_empty() && !always.iter().any(|header| line.starts_with(header));
+        let lines = |request: &String| {
+            let lines = request.lines().filter(matters);
+            lines.map(str::to_owned).collect()
+        };
+        let requests = server.requests().iter().map(lines).collect();
+        (requests, end.to_string())
+    }
+
+    const NEXT: &str = "GET /2018-06-01/runtime/invocation/next HTTP/1.1";
+    const RESPONSE: &str = "POST /2018-06-01/runtime/invocation/8476a536/response HTTP/1.1";
+    const ERROR: &str = "POST /2018-06-01/runtime/invocation/8476a536/error HTTP/1.1";
+
+    #[tokio::test]
+    async fn one_event_after_the_other_is_answered() {
+        let with_id =
+            "lambda-runtime-aws-request-id: 8476a536\r\nlambda-runtime-invocation-id: 7\r\n";
+        let (requests, _) = run(&[
+            Answer::With(EVENT, "4"),
+            Answer::Status(202),
+            Answer::With(with_id, "6"),
+            Answer::Status(202),
+            Answer::Status(500),
+        ])
+        .await;
+
+        let id = "lambda-runtime-invocation-id: 7";
+        assert_eq!(
+            requests,
+            [
+                vec![NEXT],
+                vec![RESPONSE, "8"],
+                vec![NEXT],
+                vec![RESPONSE, id, "12"],
+                vec![NEXT]
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn an_event_that_cannot_be_answered_costs_its_own_invocation_alone() {
+        for (event, error_type, message) in [
+            ("3", "Function.Failed", "3 is odd"),
+            ("100", "Function.Panicked", "the handler panicked"),
+            (
+                "[\"secret\"]",
+                "Runtime.UnreadableEvent",
+                "no such event is known: line 1, column 0",
+            ),
+        ] {
+            let (requests, _) = run(&[
+                Answer::With(EVENT, event),
+                Answer::Status(202),
+                Answer::With(EVENT, "4"),
+                Answer::Status(202),
+                Answer::Status(500),
+            ])
+            .await;
+
+            let header = format!("lambda-runtime-function-error-type: {error_type}");
+            let body = format!(r#"{{"errorType":"{error_type}","errorMessage":"{message}"}}"#);
+            assert_eq!(requests[1], [ERROR, &header, &body], "{event}");
+            assert_eq!(requests[3], [RESPONSE, "8"], "{event}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_lambda_does_not_take_ends_nothing_but_a_failure_of_its_own_does() {
+        let event = Answer::With(EVENT, "4");
+        for (statuses, number, end) in [
+            (&[413, 400][..], 5, "Lambda answers 403"),
+            (&[500], 2, "Lambda answers 500"),
+        ] {
+            let mut answers = Vec::new();
+            for status in statuses {
+                answers.extend([event, Answer::Status(*status)]);
+            }
+            answers.push(Answer::Status(403));
+
+            let (requests, why) = run(&answers).await;
+
+            assert_eq!(requests.len(), number, "{statuses:?}");
+            assert!(why.ends_with(end), "{why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_an_event_there_is_nothing_to_wait_for() {
+        for (answer, end) in [
+            (Answer::Status(403), "Lambda answers 403"),
+            (Answer::With("", "4"), "Lambda answers 200"),
+            (Answer::Half, "Lambda: no valid answer"),
+        ] {
+            let (requests, why) = run(&[answer]).await;
+
+            assert_eq!(requests, [[NEXT]]);
+            assert!(why.ends_with(end), "{why}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_said() {
+        for address in ["", "no address", "\n"] {
+            assert!(Lambda::at(address).is_err(), "{address:?}");
+        }
     }
 }

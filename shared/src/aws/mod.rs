@@ -2,7 +2,6 @@
 //! without an end. AWS' own client does more than that, and takes more instructions for one read than all
 //! the rest of a profile (README, "How fast it is").
 
-mod connections;
 mod signature;
 
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -17,8 +16,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use self::connections::Connections;
 use self::signature::Signer;
+use crate::connections::Connections;
 use crate::domain::secret::Secret;
 use crate::domain::timestamp::Timestamp;
 use crate::{clock, random};
@@ -340,8 +339,8 @@ fn date(headers: &HeaderMap) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use super::connections::tests::{Answer, Server};
     use super::*;
+    use crate::connections::tests::{Answer, Server};
 
     const API: Api = Api {
         host: "email",

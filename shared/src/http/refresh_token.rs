@@ -1,6 +1,8 @@
 //! The refresh token of a request: in its body, or else in a cookie.
 
-use serde_json::Value;
+use std::borrow::Cow;
+
+use serde::Deserialize;
 
 use super::body::LARGEST_BODY;
 use super::{Request, cookies};
@@ -23,10 +25,18 @@ fn in_cookie(request: &Request) -> Option<Secret> {
     Some(Secret::new(token.to_owned()))
 }
 
+/// As much of a body as is asked for.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    #[serde(borrow)]
+    refresh_token: Cow<'a, str>,
+}
+
 fn in_body(request: &Request) -> Option<Secret> {
     if request.body().len() > LARGEST_BODY {
         return None;
     }
-    let body: Value = serde_json::from_slice(request.body()).ok()?;
-    Some(Secret::new(body["refreshToken"].as_str()?.to_owned()))
+    let body: Body = serde_json::from_slice(request.body()).ok()?;
+    Some(Secret::new(body.refresh_token.into_owned()))
 }

@@ -34,10 +34,12 @@ pub struct Request {
 impl Request {
     pub(super) fn new(mut event: Event) -> Self {
         // The gateway has done so; whoever writes an event by hand may not have.
-        let headers = std::mem::take(&mut event.headers).into_iter();
-        event.headers = headers
-            .map(|(name, value)| (name.to_ascii_lowercase(), value))
-            .collect();
+        if event.headers.keys().any(|name| has_capitals(name)) {
+            let headers = std::mem::take(&mut event.headers).into_iter();
+            event.headers = headers
+                .map(|(name, value)| (name.to_ascii_lowercase(), value))
+                .collect();
+        }
         let context = &event.request_context;
         let text = event.body.as_deref().unwrap_or_default();
         let body = match event.is_base64_encoded {
@@ -46,13 +48,10 @@ impl Request {
             false => text.into(),
         };
         let user_agent = event.headers.get("user-agent");
-        let user_agent = user_agent.map(String::as_str).unwrap_or_default().chars();
+        let user_agent = user_agent.map(String::as_str).unwrap_or_default();
         let origin = Origin {
             ip: context.http.source_ip.clone(),
-            user_agent: user_agent
-                .filter(|c| !c.is_control())
-                .take(LONGEST_USER_AGENT)
-                .collect(),
+            user_agent: recorded(user_agent),
             request_id: context.request_id.clone(),
             at: clock::now(),
         };
@@ -202,4 +201,18 @@ impl Request {
             self.parse(read)
         }
     }
+}
+
+fn has_capitals(name: &str) -> bool {
+    name.bytes().any(|byte| byte.is_ascii_uppercase())
+}
+
+/// What is stored of an agent's name.
+fn recorded(user_agent: &str) -> String {
+    let mut recorded = user_agent.to_owned();
+    recorded.retain(|c| !c.is_control());
+    if let Some((end, _)) = recorded.char_indices().nth(LONGEST_USER_AGENT) {
+        recorded.truncate(end);
+    }
+    recorded
 }

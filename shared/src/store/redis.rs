@@ -147,7 +147,8 @@ impl Redis {
         if let Some(connection) = &*current {
             return Ok(connection.clone());
         }
-        let connection = self.server.connect().await?;
+        // Boxed, so that a command that needs none does not carry what connecting takes.
+        let connection = Box::pin(self.server.connect()).await?;
         *current = Some(connection.clone());
         Ok(connection)
     }

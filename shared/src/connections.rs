@@ -1,7 +1,7 @@
 //! HTTP/1.1 connections to one address, kept from one request to the next.
 
 use std::future::poll_fn;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -21,9 +21,20 @@ const LONGEST_IDLE: Duration = Duration::from_secs(90);
 /// A handle: what reads and writes is a task of its own, which ends with the connection.
 type Connection = SendRequest<Full<Bytes>>;
 
+/// One for all addresses. The authorities come with the binary: nothing is read from the disk.
+static CONNECTOR: LazyLock<HttpsConnector<HttpConnector>> = LazyLock::new(|| {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    HttpsConnectorBuilder::new()
+        .with_webpki_roots()
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(http)
+});
+
 /// Connections to one address.
-pub(super) struct Connections {
-    connector: HttpsConnector<HttpConnector>,
+pub(crate) struct Connections {
     address: Uri,
     /// Since when each is idle; the last is the one that was used last.
     idle: Mutex<Vec<(Instant, Connection)>>,
@@ -34,25 +45,15 @@ const NO_VALID_ANSWER: &str = "no valid answer";
 
 impl Connections {
     /// To this address; the first request opens one.
-    pub(super) fn new(address: Uri) -> Self {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        // The authorities come with the binary: nothing is read from the disk.
-        let connector = HttpsConnectorBuilder::new()
-            .with_webpki_roots()
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
+    pub(crate) fn new(address: Uri) -> Self {
         Self {
-            connector,
             address,
             idle: Mutex::default(),
         }
     }
 
     /// What the request, whose URI is a path alone, is answered; or why it is not, without what was sent.
-    pub(super) async fn exchange(
+    pub(crate) async fn exchange(
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Bytes>, &'static str> {
@@ -78,13 +79,14 @@ impl Connections {
                 Err(mut error) => request = error.take_message().ok_or(NO_VALID_ANSWER)?,
             }
         }
-        let mut new = self.open().await.ok_or(NO_CONNECTION)?;
+        // Boxed, so that a request that needs none does not carry what connecting takes.
+        let mut new = Box::pin(self.open()).await.ok_or(NO_CONNECTION)?;
         let answer = new.send_request(request).await;
         Ok((new, answer.map_err(|_| NO_VALID_ANSWER)?))
     }
 
     async fn open(&self) -> Option<Connection> {
-        let mut connector = self.connector.clone();
+        let mut connector = CONNECTOR.clone();
         let ready = poll_fn(|context| connector.poll_ready(context)).await;
         ready.ok()?;
         let stream = connector.call(self.address.clone()).await;
@@ -113,7 +115,7 @@ impl Connections {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::collections::VecDeque;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -125,8 +127,10 @@ pub(super) mod tests {
 
     /// What a server does with a request. Each answer has the number of its request.
     #[derive(Clone, Copy)]
-    pub(in super::super) enum Answer {
+    pub(crate) enum Answer {
         Status(u16),
+        /// 200 with these headers and this body.
+        With(&'static str, &'static str),
         /// 200, and the end of the connection.
         Last,
         /// 200, and another one that nobody asked for.
@@ -138,28 +142,32 @@ pub(super) mod tests {
     }
 
     /// A server that does this with one request after the other.
-    pub(in super::super) struct Server {
+    pub(crate) struct Server {
         port: u16,
         opened: Arc<AtomicUsize>,
-        asked: Arc<AtomicUsize>,
+        requests: Arc<Mutex<Vec<String>>>,
     }
 
     impl Server {
-        pub(in super::super) async fn start(answers: &[Answer]) -> Self {
+        pub(crate) async fn start(answers: &[Answer]) -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let server = Self {
                 port: listener.local_addr().unwrap().port(),
                 opened: Arc::default(),
-                asked: Arc::default(),
+                requests: Arc::default(),
             };
             let mut answers: VecDeque<Answer> = answers.iter().copied().collect();
-            let (opened, asked) = (server.opened.clone(), server.asked.clone());
+            let (opened, requests) = (server.opened.clone(), server.requests.clone());
             // One connection after the other: nobody here has two at once.
             tokio::spawn(async move {
                 while let Ok((mut stream, _)) = listener.accept().await {
                     opened.fetch_add(1, Ordering::Relaxed);
-                    while read_request(&mut stream).await {
-                        let number = asked.fetch_add(1, Ordering::Relaxed) + 1;
+                    while let Some(request) = read_request(&mut stream).await {
+                        let number = {
+                            let mut requests = requests.lock().unwrap();
+                            requests.push(request);
+                            requests.len()
+                        };
                         let answer = answers.pop_front().expect("an answer");
                         // Whoever gave up does not listen.
                         let _ = stream.write_all(answer.text(number).await.as_bytes()).await;
@@ -172,12 +180,17 @@ pub(super) mod tests {
             server
         }
 
-        pub(in super::super) fn address(&self) -> Uri {
+        pub(crate) fn address(&self) -> Uri {
             format!("http://127.0.0.1:{}/", self.port).parse().unwrap()
         }
 
-        pub(in super::super) fn asked(&self) -> usize {
-            self.asked.load(Ordering::Relaxed)
+        pub(crate) fn asked(&self) -> usize {
+            self.requests().len()
+        }
+
+        /// What it was asked, as it was sent.
+        pub(crate) fn requests(&self) -> Vec<String> {
+            self.requests.lock().unwrap().clone()
         }
 
         fn opened(&self) -> usize {
@@ -191,6 +204,10 @@ pub(super) mod tests {
                 format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\n\r\n{number}")
             };
             match self {
+                Self::With(headers, body) => {
+                    let length = body.len();
+                    format!("HTTP/1.1 200 x\r\n{headers}content-length: {length}\r\n\r\n{body}")
+                }
                 Self::Status(status) => text(status, 1, number),
                 Self::Last => text(200, 1, number),
                 Self::Twice => text(200, 1, number) + &text(200, 1, 0),
@@ -205,15 +222,21 @@ pub(super) mod tests {
 
     const SOON: Duration = Duration::from_millis(50);
 
-    /// One without a body.
-    async fn read_request(stream: &mut TcpStream) -> bool {
+    async fn read_request(stream: &mut TcpStream) -> Option<String> {
         let mut request = Vec::new();
-        while !request.ends_with(b"\r\n\r\n") {
+        loop {
+            let text = String::from_utf8_lossy(&request);
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let length = head.split_once("content-length: ");
+                let length = length.and_then(|(_, rest)| rest.lines().next());
+                if body.len() == length.map_or(0, |length| length.parse().unwrap()) {
+                    return Some(text.into_owned());
+                }
+            }
             if !matches!(stream.read_buf(&mut request).await, Ok(1..)) {
-                return false;
+                return None;
             }
         }
-        true
     }
 
     fn request() -> Request<Full<Bytes>> {
