@@ -106,8 +106,7 @@ impl Lambda {
         let answer = self.ask(Method::GET, path, [], Bytes::new()).await?;
         let (parts, event) = answer.into_parts();
         let header = |name: HeaderName| parts.headers.get(name).cloned();
-        let request_id = header(REQUEST_ID).filter(|_| parts.status.is_success());
-        let request_id = request_id.ok_or_else(|| has_failed(parts.status))?;
+        let request_id = header(REQUEST_ID).ok_or_else(|| has_failed(parts.status))?;
         let id = header(INVOCATION_ID);
         Ok((Invocation { request_id, id }, event))
     }
