@@ -22,6 +22,9 @@ const ADDRESS: &str = "AWS_LAMBDA_RUNTIME_API";
 const INVOCATION: &str = "/2018-06-01/runtime/invocation";
 const EXTENSION: &str = "/2020-01-01/extension";
 
+/// Bytes that most answers have room in.
+const USUAL_ANSWER: usize = 2048;
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("lambda-runtime-aws-request-id");
 /// Not always there; goes back with the answer.
 const INVOCATION_ID: HeaderName = HeaderName::from_static("lambda-runtime-invocation-id");
@@ -201,18 +204,21 @@ where
         error_type,
         error_message,
     };
-    // The error's own text may quote the event.
-    let unreadable = |error: serde_json::Error| {
-        let (line, column) = (error.line(), error.column());
-        let message = format!("no such event is known: line {line}, column {column}");
-        failure("Runtime.UnreadableEvent", message)
-    };
-    let parsed = serde_json::from_slice(&event).map_err(unreadable)?;
+    // Without serde's own words, which may quote the event.
+    let unreadable = "no event that is known here".to_owned();
+    let parsed = str::from_utf8(&event).ok();
+    let parsed = parsed.and_then(|event| serde_json::from_str(event).ok());
+    let parsed = parsed.ok_or_else(|| failure("Runtime.UnreadableEvent", unreadable))?;
     drop(event); // or the connection reads into a new buffer
     let handled = AssertUnwindSafe(async { handler(parsed).await }).catch_unwind();
     match handled.await {
-        Ok(Ok(answer)) => serde_json::to_vec(&answer)
-            .map_err(|error| failure("Runtime.UnwritableAnswer", error.to_string())),
+        Ok(Ok(answer)) => {
+            let mut json = Vec::with_capacity(USUAL_ANSWER);
+            match serde_json::to_writer(&mut json, &answer) {
+                Ok(()) => Ok(json),
+                Err(error) => Err(failure("Runtime.UnwritableAnswer", error.to_string())),
+            }
+        }
         Ok(Err(message)) => Err(failure("Function.Failed", message)),
         // The panic hook has logged where.
         Err(_) => Err(failure(
@@ -300,7 +306,7 @@ mod tests {
             (
                 "[\"secret\"]",
                 "Runtime.UnreadableEvent",
-                "no such event is known: line 1, column 0",
+                "no event that is known here",
             ),
         ] {
             let (requests, _) = run(&[

@@ -7,7 +7,9 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, crypto};
+use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER as CRYPTO;
+use jsonwebtoken::crypto::{JwtSigner, JwtVerifier};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
@@ -236,10 +238,11 @@ pub(super) struct Signer {
     pub(super) config: SigningConfig,
     /// Encoded: all its tokens have the same.
     header: String,
-    key: EncodingKey,
+    key: Box<dyn JwtSigner>,
 }
 
 impl Signer {
+    #[expect(clippy::expect_used, reason = "HMAC takes any key")]
     pub(super) fn new(config: SigningConfig, typ: &str) -> Self {
         let mut header = jsonwebtoken::Header::new(ALGORITHM);
         header.typ = Some(typ.to_owned());
@@ -248,17 +251,17 @@ impl Signer {
         Self {
             config,
             header: URL_SAFE_NO_PAD.encode(json(&header)),
-            key,
+            key: (CRYPTO.signer_factory)(&ALGORITHM, &key).expect("a key"),
         }
     }
 
-    #[expect(clippy::expect_used, reason = "HMAC takes any key")]
+    #[expect(clippy::expect_used, reason = "HMAC signs everything")]
     pub(super) fn sign(&self, claims: &impl Serialize) -> Secret {
         let mut token = format!("{}.", self.header);
         URL_SAFE_NO_PAD.encode_string(json(claims), &mut token);
-        let signature = crypto::sign(token.as_bytes(), &self.key, ALGORITHM);
+        let signature = self.key.try_sign(token.as_bytes()).expect("a signature");
         token.push('.');
-        token.push_str(&signature.expect("a signature"));
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Secret::new(token)
     }
 }
@@ -274,7 +277,7 @@ pub(super) struct Verifier {
     issuer: String,
     audience: String,
     /// By their ids, the current one first.
-    keys: Vec<(String, DecodingKey)>,
+    keys: Vec<(String, Box<dyn JwtVerifier>)>,
 }
 
 /// What is looked at in a token's header (RFC 7515, 4.1): no key and no address in it.
@@ -289,9 +292,13 @@ struct Header<'a> {
 }
 
 impl Verifier {
+    #[expect(clippy::expect_used, reason = "HMAC takes any key")]
     pub(super) fn new(config: VerifyingConfig, typ: &'static str) -> Self {
         let secrets = std::iter::once(&config.current.secret).chain(&config.previous_secret);
-        let key = |secret: &Secret| DecodingKey::from_secret(secret.expose().as_bytes());
+        let key = |secret: &Secret| {
+            let key = DecodingKey::from_secret(secret.expose().as_bytes());
+            (CRYPTO.verifier_factory)(&ALGORITHM, &key).expect("a key")
+        };
         Self {
             typ,
             keys: secrets
@@ -327,9 +334,9 @@ impl Verifier {
         }
         let mut keys = self.keys.iter();
         let (_, key) = keys.find(|(id, _)| *id == header.kid)?;
-        let is_signed = crypto::verify(signature, message.as_bytes(), key, ALGORITHM).ok()?;
-        let claims = is_signed.then(|| object(claims))??;
-        serde_json::from_slice(&claims).ok()
+        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+        key.verify(message.as_bytes(), &signature).ok()?;
+        serde_json::from_slice(&object(claims)?).ok()
     }
 }
 

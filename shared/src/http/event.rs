@@ -1,6 +1,7 @@
 //! API Gateway's events and answers, payload format 2.0: as much of them as is used. Every part may
 //! be missing or null, so that no event, however malformed, is worse than a request that is answered 404.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -58,7 +59,7 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
 #[serde(rename_all = "camelCase")]
 pub(super) struct Answer {
     pub(super) status_code: u16,
-    pub(super) headers: BTreeMap<&'static str, String>,
+    pub(super) headers: BTreeMap<&'static str, Cow<'static, str>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) cookies: Vec<String>,
     pub(super) body: String,

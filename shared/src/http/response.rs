@@ -1,5 +1,6 @@
 //! Answers: one shape for success, one for failure, one set of headers for both.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use http::StatusCode;
@@ -123,8 +124,8 @@ pub(super) fn failure(error: &ApiError, request_id: &str, quota: Option<&Quota>)
         request_id,
         error.quota().or(quota),
     );
-    let challenge = error.challenge().map(str::to_owned);
-    let retry_after = retry_after.map(|seconds| seconds.to_string());
+    let challenge = error.challenge().map(Cow::Borrowed);
+    let retry_after = retry_after.map(|seconds| seconds.to_string().into());
     for (name, value) in [
         ("www-authenticate", challenge),
         ("retry-after", retry_after),
@@ -135,11 +136,11 @@ pub(super) fn failure(error: &ApiError, request_id: &str, quota: Option<&Quota>)
 }
 
 fn render(status: StatusCode, body: String, request_id: &str, quota: Option<&Quota>) -> Answer {
-    let mut headers = BTreeMap::from(HEADERS.map(|(name, value)| (name, value.to_owned())));
-    headers.insert("x-request-id", request_id.to_owned());
+    let mut headers = BTreeMap::from(HEADERS.map(|(name, value)| (name, Cow::Borrowed(value))));
+    headers.insert("x-request-id", request_id.to_owned().into());
     if let Some(quota) = quota {
-        headers.insert("ratelimit-policy", quota.policy.to_string());
-        headers.insert("ratelimit", quota.header());
+        headers.insert("ratelimit-policy", quota.policy.to_string().into());
+        headers.insert("ratelimit", quota.header().into());
     }
     Answer {
         status_code: status.as_u16(),

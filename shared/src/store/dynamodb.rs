@@ -205,8 +205,9 @@ impl DynamoDb {
         request: &impl Serialize,
     ) -> Result<T, Error> {
         let answer = self.ask(operation, request).await.map_err(classify)?;
-        serde_json::from_slice(&answer)
-            .map_err(|_| Error::Unavailable("DynamoDB: no valid answer".to_owned()))
+        let text = str::from_utf8(&answer).ok();
+        text.and_then(|text| serde_json::from_str(text).ok())
+            .ok_or_else(|| Error::Unavailable("DynamoDB: no valid answer".to_owned()))
     }
 
     #[expect(clippy::expect_used, reason = "requests are plain structs")]
