@@ -216,3 +216,34 @@ fn recorded(user_agent: &str) -> String {
     }
     recorded
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_found_however_their_names_are_spelt() {
+        for name in ["authorization", "Authorization", "AUTHORIZATION"] {
+            let headers = [
+                ("accept".to_owned(), "*/*".to_owned()),
+                (name.to_owned(), "x".to_owned()),
+            ];
+            let request = Request::new(Event {
+                headers: headers.into(),
+                ..Event::default()
+            });
+
+            assert_eq!(request.header(&http::header::AUTHORIZATION), Some("x"));
+        }
+    }
+
+    #[test]
+    fn an_agents_name_is_stored_without_control_characters_and_not_endless() {
+        assert_eq!(recorded("Train/2.0\t\u{85}x"), "Train/2.0x");
+        assert_eq!(recorded(&"é".repeat(256)), "é".repeat(256));
+        assert_eq!(
+            recorded(&format!("\n{}x", "é".repeat(256))),
+            "é".repeat(256)
+        );
+    }
+}
