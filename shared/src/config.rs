@@ -39,13 +39,29 @@ use crate::store::users::Users;
 /// Shorter than this, an HMAC-SHA256 key is weaker than its hash (RFC 7518, 3.2).
 const MINIMUM_SECRET_BYTES: usize = 32;
 
-/// Why a function does not start: a line for every problem.
-pub struct StartError(Vec<String>);
+/// Why a function does not start, or cannot go on: a line for every problem.
+pub struct StartError {
+    what: &'static str,
+    problems: Vec<String>,
+}
 
 impl StartError {
     /// One problem that is not a variable's.
     pub fn new(problem: impl fmt::Display) -> Self {
-        Self(vec![problem.to_string()])
+        Self::of(vec![problem.to_string()])
+    }
+
+    /// What ends a function that had started.
+    pub fn ended(problem: impl fmt::Display) -> Self {
+        Self {
+            what: "the function ends",
+            ..Self::new(problem)
+        }
+    }
+
+    fn of(problems: Vec<String>) -> Self {
+        let what = "the function cannot start";
+        Self { what, problems }
     }
 }
 
@@ -58,7 +74,7 @@ impl fmt::Debug for StartError {
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the function cannot start: {}", self.0.join("; "))
+        write!(f, "{}: {}", self.what, self.problems.join("; "))
     }
 }
 
@@ -110,7 +126,7 @@ impl Environment {
         if self.problems.is_empty() {
             Ok(config)
         } else {
-            Err(StartError(self.problems))
+            Err(StartError::of(self.problems))
         }
     }
 

@@ -13,7 +13,8 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use tower_service::Service as _;
 
-/// Idle connections that are kept. After a freeze all of them may be dead: of three tries, one is on a new one.
+/// Idle connections that are kept. After a freeze all of them may be dead: of three tries at a service of AWS, one
+/// is on a new one.
 const MOST_IDLE: usize = 2;
 /// A connection that was idle for longer may be dead without a word, or about to be closed.
 const LONGEST_IDLE: Duration = Duration::from_secs(90);
@@ -193,7 +194,7 @@ pub(crate) mod tests {
             self.requests.lock().unwrap().clone()
         }
 
-        fn opened(&self) -> usize {
+        pub(crate) fn opened(&self) -> usize {
             self.opened.load(Ordering::Relaxed)
         }
     }
@@ -208,6 +209,7 @@ pub(crate) mod tests {
                     let length = body.len();
                     format!("HTTP/1.1 200 x\r\n{headers}content-length: {length}\r\n\r\n{body}")
                 }
+                Self::Status(204) => "HTTP/1.1 204 x\r\n\r\n".to_owned(),
                 Self::Status(status) => text(status, 1, number),
                 Self::Last => text(200, 1, number),
                 Self::Twice => text(200, 1, number) + &text(200, 1, 0),

@@ -1,7 +1,6 @@
-//! A function that does nothing, by the same runtime and with the same profile as the others: what no
-//! function can be below. Under `/floor/exchange` it sends the stores two messages as long as those of a
-//! profile, which find nothing there, reads the answers and writes a line, and does nothing with any of it:
-//! what no function that asks them can be below. For benchmarks alone.
+//! A function that does nothing, by AWS' crate and with the same profile as the others: what anybody's is not
+//! below. Under `/floor/exchange` it sends the stores two messages as long as those of a profile, which find
+//! nothing there, reads the answers and writes a line, and does nothing with any of it. For benchmarks alone.
 
 use std::io::Write as _;
 

@@ -527,6 +527,32 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_signature_has_one_spelling() {
+        let tokens = access("current", None);
+        let (token, _) = tokens.issue(&session(), at(1_000_000));
+        let token = token.expose();
+        let (message, signature) = token.rsplit_once('.').unwrap();
+        // 32 bytes are 43 characters, and the last one has two bits that say nothing.
+        let last = signature.chars().last().unwrap();
+        let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let other = alphabet
+            .chars()
+            .nth(alphabet.find(last).unwrap() + 1)
+            .unwrap();
+        for (spelling, is_valid) in [
+            (signature.to_owned(), true),
+            (format!("{signature}="), false),
+            (format!("{}{other}", &signature[..42]), false),
+            (signature[..42].to_owned(), false),
+            (String::new(), false),
+        ] {
+            let read = tokens.verify(&format!("{message}.{spelling}"), at(1_000_000));
+
+            assert_eq!(read.is_ok(), is_valid, "{spelling}");
+        }
+    }
+
+    #[test]
     fn a_token_is_valid_until_the_second_it_expires() {
         let tokens = access("current", None);
         let (token, _) = tokens.issue(&session(), at(1_000_000));

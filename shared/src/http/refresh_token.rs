@@ -37,6 +37,37 @@ fn in_body(request: &Request) -> Option<Secret> {
     if request.body().len() > LARGEST_BODY {
         return None;
     }
-    let body: Body = serde_json::from_slice(request.body()).ok()?;
+    // `serde` would take an array for a struct.
+    let is_object = request.body().trim_ascii_start().starts_with(b"{");
+    let body: Body = is_object.then(|| serde_json::from_slice(request.body()).ok())??;
     Some(Secret::new(body.refresh_token.into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::event::Event;
+
+    #[test]
+    fn what_is_in_a_body_by_example() {
+        for (body, token) in [
+            (r#" {"refreshToken":"x","other":[1]}"#, Some("x")),
+            (r#"{"refresh\u0054oken":"a\u0062"}"#, Some("ab")),
+            (r#"["x"]"#, None),
+            (r#"{"refreshToken":"x","refreshToken":"y"}"#, None),
+            (r#"{"refreshToken":null}"#, None),
+            (r#"{"refreshToken":1}"#, None),
+            (r#"{"refreshtoken":"x"}"#, None),
+            ("", None),
+        ] {
+            let request = Request::new(Event {
+                body: Some(body.to_owned()),
+                ..Event::default()
+            });
+
+            let found = in_body(&request);
+
+            assert_eq!(found.as_ref().map(Secret::expose), token, "{body}");
+        }
+    }
 }

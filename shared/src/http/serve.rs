@@ -18,11 +18,11 @@ use crate::{runtime, telemetry};
 /// A client is told within two seconds; stores that are slow one after the other must not add up.
 const DEADLINE: Duration = Duration::from_millis(1800);
 
-/// Serves the requests that the guard admits, until the runtime ends or SIGTERM arrives. A handler that fails or panics costs its
-/// own request a 5xx and no other.
+/// Serves the requests that the guard admits, until SIGTERM arrives. A handler that fails or panics costs its own
+/// request a 5xx and no other.
 ///
 /// # Errors
-/// Where the runtime cannot be reached.
+/// Those of [`runtime::run`].
 pub async fn serve<H, F>(guard: &Guard, handler: H) -> Result<(), StartError>
 where
     H: Fn(Request) -> F,

@@ -205,6 +205,7 @@ impl DynamoDb {
         request: &impl Serialize,
     ) -> Result<T, Error> {
         let answer = self.ask(operation, request).await.map_err(classify)?;
+        // Faster than `from_slice`, which looks at the encoding of each text in it.
         let text = str::from_utf8(&answer).ok();
         text.and_then(|text| serde_json::from_str(text).ok())
             .ok_or_else(|| Error::Unavailable("DynamoDB: no valid answer".to_owned()))

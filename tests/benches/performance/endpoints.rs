@@ -10,7 +10,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::references::{Bare, References};
-use crate::{EXCHANGE, FLOOR, median};
+use crate::{EXCHANGE, FLOOR, OWN_FLOOR, median};
 
 /// What was measured of one endpoint.
 pub struct Endpoint {
@@ -35,8 +35,9 @@ pub struct Kind {
     uses_up: bool,
 }
 
-const KINDS: [Kind; 19] = [
+const KINDS: [Kind; 20] = [
     Kind::new(FLOOR, FLOOR, 1000),
+    Kind::new(OWN_FLOOR, OWN_FLOOR, 1000),
     Kind::new(EXCHANGE, FLOOR, 1000),
     Kind::new("register", "register", 30).hashing(),
     Kind::new("login", "login", 50).hashing(),
@@ -315,9 +316,12 @@ impl Caller {
         let as_user = |request: RequestBuilder| request.bearer_auth(&account.access);
         match name {
             // The same event as a refresh, which is the longest of those it is compared with.
-            FLOOR => post("/floor", &json!({ "refreshToken": account.refresh })),
-            EXCHANGE => post(
-                "/floor/exchange",
+            FLOOR | OWN_FLOOR | EXCHANGE => post(
+                match name {
+                    OWN_FLOOR => "/floor/own",
+                    EXCHANGE => "/floor/exchange",
+                    _ => "/floor",
+                },
                 &json!({ "refreshToken": account.refresh }),
             ),
             "register" => post(
