@@ -416,9 +416,14 @@ mod tests {
             .unwrap()
             .register_for_sigterm()
             .await;
-        while server.asked() < 2 {
-            tokio::task::yield_now().await;
-        }
+        let asked = async {
+            while server.asked() < 2 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), asked)
+            .await
+            .expect("two requests");
 
         let register = "POST /.rt/register/2020-01-01/extension/register HTTP/1.1";
         let next = "GET /.rt/register/2020-01-01/extension/event/next HTTP/1.1";
