@@ -1,5 +1,6 @@
 //! What the functions share. A request passes through it from top to bottom:
 //!
+//! - [`runtime`]: the loop, events from Lambda and answers to it;
 //! - [`http`]: serve a Lambda function, parse a request, authenticate its caller, render the answer;
 //! - [`config`]: the environment variables, read once and reported all at once;
 //! - [`domain`]: the rules, pure: no AWS, no Redis, no HTTP, time and randomness are arguments;
