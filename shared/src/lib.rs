@@ -18,6 +18,7 @@ mod connections;
 pub mod domain;
 pub mod error;
 pub mod http;
+mod json;
 pub mod random;
 pub mod runtime;
 pub mod store;

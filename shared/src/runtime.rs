@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{CONTENT_TYPE, HOST, HeaderName};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::config::StartError;
 use crate::connections::Connections;
-use crate::telemetry;
+use crate::{json, telemetry};
 
 /// Where the API is: `<host>:<port>`, or a URL, as `cargo lambda watch` has it.
 const ADDRESS: &str = "AWS_LAMBDA_RUNTIME_API";
@@ -213,7 +213,7 @@ impl RuntimeApi {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = Uri::try_from(path).map_err(StartError::ended)?;
-        let sent: &mut HeaderMap = request.headers_mut();
+        let sent = request.headers_mut();
         sent.insert(HOST, self.host.clone());
         sent.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         sent.extend(headers);
@@ -236,9 +236,7 @@ where
     };
     // Without serde's own words, which may quote the event.
     let unreadable = "no event that is known here".to_owned();
-    // Faster than `from_slice`, which looks at the encoding of each text in it.
-    let parsed = str::from_utf8(&event).ok();
-    let parsed = parsed.and_then(|event| serde_json::from_str(event).ok());
+    let parsed = json::read(&event);
     let parsed = parsed.ok_or_else(|| failure("Runtime.UnreadableEvent", unreadable))?;
     drop(event); // or the connection reads into a new buffer
     let handled = AssertUnwindSafe(async { handler(parsed).await }).catch_unwind();

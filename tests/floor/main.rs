@@ -1,5 +1,5 @@
-//! A function that does nothing, by AWS' crate and with the same profile as the others: what anybody's is not
-//! below. Under `/floor/exchange` it sends the stores two messages as long as those of a profile, which find
+//! A function that does nothing, by AWS' crate and with the same profile as the others: what they are compared
+//! with. Under `/floor/exchange` it sends the stores two messages as long as those of a profile, which find
 //! nothing there, reads the answers and writes a line, and does nothing with any of it. For benchmarks alone.
 
 use std::io::Write as _;

@@ -82,7 +82,7 @@ impl Signer {
         format!(
             "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={}",
             self.access_key_id,
-            hexadecimal(signature)
+            hex::encode(signature)
         )
     }
 
@@ -113,19 +113,9 @@ pub(super) fn date(now: Timestamp) -> String {
     text
 }
 
+/// In hexadecimal digits.
 fn sha256(bytes: impl AsRef<[u8]>) -> String {
-    hexadecimal(digest::digest(&digest::SHA256, bytes.as_ref()))
-}
-
-/// 32 bytes as digits: all at once, where `hex::encode` collects one after the other.
-#[expect(
-    clippy::expect_used,
-    reason = "SHA-256 has 32 bytes, and digits are ASCII"
-)]
-fn hexadecimal(bytes: impl AsRef<[u8]>) -> String {
-    let mut digits = vec![0; 64];
-    hex::encode_to_slice(bytes, &mut digits).expect("32 bytes");
-    String::from_utf8(digits).expect("ASCII")
+    hex::encode(digest::digest(&digest::SHA256, bytes.as_ref()))
 }
 
 #[cfg(test)]

@@ -189,7 +189,7 @@ fn is_json(content_type: &str) -> bool {
 
 /// A JSON object; a repeated key is an error: which of the two values counts is what parsers disagree
 /// about and attackers use.
-struct Object(Map<String, Value>);
+pub(super) struct Object(pub(super) Map<String, Value>);
 
 impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

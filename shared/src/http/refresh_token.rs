@@ -1,10 +1,8 @@
 //! The refresh token of a request: in its body, or else in a cookie.
 
-use std::borrow::Cow;
+use serde_json::Value;
 
-use serde::Deserialize;
-
-use super::body::LARGEST_BODY;
+use super::body::{LARGEST_BODY, Object};
 use super::{Request, cookies};
 use crate::domain::secret::Secret;
 use crate::domain::token::{RefreshClaims, RefreshTokenVerifier, TokenError};
@@ -25,22 +23,15 @@ fn in_cookie(request: &Request) -> Option<Secret> {
     Some(Secret::new(token.to_owned()))
 }
 
-/// As much of a body as is asked for.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Body<'a> {
-    #[serde(borrow)]
-    refresh_token: Cow<'a, str>,
-}
-
 fn in_body(request: &Request) -> Option<Secret> {
     if request.body().len() > LARGEST_BODY {
         return None;
     }
-    // `serde` would take an array for a struct.
-    let is_object = request.body().trim_ascii_start().starts_with(b"{");
-    let body: Body = is_object.then(|| serde_json::from_slice(request.body()).ok())??;
-    Some(Secret::new(body.refresh_token.into_owned()))
+    let Object(mut fields) = serde_json::from_slice(request.body()).ok()?;
+    match fields.remove("refreshToken")? {
+        Value::String(token) => Some(Secret::new(token)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use serde_dynamo::{AttributeValue, Item as Attributes, from_item, to_item};
 use super::Error;
 use crate::aws::{self, Api, Failure, Patience, Refusal, Service};
 use crate::domain::timestamp::Timestamp;
-use crate::random;
+use crate::{json, random};
 
 const API: Api = Api {
     host: "dynamodb",
@@ -205,9 +205,7 @@ impl DynamoDb {
         request: &impl Serialize,
     ) -> Result<T, Error> {
         let answer = self.ask(operation, request).await.map_err(classify)?;
-        // Faster than `from_slice`, which looks at the encoding of each text in it.
-        let text = str::from_utf8(&answer).ok();
-        text.and_then(|text| serde_json::from_str(text).ok())
+        json::read(&answer)
             .ok_or_else(|| Error::Unavailable("DynamoDB: no valid answer".to_owned()))
     }
 

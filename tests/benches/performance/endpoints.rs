@@ -314,16 +314,12 @@ impl Caller {
         let request = |method, path| self.client.request(method, path);
         let post = |path, body: &Value| request(Method::POST, path).json(body);
         let as_user = |request: RequestBuilder| request.bearer_auth(&account.access);
+        let refresh_token = json!({ "refreshToken": account.refresh });
         match name {
-            // The same event as a refresh, which is the longest of those it is compared with.
-            FLOOR | OWN_FLOOR | EXCHANGE => post(
-                match name {
-                    OWN_FLOOR => "/floor/own",
-                    EXCHANGE => "/floor/exchange",
-                    _ => "/floor",
-                },
-                &json!({ "refreshToken": account.refresh }),
-            ),
+            // The same event as a refresh, which is the longest of those they are compared with.
+            FLOOR => post("/floor", &refresh_token),
+            OWN_FLOOR => post("/floor/own", &refresh_token),
+            EXCHANGE => post("/floor/exchange", &refresh_token),
             "register" => post(
                 "/api/auth/register",
                 &json!({ "email": unique_email(), "password": new_password }),
@@ -332,10 +328,7 @@ impl Caller {
                 "/api/auth/login",
                 &json!({ "email": account.email, "password": account.password }),
             ),
-            "refresh" => post(
-                "/api/auth/refresh",
-                &json!({ "refreshToken": account.refresh }),
-            ),
+            "refresh" => post("/api/auth/refresh", &refresh_token),
             "profile" => as_user(request(Method::GET, "/api/auth/profile")),
             "profile-update" => as_user(
                 request(Method::PUT, "/api/auth/profile").json(&json!({ "name": new_password })),
