@@ -2,7 +2,7 @@ use shared::StartError;
 use shared::config::Environment;
 use shared::domain::session::RotationPolicy;
 use shared::domain::token::{RefreshClaims, TokenError};
-use shared::domain::user::{User, UserId};
+use shared::domain::user::{Standing, UserId};
 use shared::error::ApiError;
 use shared::http::cookie_mode::{CookieCheck, Transport};
 use shared::http::guard::{Endpoint, Guard};
@@ -31,7 +31,7 @@ async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
         request.pass(),
         app.sessions
             .rotate(id, claims.sub, counter, &app.policy, origin),
-        app.users.find(claims.sub, now),
+        app.users.find_standing(claims.sub, now),
     );
     let (rotation, user) = match (passed, rotation, user) {
         (Ok(()), Ok(rotation), Ok(user)) => (rotation, user),
@@ -48,7 +48,7 @@ async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
             unreachable!("one of the three has failed")
         }
     };
-    let Some(user) = user.filter(User::is_active) else {
+    let Some(user) = user.filter(Standing::is_active) else {
         app.sessions.revoke_all(claims.sub).await?;
         return Err(ApiError::RefreshTokenInvalid);
     };
@@ -61,7 +61,7 @@ async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
         }
         Rotation::Gone => Err(ApiError::RefreshTokenInvalid),
         Rotation::Reused => {
-            record_reuse(app, user.id, request).await?;
+            record_reuse(app, claims.sub, request).await?;
             Err(ApiError::RefreshTokenReused)
         }
     }

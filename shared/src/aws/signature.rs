@@ -1,16 +1,19 @@
 //! Signature Version 4 (IAM User Guide, "Create a signed AWS API request"), for what is sent here: a POST
 //! without a query.
 
-use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::{digest, hmac};
 use http::HeaderName;
 use http::header::{CONTENT_TYPE, HOST};
+use time::macros::format_description;
 
 use super::Config;
 use crate::domain::secret::Secret;
 use crate::domain::timestamp::Timestamp;
+
+/// Bytes that what is signed has room in, most of which are a session's token.
+const USUAL_LENGTH: usize = 2048;
 
 /// Signs requests to one service as the one whose keys it has.
 pub(super) struct Signer {
@@ -68,15 +71,15 @@ impl Signer {
         let date = headers.date;
         let day = &date[..8];
         let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
-        let mut canonical = format!("POST\n{path}\n\n");
+        let mut canonical = String::with_capacity(USUAL_LENGTH);
+        canonical.extend(["POST\n", path, "\n\n"]);
         let mut names = String::new();
         for (name, value) in headers.in_order() {
-            // Writing into a string never fails.
-            let _ = writeln!(canonical, "{name}:{value}");
+            canonical.extend([name.as_str(), ":", value, "\n"]);
             names.push_str(if names.is_empty() { "" } else { ";" });
             names.push_str(name.as_str());
         }
-        let _ = write!(canonical, "\n{names}\n{}", sha256(body));
+        canonical.extend(["\n", &names, "\n", &sha256(body)]);
         let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", sha256(&canonical));
         let signature = hmac::sign(&self.key(day), to_sign.as_bytes());
         format!(
@@ -105,12 +108,10 @@ impl Signer {
 }
 
 /// The header `X-Amz-Date`: ISO 8601 without separators, `20150830T123600Z`.
+#[expect(clippy::expect_used, reason = "so long no clock of today goes")]
 pub(super) fn date(now: Timestamp) -> String {
-    let mut text = now.to_string();
-    text.truncate("2015-08-30T12:36:00".len());
-    text.retain(|c| c.is_ascii_alphanumeric());
-    text.push('Z');
-    text
+    let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+    now.written(format).expect("a year of four digits")
 }
 
 /// In hexadecimal digits.

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use ulid::Ulid;
+use ulid::{ULID_LEN, Ulid};
 
 use super::timestamp::Timestamp;
 
@@ -44,21 +44,17 @@ impl<T> FromStr for Id<T> {
     /// identifier has one spelling.
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let ulid = Ulid::from_string(text).map_err(|_| InvalidId)?;
-        let id = Self {
-            ulid,
-            of: PhantomData,
-        };
-        if id.to_string() == text {
-            Ok(id)
-        } else {
-            Err(InvalidId)
+        if ulid.array_to_str(&mut [0; ULID_LEN]) != text {
+            return Err(InvalidId);
         }
+        let of = PhantomData;
+        Ok(Self { ulid, of })
     }
 }
 
 impl<T> fmt::Display for Id<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.ulid.array_to_str(&mut [0; ulid::ULID_LEN]))
+        f.write_str(self.ulid.array_to_str(&mut [0; ULID_LEN]))
     }
 }
 
@@ -84,7 +80,7 @@ impl<T> Eq for Id<T> {}
 
 impl<T> Serialize for Id<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.ulid.array_to_str(&mut [0; ULID_LEN]))
     }
 }
 

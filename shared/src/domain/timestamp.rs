@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::StaticFormatDescription;
 use time::format_description::well_known::Rfc3339;
@@ -49,18 +51,28 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// In this format; nothing past the year 9999.
+    pub(crate) fn written(self, format: StaticFormatDescription) -> Option<String> {
+        let time = OffsetDateTime::from_unix_timestamp(self.seconds()).ok()?;
+        let millisecond = u16::try_from(self.milliseconds.rem_euclid(1000)).ok()?;
+        time.replace_millisecond(millisecond)
+            .ok()?
+            .format(format)
+            .ok()
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time =
-            OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.milliseconds) * 1_000_000)
-                .map_err(|_| fmt::Error)?;
-        f.write_str(&time.format(FORMAT).map_err(|_| fmt::Error)?)
+        f.write_str(&self.written(FORMAT).ok_or(fmt::Error)?)
     }
 }
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        let text = self.written(FORMAT);
+        serializer.serialize_str(&text.ok_or_else(|| S::Error::custom("no such year"))?)
     }
 }
 

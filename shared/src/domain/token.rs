@@ -325,7 +325,7 @@ impl Verifier {
         let (message, signature) = token.rsplit_once('.')?;
         let (header, claims) = message.split_once('.')?;
         let header = object(header)?;
-        let header: Header<'_> = serde_json::from_slice(&header).ok()?;
+        let header: Header<'_> = crate::json::read(&header)?;
         // RFC 8725, 3.1 and 3.11: the algorithm is not the token's to choose, and explicit typing, so that no
         // kind of token passes for another. RFC 7515, 4.1.11: what must be understood and is not.
         let is_of_this_kind = header.typ.eq_ignore_ascii_case(self.typ);
@@ -336,7 +336,7 @@ impl Verifier {
         let (_, key) = keys.find(|(id, _)| *id == header.kid)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
         key.verify(message.as_bytes(), &signature).ok()?;
-        serde_json::from_slice(&object(claims)?).ok()
+        crate::json::read(&object(claims)?)
     }
 }
 

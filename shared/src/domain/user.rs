@@ -63,6 +63,25 @@ pub struct User {
     pub version: u64,
 }
 
+/// What of a user's record decides on the user's sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Standing {
+    /// What the user may do.
+    pub role: Role,
+    /// Whether the user may sign in at all.
+    pub status: Status,
+}
+
+impl Standing {
+    /// The attributes of the record that it consists of.
+    pub const ATTRIBUTES: &[&str] = &["role", "status"];
+
+    /// Whether the user may hold sessions.
+    pub fn is_active(&self) -> bool {
+        self.status == Status::Active
+    }
+}
+
 /// The most devices for the second factor that an account has.
 pub const MOST_TWO_FACTOR_DEVICES: usize = 5;
 

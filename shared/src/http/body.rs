@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Request;
 use crate::error::{ApiError, Detail};
+use crate::json;
 
 pub(super) const LARGEST_BODY: usize = 16 * 1024;
 
@@ -34,8 +35,7 @@ impl Fields {
         {
             return Err(ApiError::UnsupportedMediaType);
         }
-        let Object(fields) =
-            serde_json::from_slice(request.body()).map_err(|_| ApiError::MalformedJson)?;
+        let Object(fields) = json::read(request.body()).ok_or(ApiError::MalformedJson)?;
         Ok(Self {
             fields,
             broken: Vec::new(),

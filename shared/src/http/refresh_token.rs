@@ -6,6 +6,7 @@ use super::body::{LARGEST_BODY, Object};
 use super::{Request, cookies};
 use crate::domain::secret::Secret;
 use crate::domain::token::{RefreshClaims, RefreshTokenVerifier, TokenError};
+use crate::json;
 
 /// What the request's refresh token turns out to be, whether or not the rest of the request is valid. A
 /// token in the body goes before one in a cookie. Asked once, at the door.
@@ -27,7 +28,7 @@ fn in_body(request: &Request) -> Option<Secret> {
     if request.body().len() > LARGEST_BODY {
         return None;
     }
-    let Object(mut fields) = serde_json::from_slice(request.body()).ok()?;
+    let Object(mut fields) = json::read(request.body())?;
     match fields.remove("refreshToken")? {
         Value::String(token) => Some(Secret::new(token)),
         _ => None,

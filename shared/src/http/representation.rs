@@ -115,5 +115,5 @@ fn exposed_if_any<S: serde::Serializer>(
     secret: &Option<Secret>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(secret.as_ref().map(Secret::expose).unwrap_or_default())
+    secret.as_ref().map(Secret::expose).serialize(serializer)
 }

@@ -13,6 +13,7 @@ use super::response::failure;
 use super::{Request, Response};
 use crate::config::StartError;
 use crate::error::ApiError;
+use crate::telemetry::RequestLine;
 use crate::{runtime, telemetry};
 
 /// A client is told within two seconds; stores that are slow one after the other must not add up.
@@ -77,16 +78,14 @@ where
             (error.code(), failure(&error, &request_id, quota.as_ref()))
         }
     };
-    tracing::info!(
-        request_id,
-        function,
-        route,
+    telemetry::log_request(RequestLine {
+        request_id: &request_id,
+        route: &route,
         outcome,
-        status = answer.status_code,
-        duration_ms = started.elapsed().as_secs_f64() * 1000.0,
+        status: answer.status_code,
+        duration_ms: started.elapsed().as_secs_f64() * 1000.0,
         cold_start,
-        "request"
-    );
+    });
     answer
 }
 

@@ -1,6 +1,6 @@
 //! The client of DynamoDB (API version 2012-08-10).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,22 +51,65 @@ impl DynamoDb {
         key: Item,
         now: Timestamp,
     ) -> Result<Option<T>, Error> {
+        self.get_item(table, key, None, now).await
+    }
+
+    /// The same of these attributes alone.
+    ///
+    /// # Errors
+    /// Those of [`DynamoDb::get`].
+    pub async fn get_attributes<T: DeserializeOwned>(
+        &self,
+        table: &str,
+        key: Item,
+        attributes: &[&str],
+        now: Timestamp,
+    ) -> Result<Option<T>, Error> {
+        self.get_item(table, key, Some(attributes), now).await
+    }
+
+    async fn get_item<T: DeserializeOwned>(
+        &self,
+        table: &str,
+        key: Item,
+        attributes: Option<&[&str]>,
+        now: Timestamp,
+    ) -> Result<Option<T>, Error> {
         #[derive(Serialize)]
         #[serde(rename_all = "PascalCase")]
         struct GetItem<'a> {
             table_name: &'a str,
             key: Item,
             consistent_read: bool,
+            #[serde(flatten)]
+            projection: Option<Projection<'a>>,
+        }
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Projection<'a> {
+            projection_expression: String,
+            expression_attribute_names: BTreeMap<String, &'a str>,
         }
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Found {
             item: Option<Attributes>,
         }
+        let projection = attributes.map(|attributes| {
+            // Whether the item has expired, is always asked.
+            let names = attributes.iter().chain(&["ttl"]);
+            let names: BTreeMap<_, _> = names.map(|name| (format!("#{name}"), *name)).collect();
+            let placeholders: Vec<&str> = names.keys().map(String::as_str).collect();
+            Projection {
+                projection_expression: placeholders.join(","),
+                expression_attribute_names: names,
+            }
+        });
         let request = GetItem {
             table_name: table,
             key,
             consistent_read: true,
+            projection,
         };
         let found: Found = self.find("DynamoDB_20120810.GetItem", &request).await?;
         read(found.item, now)

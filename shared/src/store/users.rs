@@ -17,7 +17,7 @@ use super::dynamodb::{self, DynamoDb, Expression, Item, TransactWriteItem, numbe
 use crate::domain::email_address::EmailAddress;
 use crate::domain::email_token::TokenHash;
 use crate::domain::timestamp::Timestamp;
-use crate::domain::user::{User, UserId};
+use crate::domain::user::{Standing, User, UserId};
 use crate::domain::username::Username;
 
 /// The users' records and claims.
@@ -58,6 +58,24 @@ impl Users {
     pub async fn find(&self, id: UserId, now: Timestamp) -> Result<Option<User>, Error> {
         self.dynamodb
             .get(&self.table, dynamodb::key(partition(id), "PROFILE"), now)
+            .await
+    }
+
+    /// The same, but only what decides on the user's sessions is sent and read.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn find_standing(
+        &self,
+        id: UserId,
+        now: Timestamp,
+    ) -> Result<Option<Standing>, Error> {
+        let (key, attributes) = (
+            dynamodb::key(partition(id), "PROFILE"),
+            Standing::ATTRIBUTES,
+        );
+        self.dynamodb
+            .get_attributes(&self.table, key, attributes, now)
             .await
     }
 
