@@ -13,7 +13,9 @@ use http::header::{CONTENT_TYPE, HOST, HeaderName};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::StartError;
@@ -39,6 +41,25 @@ const INVOCATION_ID: HeaderName = HeaderName::from_static("lambda-runtime-invoca
 const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-error-type");
 const EXTENSION_NAME: HeaderName = HeaderName::from_static("lambda-extension-name");
 const EXTENSION_ID: HeaderName = HeaderName::from_static("lambda-extension-identifier");
+
+/// Runs a function: what it says of itself is said under its name.
+///
+/// # Errors
+/// Those of `function`, and where the system has nothing to wait for events with.
+pub fn start(
+    name: &str,
+    function: impl Future<Output = Result<(), StartError>> + 'static,
+) -> Result<(), StartError> {
+    telemetry::init(name);
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default());
+    let runtime = runtime.map_err(StartError::new)?;
+    // A task of its own: whenever a connection's task has something for the future that a runtime blocks on, it looks
+    // for events with a system call first.
+    let function = async { spawn_local(function).await };
+    runtime.block_on(function).map_err(StartError::ended)?
+}
 
 /// Hands events to the handler, one at a time, as Lambda sends them, until SIGTERM arrives; the event in hand
 /// is answered first.
@@ -126,8 +147,8 @@ impl RuntimeApi {
 
     /// Waits for an event, however long. `cargo lambda watch` gives none now and then.
     async fn next(&self) -> Result<Option<(Invocation, Bytes)>, StartError> {
-        let path = format!("{INVOCATION}/next");
-        let answer = self.ask(Method::GET, path, [], Bytes::new()).await?;
+        let path = [INVOCATION, "/next"];
+        let answer = self.ask(Method::GET, &path, [], Bytes::new()).await?;
         let (parts, event) = answer.into_parts();
         let header = |name: HeaderName| parts.headers.get(name).cloned();
         if parts.status == StatusCode::NO_CONTENT {
@@ -154,12 +175,12 @@ impl RuntimeApi {
                 ("error", Some(HeaderValue::from_static(kind)), body)
             }
         };
-        let path = format!("{INVOCATION}/{request_id}/{what}");
+        let path = [INVOCATION, "/", request_id, "/", what];
         let id = invocation.id.map(|id| (INVOCATION_ID, id));
         let headers = id
             .into_iter()
             .chain(error_type.map(|kind| (ERROR_TYPE, kind)));
-        let answer = self.ask(Method::POST, path, headers, body.into()).await?;
+        let answer = self.ask(Method::POST, &path, headers, body.into()).await?;
         let status = answer.status();
         if status.is_server_error() {
             // After this, a runtime has to end.
@@ -176,13 +197,13 @@ impl RuntimeApi {
 
     /// Lambda sends SIGTERM only to functions with an extension: this registers one without events.
     async fn register_for_sigterm(self) {
-        let path = format!("{EXTENSION}/register");
+        let path = [EXTENSION, "/register"];
         let name = [(
             EXTENSION_NAME,
             HeaderValue::from_static("gatehouse-sigterm"),
         )];
         let body = Bytes::from_static(br#"{"events":[]}"#);
-        let registered = self.ask(Method::POST, path, name, body).await;
+        let registered = self.ask(Method::POST, &path, name, body).await;
         let id = registered
             .ok()
             .and_then(|answer| answer.headers().get(EXTENSION_ID).cloned());
@@ -193,23 +214,20 @@ impl RuntimeApi {
         // Never answered while the function lives; it must be waited for all the same, or Lambda
         // takes the extension for one that is still starting.
         tokio::spawn(async move {
-            let path = format!("{EXTENSION}/event/next");
+            let path = [EXTENSION, "/event/next"];
             let id = [(EXTENSION_ID, id)];
-            drop(self.ask(Method::GET, path, id, Bytes::new()).await);
+            drop(self.ask(Method::GET, &path, id, Bytes::new()).await);
         });
     }
 
     async fn ask(
         &self,
         method: Method,
-        path: String,
+        path: &[&str],
         headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
         body: Bytes,
     ) -> Result<Response<Bytes>, StartError> {
-        let path = match self.prefix.as_str() {
-            "" => path,
-            prefix => format!("{prefix}{path}"),
-        };
+        let path = [&[self.prefix.as_str()], path].concat().concat();
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = Uri::try_from(path).map_err(StartError::ended)?;

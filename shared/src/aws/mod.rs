@@ -62,6 +62,9 @@ pub struct Patience {
     pub all: Duration,
 }
 
+/// Headers of a request at most, with its signature and its length.
+const MOST_HEADERS: usize = 7;
+
 /// Second and further tries that an environment has, until successes give them back: a service that is
 /// down is not asked three times as often.
 const RETRIES: u32 = 50;
@@ -207,6 +210,7 @@ impl Service {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.path.clone();
         let sent = request.headers_mut();
+        sent.reserve(MOST_HEADERS);
         sent.insert(AUTHORIZATION, value(&authorization));
         sent.extend(headers.in_order().map(|(name, text)| (name, value(text))));
         request

@@ -17,6 +17,7 @@ use super::secret::Secret;
 use super::session::{Session, SessionId};
 use super::timestamp::Timestamp;
 use super::user::{Role, UserId};
+use crate::json;
 
 /// What signs a kind of token.
 #[derive(Clone, Debug)]
@@ -97,6 +98,8 @@ enum Kind {
     Refresh,
 }
 
+/// Characters that most tokens have room in.
+const USUAL_LENGTH: usize = 512;
 const ALGORITHM: Algorithm = Algorithm::HS256;
 /// The type in an access token's header (RFC 9068, 2.1).
 const ACCESS_TYPE: &str = "at+jwt";
@@ -250,25 +253,21 @@ impl Signer {
         let key = EncodingKey::from_secret(config.secret.expose().as_bytes());
         Self {
             config,
-            header: URL_SAFE_NO_PAD.encode(json(&header)),
+            header: URL_SAFE_NO_PAD.encode(json::write(&header)),
             key: (CRYPTO.signer_factory)(&ALGORITHM, &key).expect("a key"),
         }
     }
 
     #[expect(clippy::expect_used, reason = "HMAC signs everything")]
     pub(super) fn sign(&self, claims: &impl Serialize) -> Secret {
-        let mut token = format!("{}.", self.header);
-        URL_SAFE_NO_PAD.encode_string(json(claims), &mut token);
+        let mut token = String::with_capacity(USUAL_LENGTH);
+        token.extend([&self.header, "."]);
+        URL_SAFE_NO_PAD.encode_string(json::write(claims), &mut token);
         let signature = self.key.try_sign(token.as_bytes()).expect("a signature");
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Secret::new(token)
     }
-}
-
-#[expect(clippy::expect_used, reason = "headers and claims are plain data")]
-fn json(part: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(part).expect("JSON")
 }
 
 /// Verifies one kind of token.
@@ -325,7 +324,7 @@ impl Verifier {
         let (message, signature) = token.rsplit_once('.')?;
         let (header, claims) = message.split_once('.')?;
         let header = object(header)?;
-        let header: Header<'_> = crate::json::read(&header)?;
+        let header: Header<'_> = json::read(&header)?;
         // RFC 8725, 3.1 and 3.11: the algorithm is not the token's to choose, and explicit typing, so that no
         // kind of token passes for another. RFC 7515, 4.1.11: what must be understood and is not.
         let is_of_this_kind = header.typ.eq_ignore_ascii_case(self.typ);
@@ -336,7 +335,7 @@ impl Verifier {
         let (_, key) = keys.find(|(id, _)| *id == header.kid)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
         key.verify(message.as_bytes(), &signature).ok()?;
-        crate::json::read(&object(claims)?)
+        json::read(&object(claims)?)
     }
 }
 

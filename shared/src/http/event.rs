@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A request as the gateway hands it over.
 #[derive(Default, Deserialize)]
@@ -59,10 +59,19 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
 #[serde(rename_all = "camelCase")]
 pub(super) struct Answer {
     pub(super) status_code: u16,
-    pub(super) headers: BTreeMap<&'static str, Cow<'static, str>>,
+    /// Each name once.
+    #[serde(serialize_with = "as_map")]
+    pub(super) headers: Vec<(&'static str, Cow<'static, str>)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) cookies: Vec<String>,
     pub(super) body: String,
+}
+
+fn as_map<S: Serializer>(
+    headers: &[(&str, Cow<'_, str>)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(headers.iter().map(|(name, value)| (name, value)))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Answers: one shape for success, one for failure, one set of headers for both.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use http::StatusCode;
 use serde::Serialize;
@@ -9,6 +8,7 @@ use serde::Serialize;
 use super::event::Answer;
 use crate::domain::rate_limit::Quota;
 use crate::error::{ApiError, Detail};
+use crate::json;
 
 /// On every answer of every function.
 const HEADERS: [(&str, &str); 8] = [
@@ -27,6 +27,9 @@ const HEADERS: [(&str, &str); 8] = [
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
 ];
+
+/// With the request's id, two of its limits and two of a failure.
+const MOST_HEADERS: usize = HEADERS.len() + 5;
 
 /// What a handler answers.
 #[derive(Debug)]
@@ -80,7 +83,7 @@ impl Response {
     fn success(status: StatusCode, message: &str, fields: impl Serialize) -> Self {
         Self {
             status,
-            body: json(&Success {
+            body: json::write(&Success {
                 success: true,
                 message,
                 fields,
@@ -120,7 +123,7 @@ pub(super) fn failure(error: &ApiError, request_id: &str, quota: Option<&Quota>)
     };
     let mut answer = render(
         error.status(),
-        json(&body),
+        json::write(&body),
         request_id,
         error.quota().or(quota),
     );
@@ -136,11 +139,12 @@ pub(super) fn failure(error: &ApiError, request_id: &str, quota: Option<&Quota>)
 }
 
 fn render(status: StatusCode, body: String, request_id: &str, quota: Option<&Quota>) -> Answer {
-    let mut headers = BTreeMap::from(HEADERS.map(|(name, value)| (name, Cow::Borrowed(value))));
-    headers.insert("x-request-id", request_id.to_owned().into());
+    let mut headers = Vec::with_capacity(MOST_HEADERS);
+    headers.extend(HEADERS.map(|(name, value)| (name, Cow::Borrowed(value))));
+    headers.push(("x-request-id", request_id.to_owned().into()));
     if let Some(quota) = quota {
-        headers.insert("ratelimit-policy", quota.policy.to_string().into());
-        headers.insert("ratelimit", quota.header().into());
+        headers.push(("ratelimit-policy", quota.policy.to_string().into()));
+        headers.push(("ratelimit", quota.header().into()));
     }
     Answer {
         status_code: status.as_u16(),
@@ -148,12 +152,4 @@ fn render(status: StatusCode, body: String, request_id: &str, quota: Option<&Quo
         cookies: Vec::new(),
         body,
     }
-}
-
-#[expect(
-    clippy::expect_used,
-    reason = "plain structs with string keys serialise to JSON"
-)]
-fn json(body: &impl Serialize) -> String {
-    serde_json::to_string(body).expect("a body is plain data")
 }

@@ -252,13 +252,12 @@ impl DynamoDb {
             .ok_or_else(|| Error::Unavailable("DynamoDB: no valid answer".to_owned()))
     }
 
-    #[expect(clippy::expect_used, reason = "requests are plain structs")]
     async fn ask(
         &self,
         operation: &'static str,
         request: &impl Serialize,
     ) -> Result<Bytes, Failure> {
-        let request = serde_json::to_vec(request).expect("a request is a plain struct");
+        let request = json::write(request);
         self.0.post(Some(operation), request.into()).await
     }
 }
