@@ -421,6 +421,25 @@ async fn an_account_that_is_not_active_gets_nothing_and_loses_its_sessions() {
     );
 }
 
+/// TTL sweeps late.
+#[tokio::test]
+async fn an_account_whose_record_has_expired_gets_nothing() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    let account = client.register().await;
+    world
+        .dynamodb()
+        .set_user(&account.id, "ttl", json!({ "N": "1" }))
+        .await;
+
+    let refused = client.refresh(&account.refresh).await;
+
+    assert_eq!(
+        (refused.status.as_u16(), refused.code()),
+        (401, "refresh_token_invalid")
+    );
+}
+
 #[tokio::test]
 async fn a_changed_role_is_in_the_next_access_token() {
     let Some(world) = World::inside() else { return };

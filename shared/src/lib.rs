@@ -25,3 +25,7 @@ pub mod store;
 pub mod telemetry;
 
 pub use config::StartError;
+
+/// Without huge pages of its own, which an idle function would hold two of.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

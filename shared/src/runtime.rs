@@ -58,7 +58,9 @@ pub fn start(
     // A task of its own: whenever a connection's task has something for the future that a runtime blocks on, it looks
     // for events with a system call first.
     let function = async { spawn_local(function).await };
-    runtime.block_on(function).map_err(StartError::ended)?
+    let ended = runtime.block_on(function);
+    // The panic hook has logged where; what a panic says may be a value.
+    ended.map_err(|_| StartError::ended("a panic"))?
 }
 
 /// Hands events to the handler, one at a time, as Lambda sends them, until SIGTERM arrives; the event in hand

@@ -3,8 +3,9 @@
 
 use serde_json::{Value, json};
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), shared::StartError> {
-    let hello = async |_: Value| Ok(json!({ "statusCode": 200, "body": "hello" }));
-    shared::runtime::run(hello).await
+fn main() -> Result<(), shared::StartError> {
+    shared::runtime::start(env!("CARGO_CRATE_NAME"), async {
+        let hello = async |_: Value| Ok(json!({ "statusCode": 200, "body": "hello" }));
+        shared::runtime::run(hello).await
+    })
 }

@@ -49,9 +49,7 @@ impl Timestamp {
             milliseconds: self.milliseconds.saturating_add(milliseconds),
         }
     }
-}
 
-impl Timestamp {
     /// In this format; nothing past the year 9999.
     pub(crate) fn written(self, format: StaticFormatDescription) -> Option<String> {
         let time = OffsetDateTime::from_unix_timestamp(self.seconds()).ok()?;

@@ -70,12 +70,9 @@ impl Users {
         id: UserId,
         now: Timestamp,
     ) -> Result<Option<Standing>, Error> {
-        let (key, attributes) = (
-            dynamodb::key(partition(id), "PROFILE"),
-            Standing::ATTRIBUTES,
-        );
+        let key = dynamodb::key(partition(id), "PROFILE");
         self.dynamodb
-            .get_attributes(&self.table, key, attributes, now)
+            .get_attributes(&self.table, key, Standing::ATTRIBUTES, now)
             .await
     }
 

@@ -30,30 +30,41 @@ pub struct Kind {
     pub name: &'static str,
     function: &'static str,
     pub count: usize,
-    hashes: bool,
+    turn: Turn,
     /// Whether each request needs something that the one before has used up.
     uses_up: bool,
 }
 
+/// What an endpoint is asked in turn with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// With the floors, and with nothing else: their ratio is what is looked for.
+    Floors,
+    /// With bare hashes, where hashing costs what it costs in production.
+    Hashes,
+    /// With the rest.
+    Rest,
+}
+
 const KINDS: [Kind; 20] = [
-    Kind::new(FLOOR, FLOOR, 1000),
-    Kind::new(OWN_FLOOR, OWN_FLOOR, 1000),
-    Kind::new(EXCHANGE, FLOOR, 1000),
-    Kind::new("register", "register", 30).hashing(),
-    Kind::new("login", "login", 50).hashing(),
-    Kind::new("refresh", "refresh", 1000),
+    Kind::new(FLOOR, FLOOR, 1000).beside(Turn::Floors),
+    Kind::new(OWN_FLOOR, OWN_FLOOR, 1000).beside(Turn::Floors),
+    Kind::new(EXCHANGE, FLOOR, 1000).beside(Turn::Floors),
+    Kind::new("register", "register", 30).beside(Turn::Hashes),
+    Kind::new("login", "login", 50).beside(Turn::Hashes),
+    Kind::new("refresh", "refresh", 1000).beside(Turn::Floors),
     Kind::new("logout", "logout", 250).using_up(),
     Kind::new("sessions", "sessions", 500),
     Kind::new("sessions-revoke", "sessions", 150).using_up(),
-    Kind::new("profile", "profile", 1000),
+    Kind::new("profile", "profile", 1000).beside(Turn::Floors),
     Kind::new("profile-update", "profile", 500),
     Kind::new("delete-account", "delete-account", 20)
-        .hashing()
+        .beside(Turn::Hashes)
         .using_up(),
-    Kind::new("change-password", "change-password", 20).hashing(),
+    Kind::new("change-password", "change-password", 20).beside(Turn::Hashes),
     Kind::new("reset-request", "reset-request", 50),
     Kind::new("reset-confirm", "reset-confirm", 20)
-        .hashing()
+        .beside(Turn::Hashes)
         .using_up(),
     Kind::new("verify-email", "verify-email", 50).using_up(),
     Kind::new("verify-resend", "verify-resend", 50),
@@ -62,7 +73,11 @@ const KINDS: [Kind; 20] = [
     Kind::new("two-factor-disable", "two-factor-disable", 50).using_up(),
 ];
 const AT_ONCE: usize = 16;
+/// An even number: each second one goes backwards, so that nobody always comes after the same.
 const ROUNDS: usize = 10;
+/// What is compared with the floors is asked in so many systems, one after the other: the same programs, started
+/// once more, take up to a quarter more or less, where they are in the memory and as the machine is.
+const SYSTEMS: usize = 5;
 const WARM_UP: usize = 2;
 
 impl Kind {
@@ -71,16 +86,13 @@ impl Kind {
             name,
             function,
             count,
-            hashes: false,
+            turn: Turn::Rest,
             uses_up: false,
         }
     }
 
-    const fn hashing(self) -> Self {
-        Self {
-            hashes: true,
-            ..self
-        }
+    const fn beside(self, turn: Turn) -> Self {
+        Self { turn, ..self }
     }
 
     const fn using_up(self) -> Self {
@@ -91,35 +103,40 @@ impl Kind {
     }
 }
 
-/// The endpoints of these functions: those that hash in one world, where that costs what it costs in
-/// production, beside bare hashes; the others in one where signing up is cheap. All in turn, so that a
-/// noisy moment meets what is compared alike.
+/// The endpoints of these functions, in the system with production's hashes, in the one where signing up is
+/// cheap, or in several new ones of that kind. What is compared is asked in turn, so that a noisy moment meets all
+/// of it alike.
 pub async fn measure(
     hashing: &World,
     others: &World,
+    another: impl Fn() -> World,
     functions: &[&str],
 ) -> (Vec<Endpoint>, References) {
-    let mut references = Bare::new();
-    let mut measured = Vec::new();
-    for (world, hashes) in [(others, false), (hashing, true)] {
-        let kinds = KINDS.iter();
+    let of = |turn| {
+        let kinds = KINDS.iter().filter(|kind| kind.turn == turn);
         let kinds = kinds.filter(|kind| functions.contains(&kind.function));
-        let kinds = kinds.filter(|kind| kind.hashes == hashes);
-        let mut asked: Vec<(&Kind, [Caller; 1], Samples)> = Vec::new();
-        for kind in kinds {
-            let caller = Caller::signed_up(world.client()).await;
-            asked.push((kind, [caller], Samples::default()));
-        }
-        for round in 1..=ROUNDS {
-            eprintln!("measuring requests, {round} of {ROUNDS}");
-            for (kind, caller, samples) in &mut asked {
-                samples.add(sequentially(world, kind, caller, kind.count / ROUNDS).await);
-            }
-            if hashes {
-                references.hash();
-            }
-        }
-        for (kind, _, samples) in asked {
+        let kinds = kinds.map(|kind| (kind, Samples::default()));
+        kinds.collect::<Vec<_>>()
+    };
+    let mut beside_floors = of(Turn::Floors);
+    for system in 1..=SYSTEMS {
+        eprintln!("measuring requests beside the floor, in system {system} of {SYSTEMS}");
+        in_turn(&another(), &mut beside_floors, ROUNDS * SYSTEMS, || {}).await;
+    }
+    eprintln!("measuring other requests");
+    let mut rest = of(Turn::Rest);
+    in_turn(others, &mut rest, ROUNDS, || {}).await;
+    eprintln!("measuring requests that hash");
+    let (mut beside_hashes, mut references) = (of(Turn::Hashes), Bare::new());
+    in_turn(hashing, &mut beside_hashes, ROUNDS, || references.hash()).await;
+
+    let mut measured = Vec::new();
+    for (world, kinds) in [
+        (others, beside_floors),
+        (others, rest),
+        (hashing, beside_hashes),
+    ] {
+        for (kind, samples) in kinds {
             eprintln!("measuring {}, {AT_ONCE} at once", kind.name);
             measured.push(Endpoint {
                 name: kind.name,
@@ -131,6 +148,27 @@ pub async fn measure(
         }
     }
     (measured, references.measured())
+}
+
+/// Asks for each, [`ROUNDS`] times, one of so many parts of what is to be asked.
+async fn in_turn(
+    world: &World,
+    kinds: &mut [(&Kind, Samples)],
+    parts: usize,
+    mut after_each: impl FnMut(),
+) {
+    let mut callers = Vec::new();
+    for _ in kinds.iter() {
+        callers.push([Caller::signed_up(world.client()).await]);
+    }
+    for _ in 0..ROUNDS {
+        for ((kind, samples), caller) in kinds.iter_mut().zip(&mut callers) {
+            samples.add(sequentially(world, kind, caller, kind.count / parts).await);
+        }
+        after_each();
+        kinds.reverse();
+        callers.reverse();
+    }
 }
 
 /// Successes per second.

@@ -73,7 +73,9 @@ async fn measure(binaries: &Binaries, is_asked: impl Fn(&str) -> bool) -> Measur
     let names: Vec<&str> = names.filter(|name| is_asked(name)).collect();
     let functions = functions::measure(&hashing, binaries, &names).await;
     let first_login = functions::first_login(&hashing, binaries).await;
-    let (endpoints, references) = endpoints::measure(&hashing, &others, &names).await;
+    let another = || world(World::build(), binaries);
+    let measured = endpoints::measure(&hashing, &others, another, &names).await;
+    let (endpoints, references) = measured;
     Measured {
         functions,
         first_login,
