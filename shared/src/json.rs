@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Bytes that most texts have room in. The system's allocator hands out fewer than 1032 at once.
+/// Bytes that most texts have room in.
 const USUAL_LENGTH: usize = 1000;
 
 /// What the bytes say; nothing where they are no such JSON. Faster than `serde_json::from_slice`, which looks at

@@ -26,6 +26,6 @@ pub mod telemetry;
 
 pub use config::StartError;
 
-/// Without huge pages of its own, which an idle function would hold two of.
+/// Of whatever links this. It does not ask the kernel for huge pages, of which an idle function would hold two.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -45,7 +45,7 @@ const EXTENSION_ID: HeaderName = HeaderName::from_static("lambda-extension-ident
 /// Runs a function: what it says of itself is said under its name.
 ///
 /// # Errors
-/// Those of `function`, and where the system has nothing to wait for events with.
+/// Those of `function`, and its panics; where the system has nothing to wait for events with.
 pub fn start(
     name: &str,
     function: impl Future<Output = Result<(), StartError>> + 'static,

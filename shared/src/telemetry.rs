@@ -67,7 +67,7 @@ pub fn count(metric: &str, dimensions: &[(&str, &str)]) {
     emit(metric, "Count", 1.0, dimensions);
 }
 
-/// Metrics that wait for the next line: what a request has to say is one write.
+/// Lines that wait: a request's metrics and its log line are one write.
 static WAITING: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 fn waiting() -> MutexGuard<'static, Vec<u8>> {
@@ -146,6 +146,8 @@ pub struct RequestLine<'a> {
     pub duration_ms: f64,
     /// Whether it was its environment's first.
     pub cold_start: bool,
+    /// The module that says so.
+    pub target: &'static str,
 }
 
 /// Logs a request: a line like all others, but written as metrics are. By way of `tracing` it takes five times
@@ -159,7 +161,6 @@ pub fn log_request(request: RequestLine<'_>) {
         function: &'static str,
         #[serde(flatten)]
         request: RequestLine<'a>,
-        target: &'static str,
     }
     if !tracing::enabled!(Level::INFO) {
         return;
@@ -170,7 +171,6 @@ pub fn log_request(request: RequestLine<'_>) {
         message: "request",
         function: function_name(),
         request,
-        target: module_path!(),
     });
 }
 

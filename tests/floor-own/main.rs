@@ -1,5 +1,5 @@
-//! The floor by the loop that the functions have in place of AWS' crate: how much of what they are below it
-//! is the loop's. For benchmarks alone.
+//! The floor as the functions are: by their loop in place of AWS' crate, with their log and their allocator. How much
+//! of what they are below the floor is due to these. For benchmarks alone.
 
 use serde_json::{Value, json};
 

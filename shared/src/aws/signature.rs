@@ -108,7 +108,7 @@ impl Signer {
 }
 
 /// The header `X-Amz-Date`: ISO 8601 without separators, `20150830T123600Z`.
-#[expect(clippy::expect_used, reason = "so long no clock of today goes")]
+#[expect(clippy::expect_used, reason = "no clock is past the year 9999")]
 pub(super) fn date(now: Timestamp) -> String {
     let format = format_description!("[year][month][day]T[hour][minute][second]Z");
     now.written(format).expect("a year of four digits")

@@ -149,9 +149,15 @@ impl User {
         }
     }
 
+    /// What decides on the user's sessions.
+    pub fn standing(&self) -> Standing {
+        let (role, status) = (self.role, self.status);
+        Standing { role, status }
+    }
+
     /// Whether the user may hold sessions.
     pub fn is_active(&self) -> bool {
-        self.status == Status::Active
+        self.standing().is_active()
     }
 
     /// Whether the user may sign in, now that it is certain that it is the user. Whatever starts a

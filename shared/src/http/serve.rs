@@ -85,6 +85,7 @@ where
         status: answer.status_code,
         duration_ms: started.elapsed().as_secs_f64() * 1000.0,
         cold_start,
+        target: module_path!(),
     });
     answer
 }

@@ -122,6 +122,7 @@ pub async fn measure(
     for system in 1..=SYSTEMS {
         eprintln!("measuring requests beside the floor, in system {system} of {SYSTEMS}");
         in_turn(&another(), &mut beside_floors, ROUNDS * SYSTEMS, || {}).await;
+        beside_floors.rotate_left(1); // each is the first once, and the last
     }
     eprintln!("measuring other requests");
     let mut rest = of(Turn::Rest);
