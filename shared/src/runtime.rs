@@ -15,7 +15,6 @@ use http_body_util::Full;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::StartError;
@@ -57,8 +56,7 @@ pub fn start(
     let runtime = runtime.map_err(StartError::new)?;
     // A task of its own: whenever a connection's task has something for the future that a runtime blocks on, it looks
     // for events with a system call first.
-    let function = async { spawn_local(function).await };
-    let ended = runtime.block_on(function);
+    let ended = runtime.block_on(runtime.spawn_local(function));
     // The panic hook has logged where; what a panic says may be a value.
     ended.map_err(|_| StartError::ended("a panic"))?
 }
@@ -173,7 +171,7 @@ impl RuntimeApi {
             Err(failure) => {
                 let (kind, cause) = (failure.error_type, &failure.error_message);
                 tracing::error!(request_id, kind, cause, "the invocation has failed");
-                let body = serde_json::to_vec(&failure).map_err(StartError::ended)?;
+                let body = json::write(&failure).into_bytes();
                 ("error", Some(HeaderValue::from_static(kind)), body)
             }
         };

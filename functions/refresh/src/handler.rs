@@ -2,7 +2,7 @@ use shared::StartError;
 use shared::config::Environment;
 use shared::domain::session::RotationPolicy;
 use shared::domain::token::{RefreshClaims, TokenError};
-use shared::domain::user::{Standing, UserId};
+use shared::domain::user::UserId;
 use shared::error::ApiError;
 use shared::http::cookie_mode::{CookieCheck, Transport};
 use shared::http::guard::{Endpoint, Guard};
@@ -48,7 +48,7 @@ async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
             unreachable!("one of the three has failed")
         }
     };
-    let Some(user) = user.filter(Standing::is_active) else {
+    let Some(user) = user.filter(|user| user.status.is_active()) else {
         app.sessions.revoke_all(claims.sub).await?;
         return Err(ApiError::RefreshTokenInvalid);
     };

@@ -75,11 +75,6 @@ pub struct Standing {
 impl Standing {
     /// The attributes of the record that it consists of.
     pub const ATTRIBUTES: &[&str] = &["role", "status"];
-
-    /// Whether the user may hold sessions.
-    pub fn is_active(&self) -> bool {
-        self.status == Status::Active
-    }
 }
 
 /// The most devices for the second factor that an account has.
@@ -118,6 +113,13 @@ pub enum Status {
     Deleted,
 }
 
+impl Status {
+    /// Whether the user may hold sessions.
+    pub fn is_active(self) -> bool {
+        self == Self::Active
+    }
+}
+
 impl User {
     /// A user who has just registered.
     pub fn new(
@@ -149,15 +151,9 @@ impl User {
         }
     }
 
-    /// What decides on the user's sessions.
-    pub fn standing(&self) -> Standing {
-        let (role, status) = (self.role, self.status);
-        Standing { role, status }
-    }
-
     /// Whether the user may hold sessions.
     pub fn is_active(&self) -> bool {
-        self.standing().is_active()
+        self.status.is_active()
     }
 
     /// Whether the user may sign in, now that it is certain that it is the user. Whatever starts a

@@ -20,6 +20,9 @@ use crate::domain::timestamp::Timestamp;
 use crate::domain::user::{Standing, User, UserId};
 use crate::domain::username::Username;
 
+/// The sort key of a user's record.
+const PROFILE: &str = "PROFILE";
+
 /// The users' records and claims.
 #[derive(Clone)]
 pub struct Users {
@@ -35,6 +38,10 @@ struct Claim {
 /// The partition in which all that belongs to one user stands, in both tables.
 pub(super) fn partition(id: UserId) -> String {
     format!("USER#{id}")
+}
+
+fn profile_key(id: UserId) -> Item {
+    dynamodb::key(partition(id), PROFILE)
 }
 
 pub(super) fn email_key(email: &EmailAddress) -> Item {
@@ -56,9 +63,7 @@ impl Users {
     /// # Errors
     /// Those of the store.
     pub async fn find(&self, id: UserId, now: Timestamp) -> Result<Option<User>, Error> {
-        self.dynamodb
-            .get(&self.table, dynamodb::key(partition(id), "PROFILE"), now)
-            .await
+        self.dynamodb.get(&self.table, profile_key(id), now).await
     }
 
     /// The same, but only what decides on the user's sessions is sent and read.
@@ -70,9 +75,8 @@ impl Users {
         id: UserId,
         now: Timestamp,
     ) -> Result<Option<Standing>, Error> {
-        let key = dynamodb::key(partition(id), "PROFILE");
         self.dynamodb
-            .get_attributes(&self.table, key, Standing::ATTRIBUTES, now)
+            .get_attributes(&self.table, profile_key(id), Standing::ATTRIBUTES, now)
             .await
     }
 
@@ -156,7 +160,7 @@ impl Users {
 
     /// The record of a new user.
     pub fn create(&self, user: &User) -> TransactWriteItem {
-        let item = dynamodb::item(partition(user.id), "PROFILE", user);
+        let item = dynamodb::item(partition(user.id), PROFILE, user);
         dynamodb::put(&self.table, item, absent())
     }
 
@@ -305,8 +309,7 @@ impl Users {
             ],
             ..Default::default()
         };
-        let key = dynamodb::key(partition(user.id), "PROFILE");
-        dynamodb::delete(&self.table, key, expression)
+        dynamodb::delete(&self.table, profile_key(user.id), expression)
     }
 
     /// Gives an address back.
@@ -372,8 +375,7 @@ impl Users {
     }
 
     fn update(&self, id: UserId, expression: Expression) -> TransactWriteItem {
-        let key = dynamodb::key(partition(id), "PROFILE");
-        dynamodb::update(&self.table, key, expression)
+        dynamodb::update(&self.table, profile_key(id), expression)
     }
 
     fn update_if_unchanged(
@@ -388,11 +390,7 @@ impl Users {
             condition: "#version = :read".to_owned(),
             values,
         };
-        dynamodb::update(
-            &self.table,
-            dynamodb::key(partition(user.id), "PROFILE"),
-            expression,
-        )
+        self.update(user.id, expression)
     }
 
     /// Lets a deleted account's address go when the account is purged, not before: until then nobody

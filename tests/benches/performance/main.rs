@@ -74,8 +74,7 @@ async fn measure(binaries: &Binaries, is_asked: impl Fn(&str) -> bool) -> Measur
     let functions = functions::measure(&hashing, binaries, &names).await;
     let first_login = functions::first_login(&hashing, binaries).await;
     let another = || world(World::build(), binaries);
-    let measured = endpoints::measure(&hashing, &others, another, &names).await;
-    let (endpoints, references) = measured;
+    let (endpoints, references) = endpoints::measure(&hashing, &others, another, &names).await;
     Measured {
         functions,
         first_login,
