@@ -7,7 +7,6 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::HeaderValue;
 use url::Url;
 
 use crate::aws;
@@ -204,18 +203,21 @@ impl Environment {
 
     /// An absolute `http:` or `https:` URL without a fragment.
     pub fn url(&mut self, name: &str) -> String {
-        self.required(name, |environment, name| {
-            environment.optional_url(name, |text| Some(text.to_owned()))
-        })
+        self.required(name, Self::optional_url)
     }
 
-    /// The same where it may be absent, as what `parse` makes of it.
-    fn optional_url<T>(&mut self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    /// The same where it may be absent.
+    pub fn optional_url(&mut self, name: &str) -> Option<String> {
         self.optional(name, "an http: or https: URL", |text| {
             let url = Url::parse(text).ok()?;
             let is_valid = matches!(url.scheme(), "http" | "https") && url.fragment().is_none();
-            parse(text).filter(|_| is_valid)
+            is_valid.then(|| text.to_owned())
         })
+    }
+
+    /// A name of letters, digits, `-` and `_`.
+    pub fn name(&mut self, name: &str) -> String {
+        self.required(name, Self::optional_name)
     }
 
     /// A name of letters, digits, `-` and `_` that may be absent.
@@ -260,33 +262,18 @@ impl Environment {
         })
     }
 
-    /// DynamoDB, as Lambda's own variables say.
+    /// DynamoDB, as the SDK's variables say.
     pub fn dynamodb(&mut self) -> DynamoDb {
         if let Some(dynamodb) = &self.dynamodb {
             return dynamodb.clone();
         }
-        let dynamodb = DynamoDb::new(self.aws("AWS_ENDPOINT_URL_DYNAMODB"));
+        let dynamodb = DynamoDb::new(&aws::config(self, "DYNAMODB"));
         self.dynamodb.insert(dynamodb).clone()
     }
 
-    /// SES, as Lambda's own variables say.
-    pub fn ses(&mut self) -> aws::Config {
-        self.aws("AWS_ENDPOINT_URL_SESV2")
-    }
-
-    fn aws(&mut self, endpoint: &str) -> aws::Config {
-        aws::Config {
-            region: self.required("AWS_REGION", Self::optional_name),
-            access_key_id: self.required("AWS_ACCESS_KEY_ID", Self::optional_name),
-            secret_access_key: Secret::new(self.text("AWS_SECRET_ACCESS_KEY")),
-            session_token: self.optional("AWS_SESSION_TOKEN", "a token", |text| {
-                let fits_a_header = HeaderValue::from_str(text).is_ok();
-                fits_a_header.then(|| Secret::new(text.to_owned()))
-            }),
-            endpoint: [endpoint, "AWS_ENDPOINT_URL"]
-                .into_iter()
-                .find_map(|name| self.optional_url(name, |text| text.parse().ok())),
-        }
+    /// A client of SES, as the SDK's variables say, that gives up after this time.
+    pub fn ses(&mut self, timeout: Duration) -> aws_sdk_sesv2::Client {
+        aws::ses(&aws::config(self, "SESV2"), timeout)
     }
 
     /// The sessions in Redis.

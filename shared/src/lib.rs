@@ -5,13 +5,12 @@
 //! - [`config`]: the environment variables, read once and reported all at once;
 //! - [`domain`]: the rules, pure: no AWS, no Redis, no HTTP, time and randomness are arguments;
 //! - [`store`]: DynamoDB and Redis, every check-then-write in one atomic call;
-//! - [`aws`]: requests to services of AWS, signed;
 //! - [`telemetry`]: log lines, audit log events, metrics;
 //! - [`error`]: the closed list of what a client can be told went wrong.
 //!
 //! Direction: `main → http → handler → domain → store`. Nothing here knows a particular endpoint.
 
-pub mod aws;
+mod aws;
 pub mod clock;
 pub mod config;
 mod connections;

@@ -58,7 +58,7 @@ impl Sender {
         match Smtp::from_env(environment, mailbox) {
             Some(smtp) => Self::Smtp(Box::new(smtp)),
             None => {
-                let ses = Ses::new(environment.ses(), from, configuration_set);
+                let ses = Ses::new(environment.ses(TIMEOUT), from, configuration_set);
                 Self::Ses(Box::new(ses))
             }
         }

@@ -1,44 +1,51 @@
-//! The client of DynamoDB (API version 2012-08-10).
+//! The client of DynamoDB: every wait has an end, every failure a meaning.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+pub use aws_sdk_dynamodb::types::TransactWriteItem;
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, Update};
+use aws_sdk_dynamodb::{Client, Error as ServiceError, config};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_dynamo::{AttributeValue, Item as Attributes, from_item, to_item};
+use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 use super::Error;
-use crate::aws::{self, Api, Failure, Patience, Refusal, Service};
 use crate::domain::timestamp::Timestamp;
-use crate::{json, random};
+use crate::random;
 
-const API: Api = Api {
-    host: "dynamodb",
-    name: "dynamodb",
-    path: "/",
-    content_type: "application/x-amz-json-1.0",
-    // Two dead connections, as a freeze leaves them, cost two tries; the third one answers.
-    patience: Patience {
-        tries: 3,
-        one: Duration::from_millis(500),
-        all: Duration::from_millis(1400),
-    },
-};
+/// Two dead connections, as a freeze leaves them, cost two attempts; the third one answers.
+const MAX_ATTEMPTS: u32 = 3;
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(500);
+/// For all attempts: within the 1.8 s after which a client is told.
+const OPERATION_TIMEOUT: Duration = Duration::from_millis(1400);
+const INITIAL_BACKOFF: Duration = Duration::from_millis(50);
 
 /// Tries at a write that met a transaction on the same item.
-const CONFLICT_TRIES: u32 = 4;
+const MAX_CONFLICT_TRIES: u32 = 4;
 
 /// The connection to DynamoDB; a handle that is cheap to clone.
 #[derive(Clone)]
-pub struct DynamoDb(Arc<Service>);
+pub struct DynamoDb(Client);
 
 impl DynamoDb {
     /// Connects with the first request.
-    pub fn new(config: aws::Config) -> Self {
-        Self(Arc::new(Service::new(config, API)))
+    pub fn new(sdk: &SdkConfig) -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .operation_timeout(OPERATION_TIMEOUT);
+        let retries = RetryConfig::standard()
+            .with_max_attempts(MAX_ATTEMPTS)
+            .with_initial_backoff(INITIAL_BACKOFF);
+        let config = config::Builder::from(sdk)
+            .timeout_config(timeouts.build())
+            .retry_config(retries);
+        Self(Client::from_conf(config.build()))
     }
 
     /// Reads one item, strongly consistent.
@@ -51,7 +58,9 @@ impl DynamoDb {
         key: Item,
         now: Timestamp,
     ) -> Result<Option<T>, Error> {
-        self.get_item(table, key, None, now).await
+        let request = self.0.get_item().table_name(table).set_key(Some(key));
+        let found = request.consistent_read(true).send().await;
+        read(answered(found)?.item, now)
     }
 
     /// The same of these attributes alone.
@@ -65,54 +74,16 @@ impl DynamoDb {
         attributes: &[&str],
         now: Timestamp,
     ) -> Result<Option<T>, Error> {
-        self.get_item(table, key, Some(attributes), now).await
-    }
-
-    async fn get_item<T: DeserializeOwned>(
-        &self,
-        table: &str,
-        key: Item,
-        attributes: Option<&[&str]>,
-        now: Timestamp,
-    ) -> Result<Option<T>, Error> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct GetItem<'a> {
-            table_name: &'a str,
-            key: Item,
-            consistent_read: bool,
-            #[serde(flatten)]
-            projection: Option<Projection<'a>>,
+        let mut request = self.0.get_item().table_name(table).set_key(Some(key));
+        // Whether the item has expired, is always asked.
+        let names: Vec<&str> = attributes.iter().copied().chain(["ttl"]).collect();
+        for name in &names {
+            request = request.expression_attribute_names(format!("#{name}"), *name);
         }
-        #[derive(Serialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Projection<'a> {
-            projection_expression: String,
-            expression_attribute_names: BTreeMap<String, &'a str>,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Found {
-            item: Option<Attributes>,
-        }
-        let projection = attributes.map(|attributes| {
-            // Whether the item has expired, is always asked.
-            let names = attributes.iter().chain(&["ttl"]);
-            let names: BTreeMap<_, _> = names.map(|name| (format!("#{name}"), *name)).collect();
-            let placeholders: Vec<&str> = names.keys().map(String::as_str).collect();
-            Projection {
-                projection_expression: placeholders.join(","),
-                expression_attribute_names: names,
-            }
-        });
-        let request = GetItem {
-            table_name: table,
-            key,
-            consistent_read: true,
-            projection,
-        };
-        let found: Found = self.find("DynamoDB_20120810.GetItem", &request).await?;
-        read(found.item, now)
+        let projection = format!("#{}", names.join(",#"));
+        let request = request.projection_expression(projection);
+        let found = request.consistent_read(true).send().await;
+        read(answered(found)?.item, now)
     }
 
     /// Reads the items of a partition whose sort keys begin like this, in their order, strongly
@@ -127,30 +98,16 @@ impl DynamoDb {
         sk_prefix: &str,
         now: Timestamp,
     ) -> Result<Vec<T>, Error> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Query<'a> {
-            table_name: &'a str,
-            consistent_read: bool,
-            key_condition_expression: &'static str,
-            expression_attribute_values: HashMap<&'static str, AttributeValue>,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Found {
-            items: Vec<Attributes>,
-        }
-        let request = Query {
-            table_name: table,
-            consistent_read: true,
-            key_condition_expression: "pk = :pk AND begins_with(sk, :prefix)",
-            expression_attribute_values: HashMap::from([
-                (":pk", text(pk)),
-                (":prefix", text(sk_prefix)),
-            ]),
-        };
-        let found: Found = self.find("DynamoDB_20120810.Query", &request).await?;
-        let items = found.items.into_iter();
+        let request = self
+            .0
+            .query()
+            .table_name(table)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+            .expression_attribute_values(":pk", text(pk))
+            .expression_attribute_values(":prefix", text(sk_prefix));
+        let found = answered(request.send().await)?;
+        let items = found.items.unwrap_or_default().into_iter();
         items
             .filter_map(|item| read(Some(item), now).transpose())
             .collect()
@@ -161,8 +118,15 @@ impl DynamoDb {
     /// # Errors
     /// Those of the store.
     pub async fn put(&self, table: &str, item: Item, condition: Expression) -> Result<bool, Error> {
-        let change = Change::new(table, condition).of_item(item);
-        self.write("DynamoDB_20120810.PutItem", &change).await
+        let request = self
+            .0
+            .put_item()
+            .table_name(table)
+            .set_item(Some(item))
+            .condition_expression(&condition.condition)
+            .set_expression_attribute_names(condition.names())
+            .set_expression_attribute_values(condition.values());
+        write(|| request.clone().send()).await
     }
 
     /// Changes one item; `false` where the condition did not hold.
@@ -175,30 +139,20 @@ impl DynamoDb {
         key: Item,
         expression: Expression,
     ) -> Result<bool, Error> {
-        let change = Change::new(table, expression).at(key);
-        self.write("DynamoDB_20120810.UpdateItem", &change).await
-    }
-
-    /// Whether the condition of a single write held. One that met a transaction on the same item is tried
-    /// again after a short random wait, three times.
-    async fn write(&self, operation: &'static str, change: &Change) -> Result<bool, Error> {
-        for attempt in 1..=CONFLICT_TRIES {
-            let refusal = match self.ask(operation, change).await {
-                Ok(_) => return Ok(true),
-                Err(Failure::Refused(refusal)) => refusal,
-                Err(failure) => return Err(classify(failure)),
-            };
-            match refusal.code.as_str() {
-                "ConditionalCheckFailedException" => return Ok(false),
-                "TransactionConflictException" => tokio::time::sleep(jitter(attempt)).await,
-                _ => return Err(classify(Failure::Refused(refusal))),
-            }
-        }
-        Err(conflicting())
+        let request = self
+            .0
+            .update_item()
+            .table_name(table)
+            .set_key(Some(key))
+            .update_expression(&expression.update)
+            .condition_expression(&expression.condition)
+            .set_expression_attribute_names(expression.names())
+            .set_expression_attribute_values(expression.values());
+        write(|| request.clone().send()).await
     }
 
     /// Writes all or nothing. A transaction that met another one on the same item is tried again after
-    /// a short random wait, three times; what got no answer is repeated under the same idempotency
+    /// a short random wait, three times; the SDK repeats what got no answer under one idempotency
     /// token, so nothing is written twice.
     ///
     /// # Errors
@@ -207,58 +161,41 @@ impl DynamoDb {
         &self,
         writes: Vec<Write<C>>,
     ) -> Result<(), TransactionError<C>> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct TransactWriteItems<'a> {
-            transact_items: &'a [TransactWriteItem],
-            client_request_token: String,
-        }
         let (items, meanings): (Vec<_>, Vec<_>) = writes
             .into_iter()
             .map(|write| (write.item, write.refused))
             .unzip();
-        for attempt in 1..=CONFLICT_TRIES {
-            let request = TransactWriteItems {
-                transact_items: &items,
-                client_request_token: hex::encode(random::bytes::<16>()),
-            };
-            let operation = "DynamoDB_20120810.TransactWriteItems";
-            let Err(failure) = self.ask(operation, &request).await else {
+        for attempt in 1..=MAX_CONFLICT_TRIES {
+            let request = self
+                .0
+                .transact_write_items()
+                .set_transact_items(Some(items.clone()));
+            let Err(error) = request.send().await else {
                 return Ok(());
             };
-            let codes = cancellation_codes(&failure);
-            if let Some(at) = codes
-                .iter()
-                .position(|code| code == "ConditionalCheckFailed")
-                && let Some(meaning) = meanings.get(at)
+            let reasons = match refusal(error)? {
+                ServiceError::TransactionCanceledException(canceled) => {
+                    canceled.cancellation_reasons.unwrap_or_default()
+                }
+                error => return Err(classify(error).into()),
+            };
+            // The reasons' codes are no type of the SDK's.
+            let position = |code| {
+                reasons
+                    .iter()
+                    .position(|reason| reason.code() == Some(code))
+            };
+            if let Some(meaning) =
+                position("ConditionalCheckFailed").and_then(|at| meanings.get(at))
             {
                 return Err(TransactionError::Refused(*meaning));
             }
-            if !codes.iter().any(|code| code == "TransactionConflict") {
-                return Err(classify(failure).into());
+            if position("TransactionConflict").is_none() {
+                return Err(unavailable("TransactionCanceledException").into());
             }
             tokio::time::sleep(jitter(attempt)).await;
         }
         Err(conflicting().into())
-    }
-
-    async fn find<T: DeserializeOwned>(
-        &self,
-        operation: &'static str,
-        request: &impl Serialize,
-    ) -> Result<T, Error> {
-        let answer = self.ask(operation, request).await.map_err(classify)?;
-        json::read(&answer)
-            .ok_or_else(|| Error::Unavailable("DynamoDB: no valid answer".to_owned()))
-    }
-
-    async fn ask(
-        &self,
-        operation: &'static str,
-        request: &impl Serialize,
-    ) -> Result<Bytes, Failure> {
-        let request = json::write(request);
-        self.0.post(Some(operation), request.into()).await
     }
 }
 
@@ -293,7 +230,7 @@ impl<C> From<Error> for TransactionError<C> {
 }
 
 fn conflicting() -> Error {
-    Error::Unavailable("DynamoDB: another transaction, again and again".to_owned())
+    unavailable("another transaction, again and again")
 }
 
 /// Up to 20, 40, 80 ms.
@@ -301,53 +238,93 @@ fn jitter(attempt: u32) -> Duration {
     random::up_to(Duration::from_millis(10 << attempt))
 }
 
-/// Why each write of a transaction was not done; the text `None` for those that could have been.
-fn cancellation_codes(failure: &Failure) -> Vec<String> {
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Canceled {
-        cancellation_reasons: Vec<Reason>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Reason {
-        code: Option<String>,
-    }
-    let canceled: Canceled = match failure {
-        Failure::Refused(refusal) if refusal.code == "TransactionCanceledException" => {
-            serde_json::from_slice(&refusal.body).unwrap_or_default()
+/// Whether the condition of a single write held. One that met a transaction on the same item is tried again after a
+/// short random wait, three times.
+async fn write<T, E, F>(send: impl Fn() -> F) -> Result<bool, Error>
+where
+    F: Future<Output = Result<T, SdkError<E>>>,
+    ServiceError: From<SdkError<E>>,
+{
+    for attempt in 1..=MAX_CONFLICT_TRIES {
+        let Err(error) = send().await else {
+            return Ok(true);
+        };
+        match refusal(error)? {
+            ServiceError::ConditionalCheckFailedException(_) => return Ok(false),
+            ServiceError::TransactionConflictException(_) => {
+                tokio::time::sleep(jitter(attempt)).await;
+            }
+            error => return Err(classify(error)),
         }
-        _ => Canceled::default(),
-    };
-    let reasons = canceled.cancellation_reasons.into_iter();
-    reasons
-        .map(|reason| reason.code.unwrap_or_default())
-        .collect()
+    }
+    Err(conflicting())
 }
 
-/// What a failed request means. The service's own message stays out where it could quote an item.
-fn classify(failure: Failure) -> Error {
-    let refusal = match failure {
-        Failure::NoAnswer(what) => return Error::Unavailable(format!("DynamoDB: {what}")),
-        Failure::Refused(refusal) => refusal,
-    };
-    let may_pass = refusal.may_pass();
-    let Refusal { code, message, .. } = refusal;
-    match code.as_str() {
-        code if may_pass || code == "TransactionCanceledException" => {
-            Error::Unavailable(format!("DynamoDB: {code}"))
-        }
+/// What a read found.
+fn answered<T, E>(result: Result<T, SdkError<E>>) -> Result<T, Error>
+where
+    ServiceError: From<SdkError<E>>,
+{
+    match result {
+        Ok(found) => Ok(found),
+        Err(error) => Err(classify(refusal(error)?)),
+    }
+}
+
+/// What DynamoDB says to a request that it did not do.
+///
+/// # Errors
+/// [`Error::Unavailable`] where it does not answer, or the fault is its own.
+fn refusal<E>(error: SdkError<E>) -> Result<ServiceError, Error>
+where
+    ServiceError: From<SdkError<E>>,
+{
+    match &error {
+        SdkError::TimeoutError(_) => return Err(unavailable("no answer in time")),
+        SdkError::DispatchFailure(_) => return Err(unavailable("no connection")),
+        SdkError::ResponseError(_) => return Err(unavailable("no valid answer")),
+        _ => {}
+    }
+    let response = error.raw_response();
+    let is_its_fault = response.is_some_and(|response| response.status().is_server_error());
+    let error = ServiceError::from(error);
+    match is_its_fault {
+        true => Err(unavailable(code(&error))),
+        false => Ok(error),
+    }
+}
+
+/// What a refusal means. The service's own message stays out where it could quote an item.
+fn classify(error: ServiceError) -> Error {
+    let code = code(&error);
+    match &error {
+        ServiceError::LimitExceededException(_)
+        | ServiceError::ProvisionedThroughputExceededException(_)
+        | ServiceError::RequestLimitExceeded(_)
+        | ServiceError::ThrottlingException(_)
+        | ServiceError::TransactionInProgressException(_) => unavailable(code),
         // Tells an operator which permission is missing; it quotes names of resources only.
-        "AccessDeniedException" => Error::Unexpected(format!("DynamoDB: {code}: {message}")),
+        _ if code == "AccessDeniedException" => {
+            let message = error.message().unwrap_or_default();
+            Error::Unexpected(format!("DynamoDB: {code}: {message}"))
+        }
         _ => Error::Unexpected(format!("DynamoDB: {code}")),
     }
+}
+
+fn code(error: &ServiceError) -> &str {
+    error.code().unwrap_or("no code")
+}
+
+fn unavailable(what: &str) -> Error {
+    Error::Unavailable(format!("DynamoDB: {what}"))
 }
 
 fn unreadable() -> Error {
     Error::Unexpected("DynamoDB: an item that no code here has written".to_owned())
 }
 
-/// An item as DynamoDB has it.
+/// An item as the SDK has it.
 pub type Item = HashMap<String, AttributeValue>;
 
 /// The key of an item.
@@ -373,7 +350,7 @@ pub fn item(pk: String, sk: &str, attributes: &impl Serialize) -> Item {
 ///
 /// # Errors
 /// [`Error::Unexpected`] for an item that no code here has written.
-fn read<T: DeserializeOwned>(item: Option<Attributes>, now: Timestamp) -> Result<Option<T>, Error> {
+fn read<T: DeserializeOwned>(item: Option<Item>, now: Timestamp) -> Result<Option<T>, Error> {
     let Some(item) = item else { return Ok(None) };
     let ttl: Option<i64> = match item.get("ttl") {
         Some(AttributeValue::N(number)) => Some(number.parse().map_err(|_| unreadable())?),
@@ -400,89 +377,80 @@ pub struct Expression {
 
 impl Expression {
     /// The attributes that are spoken of.
-    fn names(&self) -> HashMap<String, String> {
+    fn names(&self) -> Option<HashMap<String, String>> {
         let text = format!("{} {}", self.update, self.condition);
         let names = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '#'));
-        names
+        let names: HashMap<_, _> = names
             .filter_map(|word| Some((word.to_owned(), word.strip_prefix('#')?.to_owned())))
-            .collect()
-    }
-}
-
-/// A write: of what, where, and under which condition.
-#[derive(Clone, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Change {
-    table_name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<Item>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    item: Option<Item>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    update_expression: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    condition_expression: String,
-    #[serde(skip_serializing_if = "HashMap::is_empty")]
-    expression_attribute_names: HashMap<String, String>,
-    #[serde(skip_serializing_if = "HashMap::is_empty")]
-    expression_attribute_values: HashMap<&'static str, AttributeValue>,
-}
-
-impl Change {
-    fn new(table: &str, expression: Expression) -> Self {
-        Self {
-            table_name: table.to_owned(),
-            key: None,
-            item: None,
-            expression_attribute_names: expression.names(),
-            expression_attribute_values: expression.values.into_iter().collect(),
-            update_expression: expression.update,
-            condition_expression: expression.condition,
-        }
+            .collect();
+        (!names.is_empty()).then_some(names)
     }
 
-    fn at(self, key: Item) -> Self {
-        let key = Some(key);
-        Self { key, ..self }
+    fn values(&self) -> Option<HashMap<String, AttributeValue>> {
+        let values: HashMap<_, _> = self
+            .values
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect();
+        (!values.is_empty()).then_some(values)
     }
-
-    fn of_item(self, item: Item) -> Self {
-        let item = Some(item);
-        Self { item, ..self }
-    }
-}
-
-/// A part of a transaction.
-#[derive(Clone, Serialize)]
-pub enum TransactWriteItem {
-    /// Puts an item.
-    Put(Change),
-    /// Changes one.
-    Update(Change),
-    /// Only looks at one.
-    ConditionCheck(Change),
-    /// Deletes one.
-    Delete(Change),
 }
 
 /// A part of a transaction that puts an item, under a condition.
+#[expect(clippy::expect_used, reason = "all that the builder asks for is set")]
 pub fn put(table: &str, item: Item, expression: Expression) -> TransactWriteItem {
-    TransactWriteItem::Put(Change::new(table, expression).of_item(item))
+    let put = Put::builder()
+        .table_name(table)
+        .set_item(Some(item))
+        .condition_expression(&expression.condition)
+        .set_expression_attribute_names(expression.names())
+        .set_expression_attribute_values(expression.values())
+        .build()
+        .expect("a put is complete");
+    TransactWriteItem::builder().put(put).build()
 }
 
 /// A part of a transaction that changes an item, under a condition.
+#[expect(clippy::expect_used, reason = "all that the builder asks for is set")]
 pub fn update(table: &str, key: Item, expression: Expression) -> TransactWriteItem {
-    TransactWriteItem::Update(Change::new(table, expression).at(key))
+    let update = Update::builder()
+        .table_name(table)
+        .set_key(Some(key))
+        .update_expression(&expression.update)
+        .condition_expression(&expression.condition)
+        .set_expression_attribute_names(expression.names())
+        .set_expression_attribute_values(expression.values())
+        .build()
+        .expect("an update is complete");
+    TransactWriteItem::builder().update(update).build()
 }
 
 /// A part of a transaction that changes nothing, and only holds under a condition.
+#[expect(clippy::expect_used, reason = "all that the builder asks for is set")]
 pub fn check(table: &str, key: Item, expression: Expression) -> TransactWriteItem {
-    TransactWriteItem::ConditionCheck(Change::new(table, expression).at(key))
+    let check = ConditionCheck::builder()
+        .table_name(table)
+        .set_key(Some(key))
+        .condition_expression(&expression.condition)
+        .set_expression_attribute_names(expression.names())
+        .set_expression_attribute_values(expression.values())
+        .build()
+        .expect("a check is complete");
+    TransactWriteItem::builder().condition_check(check).build()
 }
 
 /// A part of a transaction that deletes an item, under a condition.
+#[expect(clippy::expect_used, reason = "all that the builder asks for is set")]
 pub fn delete(table: &str, key: Item, expression: Expression) -> TransactWriteItem {
-    TransactWriteItem::Delete(Change::new(table, expression).at(key))
+    let delete = Delete::builder()
+        .table_name(table)
+        .set_key(Some(key))
+        .condition_expression(&expression.condition)
+        .set_expression_attribute_names(expression.names())
+        .set_expression_attribute_values(expression.values())
+        .build()
+        .expect("a delete is complete");
+    TransactWriteItem::builder().delete(delete).build()
 }
 
 /// A string attribute.

@@ -9,8 +9,9 @@
 //! The functions that return a [`TransactWriteItem`] are parts for one transaction: its caller
 //! decides what belongs together.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
-use serde_dynamo::{AttributeValue, to_attribute_value};
+use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
 
 use super::Error;
 use super::dynamodb::{self, DynamoDb, Expression, Item, TransactWriteItem, number, text, ttl};
