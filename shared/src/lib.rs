@@ -1,6 +1,6 @@
 //! What the functions share. A request passes through it from top to bottom:
 //!
-//! - [`runtime`]: the loop, events from Lambda and answers to it;
+//! - [`lambda`]: the loop, events from Lambda and answers to it;
 //! - [`http`]: serve a Lambda function, parse a request, authenticate its caller, render the answer;
 //! - [`config`]: the environment variables, read once and reported all at once;
 //! - [`domain`]: the rules, pure: no AWS, no Redis, no HTTP, time and randomness are arguments;
@@ -13,13 +13,11 @@
 mod aws;
 pub mod clock;
 pub mod config;
-mod connections;
 pub mod domain;
 pub mod error;
 pub mod http;
-mod json;
+pub mod lambda;
 pub mod random;
-pub mod runtime;
 pub mod store;
 pub mod telemetry;
 

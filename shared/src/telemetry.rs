@@ -6,11 +6,11 @@ use std::panic::PanicHookInfo;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use lambda_runtime::Context;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-use tracing::Level;
+use tracing::{Level, Span};
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -39,10 +39,9 @@ pub fn init(function: &str) {
         .with_default(LevelFilter::WARN)
         .with_target("shared", ours)
         .with_target(function, ours);
-    let lines = tracing_subscriber::fmt::layer()
-        .json()
-        .fmt_fields(JsonFields::new())
+    let lines = json_subscriber::fmt::layer()
         .flatten_event(true)
+        .flatten_current_span_on_top_level(true)
         .with_current_span(false)
         .with_span_list(false)
         .with_writer(|| Output);
@@ -106,11 +105,6 @@ pub fn hashing<T>(hash: impl FnOnce() -> T) -> T {
     result
 }
 
-/// The function's name.
-pub fn function_name() -> &'static str {
-    &FUNCTION_NAME
-}
-
 fn emit(metric: &str, unit: &str, value: f64, dimensions: &[(&str, &str)]) {
     let metric = Metric {
         name: metric,
@@ -131,47 +125,22 @@ fn wait(line: &impl Serialize) {
     waiting.push(b'\n');
 }
 
-/// What is said of every request.
-#[derive(Serialize)]
-pub struct RequestLine<'a> {
-    /// API Gateway's name for it.
-    pub request_id: &'a str,
-    /// The route as the gateway names it.
-    pub route: &'a str,
-    /// `ok`, or the error's code.
-    pub outcome: &'a str,
-    /// The status of the answer.
-    pub status: u16,
-    /// How long it took.
-    pub duration_ms: f64,
-    /// Whether it was its environment's first.
-    pub cold_start: bool,
-    /// The module that says so.
-    pub target: &'static str,
-}
-
-/// Logs a request: a line like all others, but written as metrics are. By way of `tracing` it takes five times
-/// the instructions, and every request pays them.
-pub fn log_request(request: RequestLine<'_>) {
-    #[derive(Serialize)]
-    struct Line<'a> {
-        timestamp: Timestamp,
-        level: &'static str,
-        message: &'static str,
-        function: &'static str,
-        #[serde(flatten)]
-        request: RequestLine<'a>,
-    }
-    if !tracing::enabled!(Level::INFO) {
-        return;
-    }
-    wait(&Line {
-        timestamp: clock::now(),
-        level: "INFO",
-        message: "request",
-        function: function_name(),
-        request,
+/// The span of a request or of another event: what all lines about it say.
+pub(crate) fn span(request_id: &str, route: Option<&str>, context: Option<&Context>) -> Span {
+    let trace = context.and_then(|context| context.xray_trace_id.as_deref());
+    // `Root=1-…;Parent=…;Sampled=1` (AWS X-Ray Developer Guide, "Tracing header"): the root is what traces are found by.
+    let trace_id = trace.and_then(|trace| {
+        let mut parts = trace.split(';');
+        parts.find_map(|part| part.trim().strip_prefix("Root="))
     });
+    // At the level of errors, so that no level of the log leaves it out.
+    tracing::error_span!(
+        "request",
+        request_id,
+        trace_id,
+        function = *FUNCTION_NAME,
+        route
+    )
 }
 
 /// One line in the embedded metric format (CloudWatch Logs, "Specification: Embedded metric

@@ -193,6 +193,8 @@ pub struct Fault {
     pub is_executed: bool,
     /// The error's name, where it stands in a header.
     pub kind: Option<&'static str>,
+    /// The service's time, where it is not this machine's.
+    pub date: Option<&'static str>,
 }
 
 impl Fault {
@@ -204,6 +206,7 @@ impl Fault {
             body: body.to_owned(),
             is_executed: false,
             kind: None,
+            date: None,
         }
     }
 
@@ -219,10 +222,13 @@ impl Fault {
         Self::refusal(operation, body)
     }
 
-    /// What AWS says to a request whose signature is of another time.
+    /// What AWS says to a request whose signature is of another time, and what time it is there.
     pub fn wrong_time(operation: &'static str) -> Self {
         let body = r#"{"__type":"com.amazon.coral.service#InvalidSignatureException","message":"Signature expired"}"#;
-        Self::refusal(operation, body)
+        Self {
+            date: Some("Thu, 01 Jan 2037 00:00:00 GMT"),
+            ..Self::refusal(operation, body)
+        }
     }
 
     /// A refusal that another try does not help.
@@ -246,6 +252,7 @@ impl Fault {
             body: "{}".to_owned(),
             is_executed: false,
             kind: Some(kind),
+            date: None,
         }
     }
 
@@ -257,6 +264,7 @@ impl Fault {
             body: "{}".to_owned(),
             is_executed: true,
             kind: None,
+            date: None,
         }
     }
 }
@@ -341,16 +349,20 @@ async fn forward(
     } else {
         proxy.take(operation)
     };
-    let answer = |status: u16, kind: Option<&str>, body: Vec<u8>| {
+    let answer = |status: u16, fault: Option<Fault>, body: Vec<u8>| {
         let mut builder = Response::builder().status(status);
         builder = builder.header("content-type", "application/json");
-        if let Some(kind) = kind {
+        if let Some(kind) = fault.as_ref().and_then(|fault| fault.kind) {
             builder = builder.header("x-amzn-errortype", kind);
+        }
+        if let Some(date) = fault.and_then(|fault| fault.date) {
+            builder = builder.header("date", date);
         }
         builder.body(Body::from(body)).unwrap()
     };
     if let Some(fault) = fault.as_ref().filter(|fault| !fault.is_executed) {
-        return answer(fault.status, fault.kind, fault.body.clone().into_bytes());
+        let body = fault.body.clone().into_bytes();
+        return answer(fault.status, Some(fault.clone()), body);
     }
     let url = format!("{upstream}{}", uri.path());
     let mut request = reqwest::Client::new().post(url).body(body.to_vec());
@@ -368,7 +380,7 @@ async fn forward(
     let status = response.status().as_u16();
     let bytes = response.bytes().await.unwrap().to_vec();
     match fault {
-        Some(fault) => answer(fault.status, fault.kind, fault.body.into_bytes()),
+        Some(fault) => answer(fault.status, None, fault.body.into_bytes()),
         None => answer(status, None, bytes),
     }
 }

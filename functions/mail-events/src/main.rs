@@ -1,9 +1,9 @@
 //! SES events → marked addresses: what bounces, or complains, gets no further mail.
 mod handler;
 
-fn main() -> Result<(), shared::StartError> {
-    shared::runtime::start(env!("CARGO_CRATE_NAME"), async {
-        let app = handler::App::from_env()?; // names every missing variable at once
-        shared::runtime::run(|event| handler::mark(&app, event)).await
-    })
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), shared::StartError> {
+    shared::telemetry::init(env!("CARGO_CRATE_NAME"));
+    let app = handler::App::from_env()?; // names every missing variable at once
+    shared::lambda::serve_events(|event| handler::mark(&app, event)).await
 }

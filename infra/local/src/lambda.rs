@@ -361,10 +361,7 @@ async fn next(State(api): State<Arc<RuntimeApi>>) -> Result<Response<Body>, Stat
             "lambda-runtime-invoked-function-arn",
             format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:local"),
         )
-        .header(
-            "lambda-runtime-trace-id",
-            "Root=1-00000000-000000000000000000000000;Sampled=0",
-        )
+        .header("lambda-runtime-trace-id", trace_header())
         .body(Body::from(invocation.event));
     *lock(&api.current) = Some(Running {
         id: invocation.id,
@@ -423,12 +420,28 @@ impl RuntimeApi {
     }
 }
 
-/// A UUID, as Lambda and API Gateway name requests.
-pub fn request_id() -> String {
+/// A trace of its own for each invocation (AWS X-Ray Developer Guide, "Tracing header").
+fn trace_header() -> String {
+    let text = random_hex();
+    format!(
+        "Root=1-{}-{};Parent={};Sampled=0",
+        &text[..8],
+        &text[8..],
+        &random_hex()[..16]
+    )
+}
+
+/// 32 digits.
+fn random_hex() -> String {
     let mut bytes = [0_u8; 16];
     // Without randomness the names repeat, and nothing else happens.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
-    let text = hex::encode(bytes);
+    hex::encode(bytes)
+}
+
+/// A UUID, as Lambda and API Gateway name requests.
+pub fn request_id() -> String {
+    let text = random_hex();
     format!(
         "{}-{}-4{}-8{}-{}",
         &text[..8],

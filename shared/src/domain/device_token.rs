@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::id::Id;
 use super::secret::Secret;
 use super::timestamp::Timestamp;
-use super::token::{Signer, SigningConfig, Verifier, VerifyingConfig};
+use super::token::{Claims, Issuer, SigningConfig, Verifier, VerifyingConfig};
 use super::user::UserId;
 
 /// The identifier of a device. Its time is that of the first sign-in.
@@ -27,66 +27,62 @@ pub struct Device {
 /// 90 days from the last sign-in.
 pub const LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
-const TYPE: &str = "device+jwt";
-
+/// The claims of a device token.
 #[derive(Serialize, Deserialize)]
 struct DeviceClaims {
-    iss: String,
-    aud: String,
     sub: UserId,
     did: DeviceId,
-    iat: i64,
-    exp: i64,
+}
+
+impl Claims for DeviceClaims {
+    const TYPE: &'static str = "device+jwt";
+
+    fn are_consistent(&self) -> bool {
+        true
+    }
 }
 
 /// Issues device tokens.
-pub struct DeviceTokenIssuer(Signer);
+pub struct DeviceTokenIssuer(Issuer<DeviceClaims>);
 
 impl DeviceTokenIssuer {
     /// Under a key of its own from this secret.
     pub fn new(config: SigningConfig) -> Self {
-        Self(Signer::new(derived(config), TYPE))
+        Self(Issuer::new(derived(config)))
     }
 
     /// A token for this device.
     pub fn issue(&self, device: Device, now: Timestamp) -> Secret {
-        self.0.sign(&DeviceClaims {
-            iss: self.0.config.issuer.clone(),
-            aud: self.0.config.audience.clone(),
+        let claims = DeviceClaims {
             sub: device.user_id,
             did: device.id,
-            iat: now.seconds(),
-            exp: now.plus(LIFETIME).seconds(),
-        })
+        };
+        let expiry = now.plus(LIFETIME);
+        self.0.sign(claims, now.seconds(), expiry.seconds())
     }
 }
 
 /// Verifies device tokens.
-pub struct DeviceTokenVerifier(Verifier);
+pub struct DeviceTokenVerifier(Verifier<DeviceClaims>);
 
 impl DeviceTokenVerifier {
     /// With keys of its own from these secrets.
     pub fn new(config: VerifyingConfig) -> Self {
         let previous = config.previous_secret.as_ref();
-        let config = VerifyingConfig {
+        Self(Verifier::new(VerifyingConfig {
             previous_secret: previous.map(|secret| secret.derive(PURPOSE)),
             current: derived(config.current),
-        };
-        Self(Verifier::new(config, TYPE))
+        }))
     }
 
     /// The device, if the token is ours and valid now; whether a reset has voided it since, the
     /// user's record knows.
     pub fn verify(&self, token: &str, now: Timestamp) -> Option<Device> {
-        let claims = self
-            .0
-            .verify(token, |claims: &DeviceClaims| [&claims.iss, &claims.aud])
-            .ok()?;
-        let device = Device {
+        let claims = self.0.verify(token, now).ok()?;
+        Some(Device {
             id: claims.did,
             user_id: claims.sub,
-        };
-        (now.seconds() < claims.exp).then_some(device)
+        })
     }
 }
 

@@ -1,23 +1,20 @@
 //! Access and refresh tokens: JWTs (RFC 7519) under the rules of RFC 8725 and RFC 9068.
 //! `alg` is pinned, `kid` chooses among the keys configured, and every claim is compared.
 
-use std::borrow::Cow;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER as CRYPTO;
-use jsonwebtoken::crypto::{JwtSigner, JwtVerifier};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
-use serde::de::{DeserializeOwned, IgnoredAny};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::secret::Secret;
 use super::session::{Session, SessionId};
 use super::timestamp::Timestamp;
 use super::user::{Role, UserId};
-use crate::json;
 
 /// What signs a kind of token.
 #[derive(Clone, Debug)]
@@ -48,11 +45,29 @@ pub enum TokenError {
     Expired,
 }
 
+/// The claims of one kind of token, beside those that every token has.
+pub trait Claims: Serialize + DeserializeOwned {
+    /// The type in the header: explicit typing (RFC 8725, 3.11), so that no kind of token passes for another.
+    const TYPE: &'static str;
+
+    /// Whether the claims agree with each other, and name this kind.
+    fn are_consistent(&self) -> bool;
+}
+
+/// All claims of a token.
+#[derive(Serialize, Deserialize)]
+struct AllClaims<C> {
+    iss: String,
+    aud: String,
+    iat: i64,
+    exp: i64,
+    #[serde(flatten)]
+    own: C,
+}
+
 /// The claims of an access token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessClaims {
-    iss: String,
-    aud: String,
     /// The user.
     pub sub: UserId,
     /// The same, under the name that clients of other systems look for.
@@ -66,16 +81,12 @@ pub struct AccessClaims {
     pub role: Role,
     #[serde(rename = "type")]
     kind: Kind,
-    iat: i64,
-    exp: i64,
 }
 
 /// The claims of a refresh token. All of them are derived from the session, so that the same state
 /// of a session always gives the same token, to the byte.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefreshClaims {
-    iss: String,
-    aud: String,
     /// The user.
     pub sub: UserId,
     /// The same.
@@ -87,8 +98,6 @@ pub struct RefreshClaims {
     kind: Kind,
     /// How often the session had been refreshed.
     pub counter: u64,
-    iat: i64,
-    exp: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,25 +107,138 @@ enum Kind {
     Refresh,
 }
 
-/// Characters that most tokens have room in.
-const USUAL_LENGTH: usize = 512;
+impl Claims for AccessClaims {
+    /// RFC 9068, 2.1.
+    const TYPE: &'static str = "at+jwt";
+
+    fn are_consistent(&self) -> bool {
+        self.kind == Kind::Access && self.sub == self.user_id
+    }
+}
+
+impl Claims for RefreshClaims {
+    const TYPE: &'static str = "JWT";
+
+    fn are_consistent(&self) -> bool {
+        self.kind == Kind::Refresh && self.sub == self.user_id
+    }
+}
+
 const ALGORITHM: Algorithm = Algorithm::HS256;
-/// The type in an access token's header (RFC 9068, 2.1).
-const ACCESS_TYPE: &str = "at+jwt";
-/// The type in a refresh token's header.
-const REFRESH_TYPE: &str = "JWT";
+
+/// Issues one kind of token.
+pub struct Issuer<C> {
+    header: Header,
+    key: EncodingKey,
+    issuer: String,
+    audience: String,
+    claims: PhantomData<fn(C)>,
+}
+
+impl<C: Claims> Issuer<C> {
+    /// With this key.
+    pub fn new(config: SigningConfig) -> Self {
+        let mut header = Header::new(ALGORITHM);
+        header.typ = Some(C::TYPE.to_owned());
+        header.kid = Some(key_id(&config.secret));
+        Self {
+            header,
+            key: EncodingKey::from_secret(config.secret.expose().as_bytes()),
+            issuer: config.issuer,
+            audience: config.audience,
+            claims: PhantomData,
+        }
+    }
+
+    /// A token with these claims, issued and expiring at these seconds since the epoch.
+    #[expect(clippy::expect_used, reason = "HMAC signs all plain structs")]
+    pub(super) fn sign(&self, own: C, iat: i64, exp: i64) -> Secret {
+        let claims = AllClaims {
+            iss: self.issuer.clone(),
+            aud: self.audience.clone(),
+            iat,
+            exp,
+            own,
+        };
+        Secret::new(jsonwebtoken::encode(&self.header, &claims, &self.key).expect("a token"))
+    }
+}
+
+/// Verifies one kind of token.
+pub struct Verifier<C> {
+    /// By their ids, the current one first.
+    keys: Vec<(String, DecodingKey)>,
+    validation: Validation,
+    claims: PhantomData<fn(C)>,
+}
+
+impl<C: Claims> Verifier<C> {
+    /// With these keys.
+    pub fn new(config: VerifyingConfig) -> Self {
+        let secrets = std::iter::once(&config.current.secret).chain(&config.previous_secret);
+        let key = |secret: &Secret| DecodingKey::from_secret(secret.expose().as_bytes());
+        // RFC 8725, 3.1: the algorithm is not the token's to choose.
+        let mut validation = Validation::new(ALGORITHM);
+        validation.set_issuer(&[config.current.issuer]);
+        validation.set_audience(&[config.current.audience]);
+        // The time is an argument: it is compared below.
+        validation.validate_exp = false;
+        Self {
+            keys: secrets
+                .map(|secret| (key_id(secret), key(secret)))
+                .collect(),
+            validation,
+            claims: PhantomData,
+        }
+    }
+
+    /// The claims of a token that is valid now.
+    ///
+    /// # Errors
+    /// [`TokenError::Expired`] only for a token that was valid once.
+    pub fn verify(&self, token: &str, now: Timestamp) -> Result<C, TokenError> {
+        let claims = self.decode(token).ok_or(TokenError::Invalid)?;
+        if !claims.own.are_consistent() {
+            return Err(TokenError::Invalid);
+        }
+        // RFC 7519, 4.1.4: on or after `exp` it must not be accepted.
+        match now.seconds() < claims.exp {
+            true => Ok(claims.own),
+            false => Err(TokenError::Expired),
+        }
+    }
+
+    fn decode(&self, token: &str) -> Option<AllClaims<C>> {
+        let header = jsonwebtoken::decode_header(token).ok()?;
+        let is_of_this_kind = header.typ?.eq_ignore_ascii_case(C::TYPE);
+        // RFC 7515, 4.1.11: the library reads past what must be understood and is not.
+        if !is_of_this_kind || header.crit.is_some() {
+            return None;
+        }
+        let mut keys = self.keys.iter();
+        let (_, key) = keys.find(|(id, _)| header.kid.as_ref() == Some(id))?;
+        let token = jsonwebtoken::decode(token, key, &self.validation).ok()?;
+        Some(token.claims)
+    }
+}
+
+/// Verifies access tokens.
+pub type AccessTokenVerifier = Verifier<AccessClaims>;
+
+/// Verifies refresh tokens. Whether one is its session's current one, only the session's store can say.
+pub type RefreshTokenVerifier = Verifier<RefreshClaims>;
 
 /// Issues access tokens.
 pub struct AccessTokenIssuer {
-    signer: Signer,
+    issuer: Issuer<AccessClaims>,
     expiry: Duration,
 }
 
 impl AccessTokenIssuer {
     /// With this key, for this long.
     pub fn new(config: SigningConfig, expiry: Duration) -> Self {
-        let signer = Signer::new(config, ACCESS_TYPE);
-        Self { signer, expiry }
+        let issuer = Issuer::new(config);
+        Self { issuer, expiry }
     }
 
     /// A token for this session, and how long it lives: not longer than the session's refresh token.
@@ -129,51 +251,25 @@ impl AccessTokenIssuer {
     ) -> (Secret, Duration) {
         let exp = now.plus(self.expiry).min(session.expires_at).seconds();
         let claims = AccessClaims {
-            iss: self.signer.config.issuer.clone(),
-            aud: self.signer.config.audience.clone(),
             sub: session.user_id,
             user_id: session.user_id,
             sid: session.id,
             jti: URL_SAFE_NO_PAD.encode(jti),
             role,
             kind: Kind::Access,
-            iat: now.seconds(),
-            exp,
         };
-        (self.signer.sign(&claims), seconds_between(now, exp))
-    }
-}
-
-/// Verifies access tokens.
-pub struct AccessTokenVerifier(Verifier);
-
-impl AccessTokenVerifier {
-    /// With these keys.
-    pub fn new(config: VerifyingConfig) -> Self {
-        Self(Verifier::new(config, ACCESS_TYPE))
-    }
-
-    /// The claims of a token that is valid now.
-    ///
-    /// # Errors
-    /// [`TokenError::Expired`] only for a token that was valid once.
-    pub fn verify(&self, token: &str, now: Timestamp) -> Result<AccessClaims, TokenError> {
-        let claims = self
-            .0
-            .verify(token, |claims: &AccessClaims| [&claims.iss, &claims.aud])?;
-        let is_for_this = claims.kind == Kind::Access && claims.sub == claims.user_id;
-        check(is_for_this, claims.exp, now)?;
-        Ok(claims)
+        let token = self.issuer.sign(claims, now.seconds(), exp);
+        (token, seconds_between(now, exp))
     }
 }
 
 /// Issues refresh tokens.
-pub struct RefreshTokenIssuer(Signer);
+pub struct RefreshTokenIssuer(Issuer<RefreshClaims>);
 
 impl RefreshTokenIssuer {
     /// With this key; how long a token lives is its session's.
     pub fn new(config: SigningConfig) -> Self {
-        Self(Signer::new(config, REFRESH_TYPE))
+        Self(Issuer::new(config))
     }
 
     /// The session's current token, and how long it still lives: never longer than a session does, though
@@ -181,168 +277,20 @@ impl RefreshTokenIssuer {
     pub fn issue(&self, session: &Session, now: Timestamp) -> (Secret, Duration) {
         let exp = session.expires_at.seconds();
         let claims = RefreshClaims {
-            iss: self.0.config.issuer.clone(),
-            aud: self.0.config.audience.clone(),
             sub: session.user_id,
             user_id: session.user_id,
             sid: session.id,
             kind: Kind::Refresh,
             counter: session.counter,
-            iat: session.rotated_at.seconds(),
-            exp,
         };
+        let token = self.0.sign(claims, session.rotated_at.seconds(), exp);
         let made = now.max(session.rotated_at);
-        (self.0.sign(&claims), seconds_between(made, exp))
-    }
-}
-
-/// Verifies refresh tokens.
-pub struct RefreshTokenVerifier(Verifier);
-
-impl RefreshTokenVerifier {
-    /// With these keys.
-    pub fn new(config: VerifyingConfig) -> Self {
-        Self(Verifier::new(config, REFRESH_TYPE))
-    }
-
-    /// The claims of a token that is valid now. Whether it is the session's current one, only the
-    /// session's store can say.
-    ///
-    /// # Errors
-    /// [`TokenError::Expired`] only for a token that was valid once.
-    pub fn verify(&self, token: &str, now: Timestamp) -> Result<RefreshClaims, TokenError> {
-        let claims = self
-            .0
-            .verify(token, |claims: &RefreshClaims| [&claims.iss, &claims.aud])?;
-        let is_for_this = claims.kind == Kind::Refresh && claims.sub == claims.user_id;
-        check(is_for_this, claims.exp, now)?;
-        Ok(claims)
-    }
-}
-
-fn check(is_for_this: bool, exp: i64, now: Timestamp) -> Result<(), TokenError> {
-    if !is_for_this {
-        return Err(TokenError::Invalid);
-    }
-    // RFC 7519, 4.1.4: on or after `exp` it must not be accepted.
-    if now.seconds() >= exp {
-        Err(TokenError::Expired)
-    } else {
-        Ok(())
+        (token, seconds_between(made, exp))
     }
 }
 
 fn seconds_between(now: Timestamp, later_seconds: i64) -> Duration {
     Duration::from_secs(u64::try_from(later_seconds - now.seconds()).unwrap_or(0))
-}
-
-/// Signs one kind of token.
-pub(super) struct Signer {
-    pub(super) config: SigningConfig,
-    /// Encoded: all its tokens have the same.
-    header: String,
-    key: Box<dyn JwtSigner>,
-}
-
-impl Signer {
-    #[expect(clippy::expect_used, reason = "HMAC takes any key")]
-    pub(super) fn new(config: SigningConfig, typ: &str) -> Self {
-        let mut header = jsonwebtoken::Header::new(ALGORITHM);
-        header.typ = Some(typ.to_owned());
-        header.kid = Some(key_id(&config.secret));
-        let key = EncodingKey::from_secret(config.secret.expose().as_bytes());
-        Self {
-            config,
-            header: URL_SAFE_NO_PAD.encode(json::write(&header)),
-            key: (CRYPTO.signer_factory)(&ALGORITHM, &key).expect("a key"),
-        }
-    }
-
-    #[expect(clippy::expect_used, reason = "HMAC signs everything")]
-    pub(super) fn sign(&self, claims: &impl Serialize) -> Secret {
-        let mut token = String::with_capacity(USUAL_LENGTH);
-        token.extend([&self.header, "."]);
-        URL_SAFE_NO_PAD.encode_string(json::write(claims), &mut token);
-        let signature = self.key.try_sign(token.as_bytes()).expect("a signature");
-        token.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-        Secret::new(token)
-    }
-}
-
-/// Verifies one kind of token.
-pub(super) struct Verifier {
-    typ: &'static str,
-    issuer: String,
-    audience: String,
-    /// By their ids, the current one first.
-    keys: Vec<(String, Box<dyn JwtVerifier>)>,
-}
-
-/// What is looked at in a token's header (RFC 7515, 4.1): no key and no address in it.
-#[derive(Deserialize)]
-struct Header<'a> {
-    alg: Algorithm,
-    #[serde(borrow)]
-    typ: Cow<'a, str>,
-    #[serde(borrow)]
-    kid: Cow<'a, str>,
-    crit: Option<IgnoredAny>,
-}
-
-impl Verifier {
-    #[expect(clippy::expect_used, reason = "HMAC takes any key")]
-    pub(super) fn new(config: VerifyingConfig, typ: &'static str) -> Self {
-        let secrets = std::iter::once(&config.current.secret).chain(&config.previous_secret);
-        let key = |secret: &Secret| {
-            let key = DecodingKey::from_secret(secret.expose().as_bytes());
-            (CRYPTO.verifier_factory)(&ALGORITHM, &key).expect("a key")
-        };
-        Self {
-            typ,
-            keys: secrets
-                .map(|secret| (key_id(secret), key(secret)))
-                .collect(),
-            issuer: config.current.issuer,
-            audience: config.current.audience,
-        }
-    }
-
-    /// The claims of a token that was signed by one of the keys, whether or not it has expired; `scope` is its
-    /// issuer and its audience. The library's own `decode` reads the header three times and the claims twice.
-    pub(super) fn verify<C: DeserializeOwned>(
-        &self,
-        token: &str,
-        scope: impl Fn(&C) -> [&str; 2],
-    ) -> Result<C, TokenError> {
-        self.claims(token)
-            .filter(|claims| scope(claims) == [&*self.issuer, &*self.audience])
-            .ok_or(TokenError::Invalid)
-    }
-
-    fn claims<C: DeserializeOwned>(&self, token: &str) -> Option<C> {
-        let (message, signature) = token.rsplit_once('.')?;
-        let (header, claims) = message.split_once('.')?;
-        let header = object(header)?;
-        let header: Header<'_> = json::read(&header)?;
-        // RFC 8725, 3.1 and 3.11: the algorithm is not the token's to choose, and explicit typing, so that no
-        // kind of token passes for another. RFC 7515, 4.1.11: what must be understood and is not.
-        let is_of_this_kind = header.typ.eq_ignore_ascii_case(self.typ);
-        if header.alg != ALGORITHM || !is_of_this_kind || header.crit.is_some() {
-            return None;
-        }
-        let mut keys = self.keys.iter();
-        let (_, key) = keys.find(|(id, _)| *id == header.kid)?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        key.verify(message.as_bytes(), &signature).ok()?;
-        json::read(&object(claims)?)
-    }
-}
-
-/// A part of a token, decoded. Both are JSON objects (RFC 7519, 7.2); `serde` would take an array for a struct.
-fn object(part: &str) -> Option<Vec<u8>> {
-    let json = URL_SAFE_NO_PAD.decode(part).ok()?;
-    json.starts_with(b"{").then_some(json)
 }
 
 /// Names a shared secret without telling anything of it.

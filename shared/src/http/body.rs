@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 
 use super::Request;
 use crate::error::{ApiError, Detail};
-use crate::json;
 
 pub(super) const LARGEST_BODY: usize = 16 * 1024;
 
@@ -35,7 +34,8 @@ impl Fields {
         {
             return Err(ApiError::UnsupportedMediaType);
         }
-        let Object(fields) = json::read(request.body()).ok_or(ApiError::MalformedJson)?;
+        let object = serde_json::from_slice(request.body());
+        let Object(fields) = object.map_err(|_| ApiError::MalformedJson)?;
         Ok(Self {
             fields,
             broken: Vec::new(),

@@ -6,7 +6,7 @@ mod bots;
 pub mod cookie_mode;
 pub mod cookies;
 pub mod device;
-mod event;
+mod gateway;
 pub mod guard;
 pub mod link_requests;
 pub mod lockout;

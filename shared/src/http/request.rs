@@ -1,12 +1,13 @@
 //! A request as a handler sees it.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http::Method;
-use http::header::{ACCEPT_LANGUAGE, HeaderName};
+use cookie::Cookie;
+use http::header::{ACCEPT_LANGUAGE, COOKIE, HeaderName, USER_AGENT};
+use http::{HeaderValue, Method};
+use lambda_http::RequestExt;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequestContext;
 
 use super::body::Fields;
-use super::event::Event;
+use super::gateway;
 use super::guard::Tally;
 use crate::clock;
 use crate::domain::client_address::ClientAddress;
@@ -21,9 +22,8 @@ const LONGEST_USER_AGENT: usize = 256;
 
 /// A request, and where it came from.
 pub struct Request {
-    event: Event,
-    method: Method,
-    body: Vec<u8>,
+    http: lambda_http::Request,
+    context: ApiGatewayV2httpRequestContext,
     origin: Origin,
     client: Option<ClientAddress>,
     access_token: Option<Result<AccessClaims, TokenError>>,
@@ -32,44 +32,31 @@ pub struct Request {
 }
 
 impl Request {
-    pub(super) fn new(mut event: Event) -> Self {
-        // The gateway has done so; whoever writes an event by hand may not have.
-        if event.headers.keys().any(|name| has_capitals(name)) {
-            let headers = std::mem::take(&mut event.headers).into_iter();
-            event.headers = headers
-                .map(|(name, value)| (name.to_ascii_lowercase(), value))
-                .collect();
-        }
-        let context = &event.request_context;
-        let text = event.body.as_deref().unwrap_or_default();
-        let body = match event.is_base64_encoded {
-            // What is no base64 is no JSON either, and is refused as such.
-            true => STANDARD.decode(text).unwrap_or_else(|_| text.into()),
-            false => text.into(),
-        };
-        let user_agent = event.headers.get("user-agent");
-        let user_agent = user_agent.map(String::as_str).unwrap_or_default();
+    /// Nothing for an event that is no request to an HTTP API.
+    pub(super) fn new(http: lambda_http::Request) -> Option<Self> {
+        let context = gateway::context(&http)?.clone();
+        let user_agent = http.headers().get(USER_AGENT);
+        let user_agent = user_agent.map(HeaderValue::as_bytes).unwrap_or_default();
         let origin = Origin {
-            ip: context.http.source_ip.clone(),
-            user_agent: recorded(user_agent),
-            request_id: context.request_id.clone(),
+            ip: context.http.source_ip.clone().unwrap_or_default(),
+            user_agent: recorded(&String::from_utf8_lossy(user_agent)),
+            request_id: context.request_id.clone().unwrap_or_default(),
             at: clock::now(),
         };
-        Self {
-            method: context.http.method.parse().unwrap_or_default(),
-            event,
-            body,
+        Some(Self {
+            tally: http.extensions().get().cloned().unwrap_or_default(),
+            http,
+            context,
             origin,
             client: None,
             access_token: None,
             refresh_token: None,
-            tally: Tally::default(),
-        }
+        })
     }
 
     /// The address that the gateway was asked from.
     pub(super) fn source_ip(&self) -> &str {
-        &self.event.request_context.http.source_ip
+        self.context.http.source_ip.as_deref().unwrap_or_default()
     }
 
     /// Whose request it is, now that it is known.
@@ -121,41 +108,30 @@ impl Request {
 
     /// The method.
     pub fn method(&self) -> &Method {
-        &self.method
+        self.http.method()
     }
 
-    /// The path, without the query.
-    pub fn path(&self) -> &str {
-        &self.event.raw_path
-    }
-
-    /// The route as the gateway names it.
-    pub(super) fn route(&self) -> &str {
-        &self.event.request_context.route_key
+    /// The route as the gateway names it: `GET /api/auth/profile`.
+    pub fn route(&self) -> &str {
+        self.context.route_key.as_deref().unwrap_or_default()
     }
 
     /// A header's value; several of one name are joined by commas.
     pub fn header(&self, name: &HeaderName) -> Option<&str> {
-        self.event.headers.get(name.as_str()).map(String::as_str)
+        let value = self.http.headers().get(name)?;
+        str::from_utf8(value.as_bytes()).ok()
     }
 
     /// A cookie's value; of several of one name, the first.
     pub fn cookie(&self, name: &str) -> Option<&str> {
-        let mut cookies = self
-            .event
-            .cookies
-            .iter()
-            .map(|cookie| cookie.split_once('='));
-        cookies.find_map(|cookie| {
-            cookie
-                .filter(|(key, _)| *key == name)
-                .map(|(_, value)| value)
-        })
+        let cookies = Cookie::split_parse(self.header(&COOKIE)?);
+        let mut cookies = cookies.filter_map(Result::ok);
+        cookies.find(|cookie| cookie.name() == name)?.value_raw()
     }
 
     /// A part of the path that the route names.
     pub fn path_parameter(&self, name: &str) -> Option<&str> {
-        self.event.path_parameters.get(name).map(String::as_str)
+        self.http.path_parameters_ref()?.first(name)
     }
 
     /// The language that its sender reads.
@@ -176,7 +152,7 @@ impl Request {
 
     /// The bytes of the body.
     pub(super) fn body(&self) -> &[u8] {
-        &self.body
+        self.http.body()
     }
 
     /// Parses the body: `read` takes the fields it knows, and all that is wrong is reported at once.
@@ -195,16 +171,12 @@ impl Request {
         &self,
         read: impl FnOnce(&mut Fields) -> Option<T>,
     ) -> Result<T, ApiError> {
-        if self.body.is_empty() {
+        if self.body().is_empty() {
             Fields::none().parse(read)
         } else {
             self.parse(read)
         }
     }
-}
-
-fn has_capitals(name: &str) -> bool {
-    name.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 /// What is stored of an agent's name.
@@ -220,22 +192,6 @@ fn recorded(user_agent: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn headers_are_found_however_their_names_are_spelt() {
-        for name in ["authorization", "Authorization", "AUTHORIZATION"] {
-            let headers = [
-                ("accept".to_owned(), "*/*".to_owned()),
-                (name.to_owned(), "x".to_owned()),
-            ];
-            let request = Request::new(Event {
-                headers: headers.into(),
-                ..Event::default()
-            });
-
-            assert_eq!(request.header(&http::header::AUTHORIZATION), Some("x"));
-        }
-    }
 
     #[test]
     fn an_agents_name_is_stored_without_control_characters_and_not_endless() {

@@ -1,35 +1,60 @@
 //! Answers: one shape for success, one for failure, one set of headers for both.
 
-use std::borrow::Cow;
-
-use http::StatusCode;
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, RETRY_AFTER,
+    SET_COOKIE, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
+use tower_http::set_header::HeaderMetadata;
 
-use super::event::Answer;
 use crate::domain::rate_limit::Quota;
 use crate::error::{ApiError, Detail};
-use crate::json;
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// On every answer of every function.
-const HEADERS: [(&str, &str); 8] = [
-    ("cache-control", "no-store"),
-    (
-        "content-security-policy",
-        "default-src 'none'; frame-ancestors 'none'",
-    ),
-    ("content-type", "application/json; charset=utf-8"),
-    ("cross-origin-resource-policy", "same-origin"),
-    ("referrer-policy", "no-referrer"),
-    (
-        "strict-transport-security",
-        "max-age=63072000; includeSubDomains",
-    ),
-    ("x-content-type-options", "nosniff"),
-    ("x-frame-options", "DENY"),
-];
+pub(super) fn fixed_headers<B>() -> Vec<HeaderMetadata<http::Response<B>>> {
+    let headers = [
+        (CACHE_CONTROL, "no-store"),
+        (
+            CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+        (CONTENT_TYPE, "application/json; charset=utf-8"),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+        (REFERRER_POLICY, "no-referrer"),
+        (
+            STRICT_TRANSPORT_SECURITY,
+            "max-age=63072000; includeSubDomains",
+        ),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+    ];
+    headers
+        .map(|(name, value)| (name, HeaderValue::from_static(value)).into())
+        .into()
+}
 
-/// With the request's id, two of its limits and two of a failure.
-const MOST_HEADERS: usize = HEADERS.len() + 5;
+/// An answer on its way to the client.
+pub(super) type Answer = http::Response<String>;
+
+/// How a request ended, for its line in the log: `ok`, or the error's code.
+#[derive(Clone, Copy)]
+pub(super) struct Outcome(&'static str);
+
+impl Outcome {
+    /// Nothing for an answer that was made neither by a handler nor of an error.
+    pub(super) fn of<B>(answer: &http::Response<B>) -> Option<&'static str> {
+        let outcome = answer.extensions().get::<Self>();
+        outcome.map(|Self(outcome)| *outcome)
+    }
+}
 
 /// What a handler answers.
 #[derive(Debug)]
@@ -83,7 +108,7 @@ impl Response {
     fn success(status: StatusCode, message: &str, fields: impl Serialize) -> Self {
         Self {
             status,
-            body: json::write(&Success {
+            body: json(&Success {
                 success: true,
                 message,
                 fields,
@@ -97,17 +122,20 @@ impl Response {
         Self { cookies, ..self }
     }
 
-    pub(super) fn into_answer(self, request_id: &str, quota: Option<&Quota>) -> Answer {
-        let cookies = self.cookies;
-        Answer {
-            cookies,
-            ..render(self.status, self.body, request_id, quota)
+    pub(super) fn into_answer(self) -> Answer {
+        let mut answer = render(self.status, self.body, Outcome("ok"));
+        for cookie in self.cookies {
+            // Tokens, numbers and constants: all of them fit into a header.
+            if let Ok(cookie) = cookie.try_into() {
+                answer.headers_mut().append(SET_COOKIE, cookie);
+            }
         }
+        answer
     }
 }
 
-/// What the client is told of its limits is what the error is about, if it is about one.
-pub(super) fn failure(error: &ApiError, request_id: &str, quota: Option<&Quota>) -> Answer {
+/// What the client is told of an error.
+pub(super) fn failure(error: &ApiError, request_id: &str) -> Answer {
     let details = match error {
         ApiError::ValidationFailed(details) => Some(details.as_slice()),
         _ => None,
@@ -121,35 +149,41 @@ pub(super) fn failure(error: &ApiError, request_id: &str, quota: Option<&Quota>)
         details,
         retry_after,
     };
-    let mut answer = render(
-        error.status(),
-        json::write(&body),
-        request_id,
-        error.quota().or(quota),
-    );
-    let challenge = error.challenge().map(Cow::Borrowed);
-    let retry_after = retry_after.map(|seconds| seconds.to_string().into());
-    for (name, value) in [
-        ("www-authenticate", challenge),
-        ("retry-after", retry_after),
-    ] {
-        answer.headers.extend(value.map(|value| (name, value)));
+    let mut answer = render(error.status(), json(&body), Outcome(error.code()));
+    let headers = answer.headers_mut();
+    if let Some(challenge) = error.challenge() {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    if let Some(seconds) = retry_after {
+        headers.insert(RETRY_AFTER, seconds.into());
+    }
+    if let Some(quota) = error.quota() {
+        set_rate_limit(headers, quota);
     }
     answer
 }
 
-fn render(status: StatusCode, body: String, request_id: &str, quota: Option<&Quota>) -> Answer {
-    let mut headers = Vec::with_capacity(MOST_HEADERS);
-    headers.extend(HEADERS.map(|(name, value)| (name, Cow::Borrowed(value))));
-    headers.push(("x-request-id", request_id.to_owned().into()));
-    if let Some(quota) = quota {
-        headers.push(("ratelimit-policy", quota.policy.to_string().into()));
-        headers.push(("ratelimit", quota.header().into()));
+fn render(status: StatusCode, body: String, outcome: Outcome) -> Answer {
+    let mut answer = Answer::new(body);
+    *answer.status_mut() = status;
+    answer.extensions_mut().insert(outcome);
+    answer
+}
+
+/// Tells the client of a limit (IETF draft "RateLimit header fields for HTTP"), unless it was told of another one.
+pub(super) fn set_rate_limit(headers: &mut HeaderMap, quota: &Quota) {
+    for (name, value) in [
+        (RATE_LIMIT_POLICY, quota.policy.to_string()),
+        (RATE_LIMIT, quota.header()),
+    ] {
+        // Names and numbers: they fit into a header.
+        if let Ok(value) = value.try_into() {
+            headers.entry(name).or_insert(value);
+        }
     }
-    Answer {
-        status_code: status.as_u16(),
-        headers,
-        cookies: Vec::new(),
-        body,
-    }
+}
+
+#[expect(clippy::expect_used, reason = "plain structs are what is written here")]
+fn json(body: &impl Serialize) -> String {
+    serde_json::to_string(body).expect("plain data")
 }

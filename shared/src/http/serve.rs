@@ -1,20 +1,30 @@
-//! The loop of every function: event in, answer out, whatever happens in between.
+//! The way of every request: event in, answer out, whatever happens in between.
 
 use std::any::Any;
-use std::panic::AssertUnwindSafe;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use lambda_http::{Adapter, RequestExt};
+use lambda_runtime::Runtime;
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::set_header::response::SetMultipleResponseHeadersLayer;
+use tower_http::timeout::TimeoutLayer;
+use tracing::Instrument;
 
-use super::event::{Answer, Event};
-use super::guard::Guard;
-use super::response::failure;
+use super::gateway::{self, GatewayRequestId};
+use super::guard::{Guard, Tally};
+use super::response::{Answer, Outcome, failure, fixed_headers, set_rate_limit};
 use super::{Request, Response};
 use crate::config::StartError;
 use crate::error::ApiError;
-use crate::telemetry::RequestLine;
-use crate::{runtime, telemetry};
+use crate::{lambda, telemetry};
 
 /// A client is told within two seconds; stores that are slow one after the other must not add up.
 const DEADLINE: Duration = Duration::from_millis(1800);
@@ -23,74 +33,126 @@ const DEADLINE: Duration = Duration::from_millis(1800);
 /// request a 5xx and no other.
 ///
 /// # Errors
-/// Those of [`runtime::run`].
+/// Those of [`lambda::run`].
 pub async fn serve<H, F>(guard: &Guard, handler: H) -> Result<(), StartError>
 where
-    H: Fn(Request) -> F,
-    F: Future<Output = Result<Response, ApiError>>,
+    H: Fn(Request) -> F + Sync,
+    F: Future<Output = Result<Response, ApiError>> + Send,
 {
-    let is_cold = AtomicBool::new(true);
-    let (handler, is_cold) = (&handler, &is_cold);
     guard.start().await;
-    // Also a failure is an answer; the invocation never fails.
-    let answer = |event: Event| async move { Ok(respond(event, guard, handler, is_cold).await) };
-    runtime::run(answer).await
+    let (handler, is_cold) = (&handler, &AtomicBool::new(true));
+    let endpoint = ServiceBuilder::new()
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::SERVICE_UNAVAILABLE,
+            DEADLINE,
+        ))
+        .service_fn(move |request| answer(guard, handler, request));
+    let service = ServiceBuilder::new()
+        .map_request(gateway::sanitize)
+        .layer_fn(Adapter::from)
+        .layer(SetRequestIdLayer::x_request_id(GatewayRequestId))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetMultipleResponseHeadersLayer::overriding(fixed_headers()))
+        .service_fn(move |request| observe(request, endpoint, is_cold));
+    lambda::run(Runtime::new(service)).await
 }
 
-async fn respond<H, F>(event: Event, guard: &Guard, handler: &H, is_cold: &AtomicBool) -> Answer
+/// The answer of a handler, or of whatever keeps the request from it.
+async fn answer<H, F>(
+    guard: &Guard,
+    handler: &H,
+    request: lambda_http::Request,
+) -> Result<Answer, Infallible>
 where
     H: Fn(Request) -> F,
     F: Future<Output = Result<Response, ApiError>>,
 {
-    let started = Instant::now();
-    let mut request = Request::new(event);
-    let tally = request.tally().clone();
-    let request_id = request.origin().request_id.clone();
-    let route = request.route().to_owned();
-    let function = telemetry::function_name();
-    let cold_start = is_cold.swap(false, Ordering::Relaxed);
-    if cold_start {
-        telemetry::count("ColdStarts", &[]);
-    }
-
-    // Boxed, or the compiler gives up on the size of what a handler's future holds.
-    let (limits, id) = (&tally, &request_id);
-    let handled = Box::pin(async move {
+    let id = request_id(&request);
+    let handled = async {
+        let mut request = Request::new(request).ok_or(ApiError::NotFound)?;
         guard.admit(&mut request).await?;
+        let tally = request.tally().clone();
         let result = handler(request).await;
-        limits.pay(id).await?; // a request that was refused before it asked the stores
+        tally.pay(&id).await?; // a request that was refused before it asked the stores
         result
-    });
-    let handled = AssertUnwindSafe(handled).catch_unwind();
-    let result = match tokio::time::timeout(DEADLINE, handled).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(panic)) => Err(panicked(&panic)),
-        Err(_) => Err(ApiError::ServiceUnavailable("no answer in time".into())),
     };
+    Ok(match handled.await {
+        Ok(response) => response.into_answer(),
+        Err(error) => failed(&error, &id),
+    })
+}
 
-    let quota = tally.tightest();
-    let (outcome, answer) = match result {
-        Ok(response) => ("ok", response.into_answer(&request_id, quota.as_ref())),
-        Err(error) => {
-            if let Some(cause) = error.cause() {
-                tracing::error!(request_id, function, route, cause = %cause, "failed");
-            }
-            (error.code(), failure(&error, &request_id, quota.as_ref()))
+/// Has the request answered, and writes what became of it into the log.
+async fn observe<S, B>(
+    mut request: lambda_http::Request,
+    endpoint: S,
+    is_cold: &AtomicBool,
+) -> Result<http::Response<UnsyncBoxBody<Bytes, BoxError>>, Infallible>
+where
+    S: Service<lambda_http::Request, Response = http::Response<B>, Error = Infallible>,
+    B: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static,
+{
+    let started = Instant::now();
+    let id = request_id(&request);
+    let route = gateway::context(&request).and_then(|context| context.route_key.as_deref());
+    let span = telemetry::span(&id, route, request.lambda_context_ref());
+    let tally = Tally::default();
+    request.extensions_mut().insert(tally.clone());
+    let observed = async {
+        let cold_start = is_cold.swap(false, Ordering::Relaxed);
+        if cold_start {
+            telemetry::count("ColdStarts", &[]);
         }
+        let Ok(answer) = endpoint.oneshot(request).await;
+        let mut answer = match Outcome::of(&answer) {
+            Some(_) => answer.map(UnsyncBoxBody::new),
+            None => failed(&by_a_layer(answer.status()), &id).map(in_a_box),
+        };
+        if let Some(quota) = tally.tightest() {
+            set_rate_limit(answer.headers_mut(), &quota);
+        }
+        tracing::info!(
+            outcome = Outcome::of(&answer).unwrap_or_default(),
+            status = answer.status().as_u16(),
+            duration_ms = started.elapsed().as_secs_f64() * 1000.0,
+            cold_start,
+            "request"
+        );
+        telemetry::flush();
+        answer
     };
-    telemetry::log_request(RequestLine {
-        request_id: &request_id,
-        route: &route,
-        outcome,
-        status: answer.status_code,
-        duration_ms: started.elapsed().as_secs_f64() * 1000.0,
-        cold_start,
-        target: module_path!(),
-    });
-    answer
+    Ok(observed.instrument(span).await)
+}
+
+fn request_id(request: &lambda_http::Request) -> String {
+    let id = request.extensions().get::<RequestId>();
+    let id = id.and_then(|id| id.header_value().to_str().ok());
+    id.unwrap_or_default().to_owned()
+}
+
+fn failed(error: &ApiError, request_id: &str) -> Answer {
+    if let Some(cause) = error.cause() {
+        tracing::error!(cause = %cause, "failed");
+    }
+    failure(error, request_id)
+}
+
+/// What an answer of the layers above the handler means.
+fn by_a_layer(status: StatusCode) -> ApiError {
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => ApiError::ServiceUnavailable("no answer in time".into()),
+        _ => ApiError::Internal("the handler panicked".into()),
+    }
 }
 
 /// The panic hook has logged where; the message may quote a value, so it is dropped.
-fn panicked(_: &Box<dyn Any + Send>) -> ApiError {
-    ApiError::Internal("the handler panicked".into())
+fn panicked(_: Box<dyn Any + Send>) -> Answer {
+    let mut answer = Answer::default();
+    *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    answer
+}
+
+fn in_a_box(body: String) -> UnsyncBoxBody<Bytes, BoxError> {
+    UnsyncBoxBody::new(body.map_err(|never| match never {}))
 }

@@ -10,7 +10,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::references::{Bare, References};
-use crate::{EXCHANGE, FLOOR, OWN_FLOOR, median};
+use crate::{EXCHANGE, FLOOR, median};
 
 /// What was measured of one endpoint.
 pub struct Endpoint {
@@ -46,9 +46,8 @@ enum Turn {
     Rest,
 }
 
-const KINDS: [Kind; 20] = [
+const KINDS: [Kind; 19] = [
     Kind::new(FLOOR, FLOOR, 1000).beside(Turn::Floors),
-    Kind::new(OWN_FLOOR, OWN_FLOOR, 1000).beside(Turn::Floors),
     Kind::new(EXCHANGE, FLOOR, 1000).beside(Turn::Floors),
     Kind::new("register", "register", 30).beside(Turn::Hashes),
     Kind::new("login", "login", 50).beside(Turn::Hashes),
@@ -357,7 +356,6 @@ impl Caller {
         match name {
             // The same event as a refresh, which is the longest of those they are compared with.
             FLOOR => post("/floor", &refresh_token),
-            OWN_FLOOR => post("/floor/own", &refresh_token),
             EXCHANGE => post("/floor/exchange", &refresh_token),
             "register" => post(
                 "/api/auth/register",

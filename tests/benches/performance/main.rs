@@ -22,8 +22,6 @@ use report::{Measured, Report};
 
 /// What the workspace's own are compared with: a function that does nothing, by AWS' crate.
 const FLOOR: &str = "floor";
-/// The same by the loop that the workspace's own have.
-const OWN_FLOOR: &str = "floor-own";
 /// The floor that asks the stores what a profile asks, and does nothing with the answers.
 const EXCHANGE: &str = "floor-exchange";
 
@@ -96,12 +94,6 @@ fn world(builder: Builder, binaries: &Binaries) -> World {
       Events:
         Floor: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: post, Path: "/floor" } }
         Exchange: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: post, Path: "/floor/exchange" } }
-  FloorOwn:
-    Type: AWS::Serverless::Function
-    Properties:
-      CodeUri: tests/floor-own/
-      Events:
-        FloorOwn: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: post, Path: "/floor/own" } }
 
 Outputs:"#;
     let world = builder

@@ -1,0 +1,66 @@
+//! What API Gateway hands over (payload format 2.0), made fit for `lambda_http`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderName;
+use http::header::HOST;
+use lambda_http::aws_lambda_events::apigw::{
+    ApiGatewayV2httpRequest, ApiGatewayV2httpRequestContext,
+};
+use lambda_http::request::{LambdaRequest, RequestContext};
+use lambda_http::{LambdaEvent, RequestExt};
+use tower_http::request_id::{MakeRequestId, RequestId};
+
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Takes out of an event what the client chose and nobody here reads. `lambda_http` makes a URL of host, scheme, path
+/// and query, and panics where they make none, or where a body is no base64. An event of another kind (payload format
+/// 1.0, a load balancer, a schedule) becomes an empty request, which no route knows.
+pub(super) fn sanitize(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
+    let request = match event.payload {
+        LambdaRequest::ApiGatewayV2(request) => without_url(request),
+        _ => ApiGatewayV2httpRequest::default(),
+    };
+    event.payload = LambdaRequest::ApiGatewayV2(request);
+    event
+}
+
+fn without_url(mut request: ApiGatewayV2httpRequest) -> ApiGatewayV2httpRequest {
+    for name in [HOST, FORWARDED_PROTO, REQUEST_ID] {
+        request.headers.remove(name);
+    }
+    request.raw_path = None;
+    request.raw_query_string = None;
+    request.request_context.domain_name = None;
+    request.request_context.stage = None;
+    // What is no base64 is no JSON either, and is refused as such.
+    let body = request.body.as_deref().unwrap_or_default();
+    request.is_base64_encoded &= STANDARD.decode(body).is_ok();
+    request
+}
+
+/// The gateway's word about a request; nothing for an event that is none of an HTTP API.
+pub(super) fn context(request: &lambda_http::Request) -> Option<&ApiGatewayV2httpRequestContext> {
+    let context = request.extensions().get::<RequestContext>();
+    match context {
+        Some(RequestContext::ApiGatewayV2(context)) if context.route_key.is_some() => Some(context),
+        _ => None,
+    }
+}
+
+/// The gateway's name for a request; Lambda's for an event of another kind.
+#[derive(Clone)]
+pub(super) struct GatewayRequestId;
+
+impl MakeRequestId for GatewayRequestId {
+    fn make_request_id<B>(&mut self, request: &http::Request<B>) -> Option<RequestId> {
+        let gateways = match request.extensions().get::<RequestContext>() {
+            Some(RequestContext::ApiGatewayV2(context)) => context.request_id.as_deref(),
+            _ => None,
+        };
+        let lambdas = request.lambda_context_ref();
+        let id = gateways.or(lambdas.map(|context| context.request_id.as_str()))?;
+        Some(RequestId::new(id.parse().ok()?))
+    }
+}

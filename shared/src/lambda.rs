@@ -1,0 +1,88 @@
+//! The loop of every function: events in, answers out, until SIGTERM.
+
+use lambda_runtime::{Error, LambdaEvent, LambdaInvocation, Runtime};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tower::layer::layer_fn;
+use tower::{Service, ServiceExt, service_fn};
+use tracing::Instrument;
+
+use crate::config::StartError;
+use crate::telemetry;
+
+/// Runs until SIGTERM arrives; the event in hand is answered first, and its answer handed over.
+///
+/// # Errors
+/// Where Lambda's Runtime API cannot be reached.
+pub async fn run<S>(runtime: Runtime<S>) -> Result<(), StartError>
+where
+    S: Service<LambdaInvocation, Response = (), Error = Error>,
+{
+    let is_busy = &watch::Sender::new(false);
+    // Outside all that the runtime does itself: this future ends when Lambda has taken the answer.
+    let tracked = layer_fn(|invocations: S| {
+        invocations.map_future(|handing_over| async {
+            is_busy.send_replace(true);
+            let result = handing_over.await;
+            is_busy.send_replace(false);
+            result
+        })
+    });
+    let mut sigterm = signal(SignalKind::terminate()).map_err(StartError::new)?;
+    register_for_sigterm().await;
+    let mut busy = is_busy.subscribe();
+    let stopped = async {
+        sigterm.recv().await;
+        let _ = busy.wait_for(|is_busy| !is_busy).await; // the sender outlives it
+    };
+    tokio::select! {
+        ended = runtime.layer(tracked).run() => return ended.map_err(StartError::ended),
+        () = stopped => {}
+    }
+    tracing::info!("stopped by SIGTERM");
+    Ok(())
+}
+
+/// Lambda sends SIGTERM only to functions with an extension: this registers one without events.
+async fn register_for_sigterm() {
+    let extension = lambda_extension::Extension::new()
+        .with_events(&[])
+        .with_extension_name("gatehouse-sigterm");
+    match extension.register().await {
+        // Never answered while the function lives; it must be waited for all the same, or Lambda
+        // takes the extension for one that is still starting.
+        Ok(extension) => drop(tokio::spawn(extension.run())),
+        Err(_) => tracing::warn!("no SIGTERM before the end: this runtime knows no extensions"),
+    }
+}
+
+/// Hands events that are no HTTP requests to the handler.
+///
+/// # Errors
+/// Those of [`run`]. An error of the handler fails the invocation alone; its text is logged.
+pub async fn serve_events<E, A, H, F>(handler: H) -> Result<(), StartError>
+where
+    E: DeserializeOwned,
+    A: Serialize,
+    H: Fn(E) -> F,
+    F: Future<Output = Result<A, String>>,
+{
+    let handler = &handler;
+    let handle = |event: LambdaEvent<Value>| {
+        let context = &event.context;
+        let span = telemetry::span(&context.request_id, None, Some(context));
+        let handling = async move {
+            // Without serde's own words, which may quote the event.
+            let event = serde_json::from_value(event.payload);
+            let event = event.map_err(|_| "no event that is known here".to_owned())?;
+            let answer = handler(event).await;
+            telemetry::flush();
+            answer
+        };
+        handling.instrument(span)
+    };
+    run(Runtime::new(service_fn(handle))).await
+}
