@@ -2,7 +2,9 @@
 //! status and its one message. The cause of a 5xx is for the log and is never sent.
 
 use http::StatusCode;
+use validator::{ValidationError, ValidationErrors};
 
+use crate::api::Detail;
 use crate::domain::password_hash::UnknownHash;
 use crate::domain::rate_limit::Quota;
 use crate::store::{self, dynamodb::TransactionError};
@@ -77,16 +79,12 @@ pub enum ApiError {
 /// What is behind a 5xx.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// A rule that a field breaks.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Detail {
-    /// The field's name in the request.
-    pub field: String,
-    /// The rule, never the input.
-    pub message: String,
-}
-
 impl ApiError {
+    /// A rule that one field breaks.
+    pub fn invalid(field: &str, rule: ValidationError) -> Self {
+        Self::ValidationFailed(vec![Detail::new(field, rule)])
+    }
+
     /// Status, code and message.
     fn parts(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
@@ -290,6 +288,12 @@ impl ApiError {
             }
             _ => None,
         }
+    }
+}
+
+impl From<ValidationErrors> for ApiError {
+    fn from(errors: ValidationErrors) -> Self {
+        Self::ValidationFailed(Detail::all_of(errors))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the functions share. A request passes through it from top to bottom:
 //!
 //! - [`lambda`]: the loop, events from Lambda and answers to it;
+//! - [`api`]: the contract, a type for each request and each answer;
 //! - [`http`]: serve a Lambda function, parse a request, authenticate its caller, render the answer;
 //! - [`config`]: the environment variables, read once and reported all at once;
 //! - [`domain`]: the rules, pure: no AWS, no Redis, no HTTP, time and randomness are arguments;
@@ -10,6 +11,7 @@
 //!
 //! Direction: `main → http → handler → domain → store`. Nothing here knows a particular endpoint.
 
+pub mod api;
 mod aws;
 pub mod clock;
 pub mod config;

@@ -1,6 +1,7 @@
 use shared::StartError;
+use shared::api::change_password::ChangePasswordRequest;
 use shared::config::Environment;
-use shared::domain::password::{Owner, Password, Policy};
+use shared::domain::password::{Owner, Policy};
 use shared::domain::password_hash::PasswordHash;
 use shared::domain::user::User;
 use shared::error::ApiError;
@@ -14,32 +15,6 @@ use shared::store::dynamodb::{DynamoDb, Write};
 use shared::store::outbox::{Kind, Outbox};
 use shared::store::users::Users;
 use shared::{random, telemetry};
-
-struct Change {
-    current: Password,
-    new: Password,
-}
-
-impl Change {
-    fn parse(request: &Request, policy: &Policy, user: &User) -> Result<Self, ApiError> {
-        let owner = Owner {
-            email: Some(&user.email),
-            username: user.username.as_ref(),
-        };
-        request.parse(|fields| {
-            let current = fields.required("currentPassword", Password::parse);
-            let new = fields.required("newPassword", |text| policy.parse(text, owner));
-            if new.is_some() && new == current {
-                fields.refuse("newPassword", "must not be the current password");
-                return None;
-            }
-            Some(Self {
-                current: current?,
-                new: new?,
-            })
-        })
-    }
-}
 
 /// Which part of the transaction was refused.
 #[derive(Clone, Copy)]
@@ -62,10 +37,19 @@ impl From<Refused> for ApiError {
 pub async fn change_password(app: &App, request: Request) -> Result<Response, ApiError> {
     let caller = app.authenticator.required(&request).await?;
     let user = &caller.user;
-    let change = Change::parse(&request, &app.policy, user)?;
+    let owner = Owner {
+        email: Some(&user.email),
+        username: user.username.as_ref(),
+    };
+    let check = |body: &ChangePasswordRequest| body.check_new_password(&app.policy, owner);
+    let body = request.json_with(check)?;
+    let (current, new) = (
+        body.current_password.into_inner(),
+        body.new_password.into_inner(),
+    );
     let (check, event) = (&app.password_check, Event::PasswordChange);
-    let old = check.verify(user, &change.current, event, &request).await?;
-    let new = telemetry::hashing(|| app.password_check.hasher.hash(&change.new, random::bytes()));
+    let old = check.verify(user, &current, event, &request).await?;
+    let new = telemetry::hashing(|| app.password_check.hasher.hash(&new, random::bytes()));
 
     // The other sessions first: if they cannot be ended, nothing has changed and the owner tries again.
     // And once more after it, for one that was started with the old password in between.

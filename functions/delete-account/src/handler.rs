@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use shared::StartError;
+use shared::api::delete_account::DeleteAccountRequest;
 use shared::config::Environment;
-use shared::domain::password::Password;
 use shared::domain::user::User;
 use shared::error::ApiError;
 use shared::http::authentication::Authenticator;
@@ -28,7 +28,8 @@ struct Stale;
 
 pub async fn delete_account(app: &App, request: Request) -> Result<Response, ApiError> {
     let caller = app.authenticator.required(&request).await?;
-    let password = request.parse(|fields| fields.required("password", Password::parse))?;
+    let body: DeleteAccountRequest = request.json()?;
+    let password = body.password.into_inner();
     let (check, event) = (&app.password_check, Event::AccountDelete);
     check
         .verify(&caller.user, &password, event, &request)

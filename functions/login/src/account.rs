@@ -1,13 +1,14 @@
 //! The account that somebody wants to sign in to, or stand-ins for what there is not.
 
+use shared::api::Field;
 use shared::domain::device_token::Device;
 use shared::domain::email_address::EmailAddress;
 use shared::domain::id::Id;
 use shared::domain::password_hash::PasswordHash;
+use shared::domain::rule::Parse;
 use shared::domain::user::User;
 use shared::domain::username::Username;
 use shared::error::ApiError;
-use shared::http::body::Fields;
 use shared::http::lockout::{self, Attempt};
 use shared::http::{Request, device};
 use shared::random;
@@ -25,23 +26,16 @@ pub enum Identifier {
 }
 
 impl Identifier {
-    /// Exactly one of three fields.
-    pub fn parse(fields: &mut Fields) -> Option<Self> {
-        // All three are taken before any is judged: one that is left would count as unknown.
-        let email = fields.optional("email", |text| EmailAddress::parse(text).map(Self::Email));
-        let username = fields.optional("username", |text| Ok::<_, &str>(Self::username(text)));
-        let identifier = fields.optional("identifier", |text| Ok::<_, &str>(Self::either(text)));
-        let mut given = [email?, username?, identifier?].into_iter().flatten();
-        match (given.next(), given.next()) {
-            (Some(identifier), None) => Some(identifier),
-            _ => {
-                fields.refuse(
-                    "identifier",
-                    "exactly one of email, username and identifier is required",
-                );
-                None
-            }
-        }
+    /// Of three fields, the one that is given.
+    pub fn of(
+        email: Option<Field<EmailAddress>>,
+        username: Option<Field<String>>,
+        identifier: Option<Field<String>>,
+    ) -> Self {
+        let email = email.map(|email| Self::Email(email.into_inner()));
+        let username = username.map(|text| Self::username(&text.into_inner()));
+        let either = || Self::either(&identifier.map(Field::into_inner).unwrap_or_default());
+        email.or(username).unwrap_or_else(either)
     }
 
     fn username(text: &str) -> Self {

@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use shared::StartError;
+use shared::api::Field;
+use shared::api::login::LoginRequest;
 use shared::config::Environment;
+use shared::domain::code::Code;
 use shared::domain::device_token::{DeviceTokenIssuer, DeviceTokenVerifier};
 use shared::domain::password::Password;
 use shared::domain::password_hash::{PasswordHasher, Verification};
@@ -10,7 +13,7 @@ use shared::error::ApiError;
 use shared::http::guard::{Endpoint, Guard};
 use shared::http::lockout::Lockout;
 use shared::http::password_check::record_failure;
-use shared::http::second_factor::{Code, SecondFactor};
+use shared::http::second_factor::SecondFactor;
 use shared::http::token_issuer::TokenIssuer;
 use shared::http::{Request, Response};
 use shared::store::audit::{Audit, Event};
@@ -33,18 +36,13 @@ pub struct Login {
 }
 
 impl Login {
-    fn parse(request: &Request) -> Result<Self, ApiError> {
-        request.parse(|fields| {
-            let identifier = Identifier::parse(fields);
-            let password = fields.required("password", Password::parse);
-            let code = fields.optional("twoFactorToken", Code::parse);
-            let remember_me = fields.flag("rememberMe");
-            Some(Self {
-                identifier: identifier?,
-                password: password?,
-                code: code?,
-                remember_me: remember_me?,
-            })
+    fn read(request: &Request) -> Result<Self, ApiError> {
+        let body = request.json_with(LoginRequest::check_identifier)?;
+        Ok(Self {
+            identifier: Identifier::of(body.email, body.username, body.identifier),
+            password: body.password.into_inner(),
+            code: body.two_factor_token.map(Field::into_inner),
+            remember_me: body.remember_me.is_some_and(Field::into_inner),
         })
     }
 }
@@ -57,7 +55,7 @@ pub async fn login(app: &App, request: Request) -> Result<Response, ApiError> {
 }
 
 async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
-    let login = Login::parse(request)?;
+    let login = Login::read(request)?;
     let account = Account::find(app, &login.identifier, request).await?;
     let verification = telemetry::hashing(|| app.hasher.verify(&login.password, &account.hash));
     let is_wrong = matches!(verification, Ok(Verification::Mismatch));

@@ -1,6 +1,6 @@
 //! The session and the record of a sign-in.
 
-use serde::Serialize;
+use shared::api::login::LoginAnswer;
 use shared::domain::device_token::Device;
 use shared::domain::id::Id;
 use shared::domain::password_hash::{PasswordHash, Verification};
@@ -8,7 +8,6 @@ use shared::domain::session::{Lifetime, Session, SessionId};
 use shared::domain::user::{Admitted, NotAdmitted, User, UserId};
 use shared::error::ApiError;
 use shared::http::cookie_mode::Transport;
-use shared::http::representation::{TokensBody, UserBody};
 use shared::http::second_factor::Factor;
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Event, Outcome};
@@ -18,13 +17,6 @@ use shared::{clock, random, telemetry};
 
 use crate::account::Account;
 use crate::handler::{App, Login};
-
-#[derive(Serialize)]
-struct LoggedIn {
-    user: UserBody,
-    #[serde(flatten)]
-    tokens: TokensBody,
-}
 
 /// What was right. It must still be so when the sign-in is recorded.
 pub struct Proof<'a> {
@@ -178,8 +170,8 @@ fn signed_in(
         last_login_at: Some(now),
         ..user.clone()
     };
-    let body = LoggedIn {
-        user: UserBody::from(&user),
+    let body = LoginAnswer {
+        user: (&user).into(),
         tokens: tokens.body,
     };
     Response::ok("Signed in.", body).with_cookies(tokens.cookies)

@@ -1,3 +1,5 @@
+use shared::api::Field;
+use shared::api::logout::LogoutRequest;
 use shared::config::Environment;
 use shared::error::ApiError;
 use shared::http::cookie_mode::CookieCheck;
@@ -16,7 +18,8 @@ pub async fn logout(app: &App, request: Request) -> Result<Response, ApiError> {
         app.cookie_check.origin(&request)?;
         app.cookie_check.csrf_token(&request, claims.sid)?;
     }
-    let all_devices = request.parse_optional(|fields| fields.flag("allDevices"))?;
+    let body: LogoutRequest = request.optional_json()?;
+    let all_devices = body.all_devices.is_some_and(Field::into_inner);
 
     let record = |outcome| {
         let (event, origin) = (Event::Logout, request.origin());

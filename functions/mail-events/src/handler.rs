@@ -1,6 +1,7 @@
 use serde::Deserialize;
 use shared::config::Environment;
 use shared::domain::email_address::EmailAddress;
+use shared::domain::rule::Parse;
 use shared::store::addresses::{Addresses, Undeliverable};
 use shared::{StartError, clock, telemetry};
 

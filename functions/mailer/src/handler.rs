@@ -4,6 +4,7 @@ use shared::config::Environment;
 use shared::domain::email_address::EmailAddress;
 use shared::domain::email_token::{self, Purpose, TokenId};
 use shared::domain::language::Language;
+use shared::domain::rule::Parse;
 use shared::domain::secret::Secret;
 use shared::domain::timestamp::Timestamp;
 use shared::store::addresses::Addresses;

@@ -1,5 +1,6 @@
-use serde::Serialize;
 use shared::StartError;
+use shared::api::Field;
+use shared::api::profile::{ProfileAnswer, UpdateProfileAnswer, UpdateProfileRequest};
 use shared::config::Environment;
 use shared::domain::avatar_url::AvatarUrl;
 use shared::domain::person_name::PersonName;
@@ -7,9 +8,7 @@ use shared::domain::user::User;
 use shared::domain::username::Username;
 use shared::error::ApiError;
 use shared::http::authentication::Authenticator;
-use shared::http::body::Change;
 use shared::http::guard::{Endpoint, Guard};
-use shared::http::representation::{TwoFactorBody, UserBody};
 use shared::http::{Method, Request, Response};
 use shared::store::audit::{self, Audit, Event, Outcome};
 use shared::store::dynamodb::{DynamoDb, TransactionError, Write};
@@ -18,45 +17,35 @@ use shared::store::users::Users;
 /// Tries at a change that meets another change of the same record.
 const TRIES: u32 = 3;
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Profile {
-    user: UserBody,
-    two_factor: TwoFactorBody,
-}
-
-#[derive(Serialize)]
-struct Updated {
-    user: UserBody,
-}
-
-/// The fields that PUT may change; null clears.
+/// What PUT may change: nothing in it stays, `Some(None)` clears.
 struct Changes {
-    username: Change<Username>,
-    name: Change<PersonName>,
-    avatar_url: Change<AvatarUrl>,
+    username: Option<Option<Username>>,
+    name: Option<Option<PersonName>>,
+    avatar_url: Option<Option<AvatarUrl>>,
+}
+
+impl From<UpdateProfileRequest> for Changes {
+    fn from(body: UpdateProfileRequest) -> Self {
+        fn change<T>(field: Option<Option<Field<T>>>) -> Option<Option<T>> {
+            field.map(|value| value.map(Field::into_inner))
+        }
+        Self {
+            username: change(body.username),
+            name: change(body.name),
+            avatar_url: change(body.avatar_url),
+        }
+    }
 }
 
 impl Changes {
-    fn parse(request: &Request) -> Result<Self, ApiError> {
-        request.parse(|fields| {
-            let username = fields.clearable("username", Username::parse);
-            let name = fields.clearable("name", PersonName::parse);
-            let avatar_url = fields.clearable("avatarUrl", AvatarUrl::parse);
-            Some(Self {
-                username: username?,
-                name: name?,
-                avatar_url: avatar_url?,
-            })
-        })
-    }
-
     fn applied_to(&self, user: &User) -> User {
-        let mut user = user.clone();
-        self.username.apply(&mut user.username);
-        self.name.apply(&mut user.name);
-        self.avatar_url.apply(&mut user.avatar_url);
-        user
+        let user = user.clone();
+        User {
+            username: self.username.clone().unwrap_or(user.username),
+            name: self.name.clone().unwrap_or(user.name),
+            avatar_url: self.avatar_url.clone().unwrap_or(user.avatar_url),
+            ..user
+        }
     }
 }
 
@@ -80,16 +69,17 @@ async fn show(app: &App, request: &Request) -> Result<Response, ApiError> {
     let user = app.authenticator.required(request).await?.user;
     Ok(Response::ok(
         "The profile.",
-        Profile {
-            user: UserBody::from(&user),
-            two_factor: TwoFactorBody::from(&user),
+        ProfileAnswer {
+            user: (&user).into(),
+            two_factor: (&user).into(),
         },
     ))
 }
 
 async fn update(app: &App, request: &Request) -> Result<Response, ApiError> {
     let caller = app.authenticator.required(request).await?;
-    let changes = Changes::parse(request)?;
+    let body: UpdateProfileRequest = request.json()?;
+    let changes = Changes::from(body);
 
     let mut read = caller.user;
     for _ in 0..TRIES {
@@ -108,8 +98,8 @@ async fn update(app: &App, request: &Request) -> Result<Response, ApiError> {
                 };
                 return Ok(Response::ok(
                     "The profile was changed.",
-                    Updated {
-                        user: UserBody::from(&user),
+                    UpdateProfileAnswer {
+                        user: (&user).into(),
                     },
                 ));
             }

@@ -1,28 +1,34 @@
 use shared::StartError;
 use shared::config::Environment;
 use shared::domain::session::RotationPolicy;
-use shared::domain::token::{RefreshClaims, TokenError};
+use shared::domain::token::RefreshClaims;
 use shared::domain::user::UserId;
 use shared::error::ApiError;
 use shared::http::cookie_mode::{CookieCheck, Transport};
 use shared::http::guard::{Endpoint, Guard};
+use shared::http::refresh_token::{Presented, Source};
 use shared::http::token_issuer::TokenIssuer;
-use shared::http::{Request, Response, cookies};
+use shared::http::{Request, Response};
 use shared::store::audit::{Audit, Event, Outcome};
 use shared::store::sessions::{Rotated, Rotation, Sessions};
 use shared::store::users::Users;
 use shared::telemetry;
 
-pub async fn refresh(app: &App, request: Request) -> Result<Response, ApiError> {
-    let result = exchange(app, &request).await;
+pub async fn refresh(app: &App, mut request: Request) -> Result<Response, ApiError> {
+    let token = request.take_refresh_token();
+    let result = exchange(app, token, &request).await;
     let outcome = result.as_ref().map_or_else(ApiError::code, |_| "success");
     telemetry::count("Refreshes", &[("Outcome", outcome)]);
     result
 }
 
-async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
+async fn exchange(
+    app: &App,
+    token: Option<Presented>,
+    request: &Request,
+) -> Result<Response, ApiError> {
     let now = request.received_at();
-    let (claims, transport) = presented(app, request)?;
+    let (claims, transport) = accept(app, token, request)?;
 
     // Together: the answer of one does not change what is asked of the others. All to the end: a
     // rotation that is one too many, or whose user cannot be read, is taken back.
@@ -74,30 +80,19 @@ async fn record_reuse(app: &App, id: UserId, request: &Request) -> Result<(), Ap
     Ok(recorded.await?)
 }
 
-/// The refresh token, and how its successor is to be sent. A token in the body goes before one in a
-/// cookie, which needs proof that a page of ours has sent it.
-fn presented<'a>(
+/// The claims of the refresh token, and how its successor is to be sent. A cookie needs proof that a page of ours has
+/// sent it.
+fn accept(
     app: &App,
-    request: &'a Request,
-) -> Result<(&'a RefreshClaims, Transport), ApiError> {
-    let has_cookie = request.cookie(cookies::REFRESH_TOKEN).is_some();
-    let is_in_body = request.parse_optional(|fields| {
-        let any = |_: &str| Ok::<_, &str>(());
-        match has_cookie {
-            true => fields.optional("refreshToken", any),
-            false => fields.required("refreshToken", any).map(Some),
-        }
-    })?;
-    let claims = || match request.refresh_token() {
-        Some(Ok(claims)) => Ok(claims),
-        Some(Err(TokenError::Expired)) => Err(ApiError::RefreshTokenExpired),
-        Some(Err(TokenError::Invalid)) | None => Err(ApiError::RefreshTokenInvalid),
-    };
-    if is_in_body.is_some() {
-        return Ok((claims()?, Transport::asked_for(request)));
+    token: Option<Presented>,
+    request: &Request,
+) -> Result<(RefreshClaims, Transport), ApiError> {
+    let token = token.ok_or(ApiError::RefreshTokenInvalid)?;
+    if let Source::Body = token.source? {
+        return Ok((token.claims?, Transport::asked_for(request)));
     }
     app.cookie_check.origin(request)?;
-    let claims = claims()?;
+    let claims = token.claims?;
     app.cookie_check.csrf_token(request, claims.sid)?;
     Ok((claims, Transport::Cookies))
 }

@@ -1,21 +1,18 @@
-use serde::Serialize;
 use shared::StartError;
+use shared::api::Field;
+use shared::api::register::{RegisterAnswer, RegisterRequest};
 use shared::config::Environment;
 use shared::domain::device_token::{Device, DeviceTokenIssuer};
-use shared::domain::email_address::EmailAddress;
 use shared::domain::email_token::{self, Purpose, TokenId};
 use shared::domain::id::Id;
-use shared::domain::password::{Owner, Password, Policy};
+use shared::domain::password::Policy;
 use shared::domain::password_hash::{PasswordHash, PasswordHasher};
-use shared::domain::person_name::PersonName;
 use shared::domain::secret::Secret;
 use shared::domain::session::{Lifetime, Session};
 use shared::domain::user::User;
-use shared::domain::username::Username;
 use shared::error::ApiError;
 use shared::http::cookie_mode::Transport;
 use shared::http::guard::{Endpoint, Guard};
-use shared::http::representation::{TokensBody, UserBody};
 use shared::http::token_issuer::{TokenIssuer, Tokens};
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Audit, Event, Outcome};
@@ -26,41 +23,6 @@ use shared::store::sessions::{Epoch, Sessions};
 use shared::store::users::Users;
 use shared::store::verification_tokens::VerificationTokens;
 use shared::{random, telemetry};
-
-struct Registration {
-    email: EmailAddress,
-    password: Password,
-    username: Option<Username>,
-    name: Option<PersonName>,
-}
-
-impl Registration {
-    fn parse(request: &Request, policy: &Policy) -> Result<Self, ApiError> {
-        request.parse(|fields| {
-            let email = fields.required("email", EmailAddress::parse);
-            let username = fields.optional("username", Username::parse);
-            let name = fields.optional("name", PersonName::parse);
-            let owner = Owner {
-                email: email.as_ref(),
-                username: username.as_ref().and_then(Option::as_ref),
-            };
-            let password = fields.required("password", |text| policy.parse(text, owner));
-            Some(Self {
-                email: email?,
-                password: password?,
-                username: username?,
-                name: name?,
-            })
-        })
-    }
-}
-
-#[derive(Serialize)]
-struct Registered {
-    user: UserBody,
-    #[serde(flatten)]
-    tokens: Option<TokensBody>,
-}
 
 /// Which part of the transaction was refused.
 #[derive(Clone, Copy)]
@@ -82,17 +44,16 @@ impl From<Refused> for ApiError {
 }
 
 pub async fn register(app: &App, request: Request) -> Result<Response, ApiError> {
-    let registration = Registration::parse(&request, &app.policy)?;
+    let check = |body: &RegisterRequest| body.check_password(&app.policy);
+    let body = request.json_with(check)?;
     let now = request.received_at();
     let origin = request.origin();
 
-    let hash = telemetry::hashing(|| app.hasher.hash(&registration.password, random::bytes()));
-    let Registration {
-        email,
-        username,
-        name,
-        ..
-    } = registration;
+    let password = body.password.into_inner();
+    let hash = telemetry::hashing(|| app.hasher.hash(&password, random::bytes()));
+    let email = body.email.into_inner();
+    let username = body.username.map(Field::into_inner);
+    let name = body.name.map(Field::into_inner);
     let mut user = User::new(Id::new(now, random::bytes()), email, username, name, now);
     let (secret, purpose) = (&app.email_token_secret, Purpose::VerifyEmail);
     let (token_id, token) = email_token::mint(secret, purpose, random::bytes());
@@ -101,9 +62,9 @@ pub async fn register(app: &App, request: Request) -> Result<Response, ApiError>
     let Ok(admitted) = user.admit(app.verification_is_required) else {
         create(app, &user, &hash, &token_id, &request).await?;
         telemetry::count("Registrations", &[]);
-        let (user, tokens) = (UserBody::from(&user), None);
+        let (user, tokens) = ((&user).into(), None);
         let message = "The account was created. The address must be verified before signing in.";
-        return Ok(Response::created(message, Registered { user, tokens }));
+        return Ok(Response::created(message, RegisterAnswer { user, tokens }));
     };
     // The session first: if Redis is down, nothing has been made. A session whose account then is
     // not made belongs to nobody, and its tokens are never handed out.
@@ -127,9 +88,9 @@ pub async fn register(app: &App, request: Request) -> Result<Response, ApiError>
     let tokens = app.tokens.issue(&session, user.role, transport, now);
     let Tokens { body, cookies, .. } =
         tokens.with_device_token(app.device_tokens.issue(device, now));
-    let (user, tokens) = (UserBody::from(&user), Some(body));
+    let (user, tokens) = ((&user).into(), Some(body));
     let message = "The account was created.";
-    Ok(Response::created(message, Registered { user, tokens }).with_cookies(cookies))
+    Ok(Response::created(message, RegisterAnswer { user, tokens }).with_cookies(cookies))
 }
 
 /// Everything that makes an account, or nothing: of two registrations racing for an address or a

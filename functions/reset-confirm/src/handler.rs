@@ -1,7 +1,8 @@
 use shared::StartError;
+use shared::api::reset_confirm::ResetConfirmRequest;
 use shared::config::Environment;
-use shared::domain::email_token::{self, TokenHash};
-use shared::domain::password::{Owner, Password, Policy};
+use shared::domain::email_token::TokenHash;
+use shared::domain::password::{Owner, Policy};
 use shared::domain::password_hash::{PasswordHash, PasswordHasher};
 use shared::domain::user::User;
 use shared::error::ApiError;
@@ -28,14 +29,17 @@ impl From<Invalid> for ApiError {
 }
 
 pub async fn confirm_reset(app: &App, request: Request) -> Result<Response, ApiError> {
-    let (token, password) = parse(&request, &app.policy, Owner::default())?;
+    let check = |body: &ResetConfirmRequest| body.check_new_password(&app.policy);
+    let body = request.json_with(check)?;
+    let (token, password) = (body.token.into_inner(), body.new_password);
     let user = find_owner(app, &token, &request).await?;
     // Now that the owner is known, once more: a password that is refused costs nobody the token.
     let owner = Owner {
         email: Some(&user.email),
         username: user.username.as_ref(),
     };
-    parse(&request, &app.policy, owner)?;
+    password.check_policy("new_password", &app.policy, owner)?;
+    let password = password.into_inner();
     let hash = telemetry::hashing(|| app.hasher.hash(&password, random::bytes()));
 
     // The sessions first: if they cannot be ended, nothing has changed and the token still works. And
@@ -48,18 +52,6 @@ pub async fn confirm_reset(app: &App, request: Request) -> Result<Response, ApiE
         tracing::warn!(cause = %error, "a reset token that was used is left to expire");
     }
     Ok(Response::done("The password was set. Sign in with it now."))
-}
-
-fn parse(
-    request: &Request,
-    policy: &Policy,
-    owner: Owner<'_>,
-) -> Result<(TokenHash, Password), ApiError> {
-    request.parse(|fields| {
-        let token = fields.required("token", email_token::parse);
-        let password = fields.required("newPassword", |text| policy.parse(text, owner));
-        Some((token?, password?))
-    })
 }
 
 async fn find_owner(app: &App, token: &TokenHash, request: &Request) -> Result<User, ApiError> {

@@ -1,4 +1,5 @@
 use shared::StartError;
+use shared::api::reset_request::ResetRequest;
 use shared::config::Environment;
 use shared::domain::email_address::EmailAddress;
 use shared::domain::email_token::Purpose;
@@ -12,7 +13,9 @@ use shared::store::outbox::Kind;
 use shared::store::reset_tokens::ResetTokens;
 
 pub async fn request_reset(app: &App, request: Request) -> Result<Response, ApiError> {
-    let email = app.links.address(&request).await?;
+    let body: ResetRequest = request.json()?;
+    let email = body.email.into_inner();
+    app.links.count(&email, &request).await?;
     let work = write(app, &request, &email);
     app.links.in_answer_time(work).await?;
     Ok(Response::done(

@@ -1,8 +1,7 @@
-use serde::Serialize;
 use shared::StartError;
+use shared::api::sessions::{EndSessionsRequest, Session, SessionsAnswer};
 use shared::config::Environment;
 use shared::domain::session::SessionId;
-use shared::domain::timestamp::Timestamp;
 use shared::error::ApiError;
 use shared::http::authentication::{Authenticator, Caller};
 use shared::http::guard::{Endpoint, Guard};
@@ -11,29 +10,12 @@ use shared::store::audit::{Audit, Event, Outcome};
 use shared::store::sessions::Listed;
 use shared::store::users::Users;
 
-#[derive(Serialize)]
-struct Sessions {
-    sessions: Vec<SessionBody>,
-}
-
-/// A session as its owner sees it. The identifier authenticates nothing.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct SessionBody {
-    id: SessionId,
-    created_at: Timestamp,
-    last_used_at: Timestamp,
-    ip: String,
-    user_agent: String,
-    current: bool,
-}
-
 pub async fn sessions(app: &App, request: Request) -> Result<Response, ApiError> {
     let caller = app.authenticator.required(&request).await?;
     if request.method() != Method::DELETE {
         return list(app, &caller).await;
     }
-    request.parse_optional(|_| Some(()))?; // a body may come, but nothing is in it
+    request.optional_json::<EndSessionsRequest>()?;
     let message = match request.path_parameter("id") {
         Some(id) => {
             end_one(app, &caller, id).await?;
@@ -56,7 +38,7 @@ pub async fn sessions(app: &App, request: Request) -> Result<Response, ApiError>
 
 async fn list(app: &App, caller: &Caller) -> Result<Response, ApiError> {
     let listed = app.authenticator.sessions.list(caller.user.id).await?;
-    let body = |session: Listed| SessionBody {
+    let body = |session: Listed| Session {
         id: session.id,
         created_at: session.created_at,
         last_used_at: session.last_used_at,
@@ -67,7 +49,7 @@ async fn list(app: &App, caller: &Caller) -> Result<Response, ApiError> {
     let sessions = listed.into_iter().map(body).collect();
     Ok(Response::ok(
         "The sessions of the account.",
-        Sessions { sessions },
+        SessionsAnswer { sessions },
     ))
 }
 

@@ -1,9 +1,11 @@
 use shared::StartError;
+use shared::api::Field;
+use shared::api::two_factor_disable::TwoFactorDisableRequest;
 use shared::config::Environment;
 use shared::domain::user::User;
 use shared::error::ApiError;
 use shared::http::authentication::Caller;
-use shared::http::second_factor::{Code, Factor, Parts};
+use shared::http::second_factor::{Factor, Parts};
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Event, Outcome};
 use shared::store::dynamodb::Write;
@@ -29,12 +31,9 @@ impl From<Refused> for ApiError {
 
 pub async fn disable(app: &App, request: Request) -> Result<Response, ApiError> {
     let caller = app.authenticator.required(&request).await?;
-    let (code, device_id) = request.parse(|fields| {
-        let code = fields.required("token", Code::parse);
-        let id = |text: &str| Ok::<_, &str>(text.to_owned());
-        let device_id = fields.optional("deviceId", id);
-        Some((code?, device_id?))
-    })?;
+    let body: TwoFactorDisableRequest = request.json()?;
+    let code = body.token.into_inner();
+    let device_id = body.device_id.map(Field::into_inner);
     let user = &caller.user;
     if !user.two_factor_enabled {
         return Err(ApiError::TwoFactorNotEnabled);

@@ -1,13 +1,13 @@
-use serde::Serialize;
+use shared::api::Field;
+use shared::api::two_factor_setup::{TwoFactorSetupAnswer, TwoFactorSetupRequest};
 use shared::config::Environment;
 use shared::domain::id::Id;
 use shared::domain::person_name::PersonName;
-use shared::domain::secret::Secret;
 use shared::domain::totp::TotpSecret;
 use shared::domain::user::{TwoFactorDevice, User};
 use shared::error::ApiError;
 use shared::http::authentication::Caller;
-use shared::http::second_factor::{Code, Factor, Parts, check_room};
+use shared::http::second_factor::{Factor, Parts, check_room};
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Event, Outcome};
 use shared::store::dynamodb::Write;
@@ -18,34 +18,6 @@ use shared::{StartError, random};
 /// The most that wait to be confirmed.
 const MOST_PENDING: usize = 5;
 const DEFAULT_NAME: &str = "Authenticator";
-
-struct Setup {
-    name: Option<PersonName>,
-    code: Option<Code>,
-}
-
-impl Setup {
-    fn parse(request: &Request) -> Result<Self, ApiError> {
-        request.parse_optional(|fields| {
-            let name = fields.optional("deviceName", PersonName::parse);
-            let code = fields.optional("token", Code::parse);
-            Some(Self {
-                name: name?,
-                code: code?,
-            })
-        })
-    }
-}
-
-/// Shown once.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Begun<'a> {
-    secret: &'a str,
-    otpauth_url: &'a str,
-    qr_code_url: &'a str,
-    device_id: &'a str,
-}
 
 /// Which part of the transaction was refused.
 #[derive(Clone, Copy)]
@@ -67,10 +39,13 @@ impl From<Refused> for ApiError {
 
 pub async fn set_up(app: &App, request: Request) -> Result<Response, ApiError> {
     let caller = app.parts.authenticator.required(&request).await?;
-    let (user, setup) = (&caller.user, Setup::parse(&request)?);
+    let user = &caller.user;
+    let body: TwoFactorSetupRequest = request.optional_json()?;
+    let name = body.device_name.map(Field::into_inner);
+    let code = body.token.map(Field::into_inner);
     check_room(user)?;
     // A further device needs a factor, not the access token alone (ASVS 5.0, 7.5.1).
-    let factor = match (user.two_factor_enabled, &setup.code) {
+    let factor = match (user.two_factor_enabled, &code) {
         (false, _) => None,
         (true, None) => return Err(ApiError::TwoFactorRequired),
         (true, Some(code)) => {
@@ -85,7 +60,7 @@ pub async fn set_up(app: &App, request: Request) -> Result<Response, ApiError> {
     };
     let id = Id::<TwoFactorDevice>::new(request.received_at(), random::bytes()).to_string();
     let secret = TotpSecret::new(random::bytes());
-    let name = setup.name.as_ref().map_or(DEFAULT_NAME, PersonName::as_str);
+    let name = name.as_ref().map_or(DEFAULT_NAME, PersonName::as_str);
     let result = write(
         app,
         &caller,
@@ -103,20 +78,15 @@ pub async fn set_up(app: &App, request: Request) -> Result<Response, ApiError> {
     result?;
 
     let account = user.email.as_str();
-    let [text, url, image]: [Secret; 3] = [
-        secret.base32(),
-        secret.url(&app.issuer, account),
-        secret.qr_code_url(&app.issuer, account),
-    ];
-    let begun = Begun {
-        secret: text.expose(),
-        otpauth_url: url.expose(),
-        qr_code_url: image.expose(),
-        device_id: &id,
+    let answer = TwoFactorSetupAnswer {
+        secret: secret.base32(),
+        otpauth_url: secret.url(&app.issuer, account),
+        qr_code_url: secret.qr_code_url(&app.issuer, account),
+        device_id: id,
     };
     Ok(Response::ok(
         "Add the account to the app, then verify a code.",
-        begun,
+        answer,
     ))
 }
 

@@ -1,12 +1,14 @@
-use serde::Serialize;
+use shared::api::Field;
+use shared::api::two_factor_verify::{TwoFactorVerifyAnswer, TwoFactorVerifyRequest};
 use shared::config::Environment;
 use shared::domain::backup_code::{BackupCodeHash, COUNT};
+use shared::domain::code::Code;
 use shared::domain::secret::Secret;
 use shared::domain::totp::{Step, TotpCode};
 use shared::domain::user::{TwoFactorDevice, User};
 use shared::error::ApiError;
 use shared::http::authentication::Caller;
-use shared::http::second_factor::{Code, Factor, Parts, check_room, mint_backup_codes};
+use shared::http::second_factor::{Factor, Parts, check_room, mint_backup_codes};
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Event, Outcome};
 use shared::store::dynamodb::{TransactionError, Write};
@@ -23,28 +25,14 @@ struct Verification {
     regenerate: bool,
 }
 
-impl Verification {
-    fn parse(request: &Request) -> Result<Self, ApiError> {
-        request.parse(|fields| {
-            let code = fields.required("token", TotpCode::parse);
-            let id = |text: &str| Ok::<_, &str>(text.to_owned());
-            let device_id = fields.optional("deviceId", id);
-            let regenerate = fields.flag("regenerate");
-            Some(Self {
-                code: code?,
-                device_id: device_id?,
-                regenerate: regenerate?,
-            })
-        })
+impl From<TwoFactorVerifyRequest> for Verification {
+    fn from(body: TwoFactorVerifyRequest) -> Self {
+        Self {
+            code: body.token.into_inner(),
+            device_id: body.device_id.map(Field::into_inner),
+            regenerate: body.regenerate.is_some_and(Field::into_inner),
+        }
     }
-}
-
-/// The codes are shown once.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Verified<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    backup_codes: Option<Vec<&'a str>>,
 }
 
 /// Which part of the transaction was refused.
@@ -72,7 +60,8 @@ type BackupCodes = Vec<(Secret, BackupCodeHash)>;
 
 pub async fn verify(app: &App, request: Request) -> Result<Response, ApiError> {
     let caller = app.authenticator.required(&request).await?;
-    let verification = Verification::parse(&request)?;
+    let body: TwoFactorVerifyRequest = request.json()?;
+    let verification = Verification::from(body);
     let codes = match verification.regenerate {
         true => Some(regenerate(app, &caller.user, verification.code, &request).await?),
         false => confirm(app, &caller, &verification, &request).await?,
@@ -86,7 +75,7 @@ pub async fn verify(app: &App, request: Request) -> Result<Response, ApiError> {
             (Some(_), false) => "Two-factor authentication is on. Keep the backup codes.",
             (None, false) => "The device was added.",
         },
-        Verified {
+        TwoFactorVerifyAnswer {
             backup_codes: shown,
         },
     ))

@@ -1,6 +1,8 @@
 use shared::StartError;
+use shared::api::Field;
+use shared::api::verify_email::VerifyEmailRequest;
 use shared::config::Environment;
-use shared::domain::email_token::{self, TokenHash};
+use shared::domain::email_token::TokenHash;
 use shared::domain::user::User;
 use shared::error::ApiError;
 use shared::http::guard::{Endpoint, Guard};
@@ -24,11 +26,9 @@ impl From<Invalid> for ApiError {
 }
 
 pub async fn verify_email(app: &App, request: Request) -> Result<Response, ApiError> {
-    let (token, is_rejected) = request.parse(|fields| {
-        let token = fields.required("token", email_token::parse);
-        let is_rejected = fields.flag("reject");
-        Some((token?, is_rejected?))
-    })?;
+    let body: VerifyEmailRequest = request.json()?;
+    let token = body.token.into_inner();
+    let is_rejected = body.reject.is_some_and(Field::into_inner);
     let user = find_owner(app, &token, &request).await?;
     match is_rejected {
         true => reject(app, &user, &token, &request).await,

@@ -1,4 +1,5 @@
 use shared::StartError;
+use shared::api::verify_resend::VerifyResendRequest;
 use shared::config::Environment;
 use shared::domain::email_address::EmailAddress;
 use shared::domain::email_token::Purpose;
@@ -12,7 +13,9 @@ use shared::store::outbox::Kind;
 use shared::store::verification_tokens::VerificationTokens;
 
 pub async fn resend(app: &App, request: Request) -> Result<Response, ApiError> {
-    let email = app.links.address(&request).await?;
+    let body: VerifyResendRequest = request.json()?;
+    let email = body.email.into_inner();
+    app.links.count(&email, &request).await?;
     let work = write(app, &request, &email);
     app.links.in_answer_time(work).await?;
     Ok(Response::done(

@@ -1,32 +1,34 @@
 //! Where a user's picture is. It is only stored and handed out, never fetched.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
+use validator::ValidationError;
+
+use super::rule::{Parse, check_length, rule};
+
+const MAX_LENGTH: usize = 2048;
 
 /// An absolute `https:` URL of at most 2048 characters.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct AvatarUrl(String);
+pub struct AvatarUrl(#[schemars(url, length(max = MAX_LENGTH))] String);
 
-impl AvatarUrl {
-    /// Parses what a client sent.
-    ///
-    /// # Errors
-    /// The rule that is broken.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        if text.chars().count() > 2048 {
-            return Err("must be at most 2048 characters long");
-        }
+impl Parse for AvatarUrl {
+    fn parse(text: &str) -> Result<Self, ValidationError> {
+        check_length(text, 0, MAX_LENGTH)?;
         // The parser drops white space and control characters; what is kept must not have had any.
         let is_clean = !text.chars().any(|c| c.is_control() || c.is_whitespace());
         match Url::parse(text) {
             Ok(url) if is_clean && url.scheme() == "https" && url.has_host() => {
                 Ok(Self(text.to_owned()))
             }
-            _ => Err("must be an https: URL"),
+            _ => Err(rule("invalid_url", "must be an https: URL")),
         }
     }
+}
 
+impl AvatarUrl {
     /// The URL.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,8 +1,11 @@
 //! Backup codes: for when the phone is gone. 80 random bits each, shown once, kept as hashes.
 
 use aws_lc_rs::digest;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use validator::ValidationError;
 
+use super::rule::{Parse, rule};
 use super::secret::Secret;
 
 /// How many an account has.
@@ -14,9 +17,25 @@ const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 /// The SHA-256 of a code, in hexadecimal: the only form that is stored. The code has too much
 /// randomness for its hash to be searched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct BackupCodeHash(String);
+
+impl Parse for BackupCodeHash {
+    /// Of a code in any case, with hyphens and spaces or without.
+    fn parse(text: &str) -> Result<Self, ValidationError> {
+        let separates = |c: char| matches!(c, '-' | ' ');
+        let code: String = text.chars().filter(|c| !separates(*c)).collect();
+        let code = code.to_ascii_uppercase();
+        // As people read them from paper.
+        let code = code.replace('O', "0").replace(['I', 'L'], "1");
+        if code.len() != CHARACTERS || !code.bytes().all(|byte| ALPHABET.contains(&byte)) {
+            let message = "must be a backup code of 16 characters";
+            return Err(rule("invalid_code", message));
+        }
+        Ok(Self::of(&code))
+    }
+}
 
 impl BackupCodeHash {
     /// As it is stored.
@@ -27,22 +46,6 @@ impl BackupCodeHash {
     /// From the store.
     pub fn from_stored(text: String) -> Self {
         Self(text)
-    }
-
-    /// Of a code that a client sent, in any case, with hyphens and spaces or without.
-    ///
-    /// # Errors
-    /// The rule that is broken.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let separates = |c: char| matches!(c, '-' | ' ');
-        let code: String = text.chars().filter(|c| !separates(*c)).collect();
-        let code = code.to_ascii_uppercase();
-        // As people read them from paper.
-        let code = code.replace('O', "0").replace(['I', 'L'], "1");
-        if code.len() != CHARACTERS || !code.bytes().all(|byte| ALPHABET.contains(&byte)) {
-            return Err("must be a backup code of 16 characters");
-        }
-        Ok(Self::of(&code))
     }
 
     fn of(code: &str) -> Self {

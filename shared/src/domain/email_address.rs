@@ -1,32 +1,35 @@
 //! Email addresses: kept as typed, compared without regard to case.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use validator::{ValidateEmail, ValidationError};
+
+use super::rule::{Parse, check_length, rule};
 
 /// RFC 5321, 4.5.3.1.3: 256 octets for the path, less its two angle brackets.
-const MAXIMUM_LENGTH: usize = 254;
+const MAX_LENGTH: usize = 254;
 
 /// A valid email address, trimmed, otherwise as its owner typed it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct EmailAddress(String);
+pub struct EmailAddress(#[schemars(email, length(max = MAX_LENGTH))] String);
 
-impl EmailAddress {
-    /// Parses what a client sent.
-    ///
-    /// # Errors
-    /// The rule that is broken: at most 254 characters, a valid address as HTML's
-    /// `input type=email` defines it.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
+impl Parse for EmailAddress {
+    /// The rules: at most 254 characters, a valid address as HTML's `input type=email` defines it, whose domain may be
+    /// international and is no literal.
+    fn parse(text: &str) -> Result<Self, ValidationError> {
         let address = text.trim();
-        if address.chars().count() > MAXIMUM_LENGTH {
-            return Err("must be at most 254 characters long");
-        }
-        match is_valid(address) {
+        check_length(address, 0, MAX_LENGTH)?;
+        // The crate takes whatever ends like an address literal (`example[1.2.3.4]`).
+        let is_literal = address.contains('[');
+        match address.validate_email() && !is_literal {
             true => Ok(Self(address.to_owned())),
-            false => Err("must be a valid email address"),
+            false => Err(rule("invalid_email", "must be a valid email address")),
         }
     }
+}
 
+impl EmailAddress {
     /// As typed, for display and for sending.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -48,32 +51,6 @@ impl EmailAddress {
         let domain = idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_lowercase());
         format!("{}@{domain}", local_part.to_lowercase())
     }
-}
-
-/// HTML, "Valid email address", with a local part of at most 64 octets (RFC 5321, 4.5.3.1.1); a domain may
-/// be international. Written out: the regular expression needs an engine of 400 KB.
-fn is_valid(address: &str) -> bool {
-    const SPECIAL: &[u8] = b".!#$%&'*+/=?^_`{|}~-";
-    let Some((local_part, domain)) = address.rsplit_once('@') else {
-        return false;
-    };
-    let is_local = |byte: u8| byte.is_ascii_alphanumeric() || SPECIAL.contains(&byte);
-    (1..=64).contains(&local_part.len())
-        && local_part.bytes().all(is_local)
-        && (is_host(domain) || idna::domain_to_ascii(domain).is_ok_and(|domain| is_host(&domain)))
-}
-
-/// Labels of letters, digits and hyphens, of at most 63 (RFC 1034, 3.5).
-fn is_host(domain: &str) -> bool {
-    domain.split('.').all(|label| {
-        let bytes = label.as_bytes();
-        let ends = [bytes.first(), bytes.last()];
-        bytes.len() <= 63
-            && bytes
-                .iter()
-                .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
-            && ends.iter().all(|end| end.is_some_and(|byte| *byte != b'-'))
-    })
 }
 
 #[cfg(test)]
@@ -116,11 +93,9 @@ mod tests {
             "ada@example.com\0[::1]",
             "a@<script>alert(1)</script>[127.0.0.1]",
         ] {
-            assert_eq!(
-                EmailAddress::parse(typed),
-                Err("must be a valid email address"),
-                "{typed:?}"
-            );
+            let rule = EmailAddress::parse(typed).unwrap_err();
+
+            assert_eq!(rule.code, "invalid_email", "{typed:?}");
         }
     }
 
@@ -131,10 +106,8 @@ mod tests {
 
         assert_eq!(longest.len(), 254);
         assert!(EmailAddress::parse(&longest).is_ok());
-        assert_eq!(
-            EmailAddress::parse(&format!("a{longest}")),
-            Err("must be at most 254 characters long")
-        );
+        let rule = EmailAddress::parse(&format!("a{longest}")).unwrap_err();
+        assert_eq!(rule.code, "too_long");
     }
 
     #[test]

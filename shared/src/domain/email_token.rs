@@ -2,8 +2,11 @@
 //! mailer derives the token again, the other side stores the token's hash.
 
 use aws_lc_rs::{digest, hmac};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use validator::ValidationError;
 
+use super::rule::{Parse, rule};
 use super::secret::Secret;
 
 /// What a mailed token is for. The purpose is part of the derivation, so that a token of one kind
@@ -47,9 +50,9 @@ impl TokenId {
 }
 
 /// The token's SHA-256 in hexadecimal: the only form that is stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct TokenHash(String);
+pub struct TokenHash(#[schemars(regex(pattern = "^[0-9A-Fa-f]{64}$"))] String);
 
 /// A new token: the identifier for the outbox, the hash for the store. The token itself is in neither.
 pub fn mint(secret: &Secret, purpose: Purpose, random: [u8; 16]) -> (TokenId, TokenHash) {
@@ -58,15 +61,14 @@ pub fn mint(secret: &Secret, purpose: Purpose, random: [u8; 16]) -> (TokenId, To
     (id, hash)
 }
 
-/// Parses a token that a client sent: what is stored of it.
-///
-/// # Errors
-/// The rule that is broken: 64 hexadecimal characters.
-pub fn parse(text: &str) -> Result<TokenHash, &'static str> {
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err("must be 64 hexadecimal characters");
+impl Parse for TokenHash {
+    /// Of a token: 64 hexadecimal characters.
+    fn parse(text: &str) -> Result<Self, ValidationError> {
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(rule("invalid_token", "must be 64 hexadecimal characters"));
+        }
+        Ok(hash(&Secret::new(text.to_ascii_lowercase())))
     }
-    Ok(hash(&Secret::new(text.to_ascii_lowercase())))
 }
 
 impl TokenHash {
@@ -103,11 +105,14 @@ mod tests {
         let token = derive(&secret, Purpose::VerifyEmail, &id);
         let other = derive(&secret, Purpose::ResetPassword, &id);
 
-        assert_eq!(parse(token.expose()), Ok(hash(&token)));
-        assert_eq!(parse(&token.expose().to_uppercase()), Ok(hash(&token)));
+        assert_eq!(TokenHash::parse(token.expose()), Ok(hash(&token)));
+        assert_eq!(
+            TokenHash::parse(&token.expose().to_uppercase()),
+            Ok(hash(&token))
+        );
         assert_ne!(hash(&token), hash(&other));
         for bad in ["", "0", &"g".repeat(64), &"0".repeat(65), &"é".repeat(32)] {
-            assert!(parse(bad).is_err(), "{bad}");
+            assert!(TokenHash::parse(bad).is_err(), "{bad}");
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod avatar_url;
 pub mod backup_code;
 pub mod client_address;
+pub mod code;
 pub mod csrf_token;
 pub mod device_token;
 pub mod email_address;
@@ -14,6 +15,7 @@ pub mod password;
 pub mod password_hash;
 pub mod person_name;
 pub mod rate_limit;
+pub mod rule;
 pub mod secret;
 pub mod session;
 pub mod timestamp;

@@ -1,45 +1,43 @@
 //! Passwords: the rules of NIST SP 800-63B-4 and ASVS 5.0, 6.2, and what our users asked for beside them.
 
 use std::fmt;
+use std::sync::LazyLock;
 
+use schemars::JsonSchema;
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+use validator::ValidationError;
 use zeroize::Zeroizing;
 
 use super::email_address::EmailAddress;
+use super::rule::{Parse, check_length, rule};
 use super::username::Username;
 
 /// Code points after NFC; more is refused before any hashing, so that nobody pays for it.
-const MAXIMUM_LENGTH: usize = 128;
+const MAX_LENGTH: usize = 128;
 
 /// Lower-cased, sorted, of eight characters or more; THIRD_PARTY.md names the sources.
-static COMMON: &str = include_str!("common_passwords.txt");
+const LIST: &str = include_str!("common_passwords.txt");
 
 /// A password in NFC, never trimmed, never truncated. Masked when debugged, zeroed when dropped.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password(Zeroizing<String>);
+#[derive(Clone, PartialEq, Eq, JsonSchema)]
+pub struct Password(
+    #[schemars(with = "String", length(min = 1, max = MAX_LENGTH))] Zeroizing<String>,
+);
+
+impl Parse for Password {
+    /// What a client sent to prove who it is: 1–128 characters. A new password must satisfy a [`Policy`] as well.
+    fn parse(text: &str) -> Result<Self, ValidationError> {
+        let password = Zeroizing::new(text.nfc().collect::<String>());
+        check_length(&password, 1, MAX_LENGTH)?;
+        Ok(Self(password))
+    }
+}
 
 impl Password {
-    /// Parses what a client sent to prove who it is; for a new password see [`Policy::parse`].
-    ///
-    /// # Errors
-    /// The rule that is broken: 1–128 characters.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let password = Self(Zeroizing::new(text.nfc().collect()));
-        match password.length() {
-            0 => Err("must not be empty"),
-            1..=MAXIMUM_LENGTH => Ok(password),
-            _ => Err("must be at most 128 characters long"),
-        }
-    }
-
     /// What is hashed.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
-    }
-
-    fn length(&self) -> usize {
-        self.0.chars().count()
     }
 }
 
@@ -70,62 +68,54 @@ pub struct Owner<'a> {
 }
 
 impl Policy {
-    /// Parses a new password.
-    ///
-    /// # Errors
-    /// Every rule that is broken; over the maximum, only that.
-    pub fn parse(&self, text: &str, owner: Owner<'_>) -> Result<Password, Vec<String>> {
-        let password = Password::parse(text).map_err(|rule| vec![rule.to_owned()])?;
-        let characters = || password.0.chars();
-        let mut broken = Vec::new();
-
-        if password.length() < self.minimum_length {
-            broken.push(format!(
-                "must be at least {} characters long",
-                self.minimum_length
-            ));
-        }
-        if !characters().any(char::is_uppercase) {
-            broken.push("must contain an upper-case letter".to_owned());
-        }
-        if !characters().any(char::is_lowercase) {
-            broken.push("must contain a lower-case letter".to_owned());
-        }
-        if !characters().any(is_digit) {
-            broken.push("must contain a digit".to_owned());
-        }
-        if self.symbol_is_required && !characters().any(is_symbol) {
-            broken.push("must contain a symbol".to_owned());
-        }
-        let folded = Zeroizing::new(password.0.to_lowercase());
-        if is_common(&folded) {
-            broken.push("is one of the most common passwords".to_owned());
-        }
-        if let Some(what) = self.names(&folded, owner) {
-            broken.push(format!("must not be {what}"));
-        }
-
-        if broken.is_empty() {
-            Ok(password)
-        } else {
-            Err(broken)
-        }
+    /// Every rule that a new password breaks.
+    pub fn broken_rules(&self, password: &Password, owner: Owner<'_>) -> Vec<ValidationError> {
+        let text = &password.0;
+        let has = |is_such: fn(char) -> bool| text.chars().any(is_such);
+        let missing = |what, code| rule(code, format!("must contain {what}"));
+        let folded = Zeroizing::new(text.to_lowercase());
+        let rules = [
+            check_length(text, self.minimum_length, MAX_LENGTH).err(),
+            (!has(char::is_uppercase))
+                .then(|| missing("an upper-case letter", "missing_upper_case")),
+            (!has(char::is_lowercase))
+                .then(|| missing("a lower-case letter", "missing_lower_case")),
+            (!has(is_digit)).then(|| missing("a digit", "missing_digit")),
+            (self.symbol_is_required && !has(is_symbol))
+                .then(|| missing("a symbol", "missing_symbol")),
+            is_common(&folded)
+                .then(|| rule("common_password", "is one of the most common passwords")),
+            self.names(&folded, owner),
+        ];
+        rules.into_iter().flatten().collect()
     }
 
     /// Whom or what the password names, compared whole and without case.
-    fn names(&self, folded: &str, owner: Owner<'_>) -> Option<&'static str> {
-        let is = |text: &str| text.nfc().collect::<String>().to_lowercase() == folded;
-        if owner.email.is_some_and(|email| is(email.as_str())) {
-            return Some("the email address");
-        }
-        if owner.email.is_some_and(|email| is(email.local_part())) {
-            return Some("the name in the email address");
-        }
-        if owner.username.is_some_and(|username| is(username.as_str())) {
-            return Some("the username");
-        }
-        is(&self.application_name).then_some("the name of this application")
+    fn names(&self, folded: &str, owner: Owner<'_>) -> Option<ValidationError> {
+        let email = owner.email.map(EmailAddress::as_str);
+        let local_part = owner.email.map(EmailAddress::local_part);
+        let username = owner.username.map(Username::as_str);
+        let application = Some(self.application_name.as_str());
+        let others = [
+            (email, "email", "the email address"),
+            (local_part, "email_name", "the name in the email address"),
+            (username, "username", "the username"),
+            (application, "application", "the name of this application"),
+        ];
+        let is_same = |text: &str| text.nfc().collect::<String>().to_lowercase() == folded;
+        let mut same = others
+            .into_iter()
+            .filter(|(text, ..)| text.is_some_and(is_same));
+        let (_, other, words) = same.next()?;
+        Some(must_differ(other, words))
     }
+}
+
+/// Not the same as something else that is known of the user.
+pub fn must_differ(other: &str, words: &str) -> ValidationError {
+    let mut rule = rule("must_differ", format!("must not be {words}"));
+    rule.add_param("from".into(), &other);
+    rule
 }
 
 fn is_digit(character: char) -> bool {
@@ -136,25 +126,9 @@ fn is_symbol(character: char) -> bool {
     !character.is_uppercase() && !character.is_lowercase() && !is_digit(character)
 }
 
-/// A binary search by bytes, so that nothing is built at start.
 fn is_common(folded: &str) -> bool {
-    let (mut low, mut high) = (0, COMMON.len());
-    while low < high {
-        let middle = COMMON.as_bytes()[..low + (high - low) / 2]
-            .iter()
-            .rposition(|byte| *byte == b'\n');
-        let start = middle.map_or(0, |newline| newline + 1).max(low);
-        let end = COMMON.as_bytes()[start..]
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .map_or(COMMON.len(), |at| start + at);
-        match COMMON.as_bytes()[start..end].cmp(folded.as_bytes()) {
-            std::cmp::Ordering::Equal => return true,
-            std::cmp::Ordering::Less => low = end + 1,
-            std::cmp::Ordering::Greater => high = start,
-        }
-    }
-    false
+    static COMMON: LazyLock<Vec<&str>> = LazyLock::new(|| LIST.lines().collect());
+    COMMON.binary_search(&folded).is_ok()
 }
 
 #[cfg(test)]
@@ -170,11 +144,21 @@ mod tests {
         }
     }
 
+    /// What a policy says of a text, by the codes of its rules.
+    fn codes(policy: &Policy, text: &str, owner: Owner<'_>) -> Vec<String> {
+        let rules = match Password::parse(text) {
+            Ok(password) => policy.broken_rules(&password, owner),
+            Err(rule) => vec![rule],
+        };
+        let with_params = |rule: ValidationError| {
+            let params = rule.params.values().map(|value| format!(" {value}"));
+            rule.code.to_string() + &params.collect::<String>()
+        };
+        rules.into_iter().map(with_params).collect()
+    }
+
     fn broken(text: &str) -> Vec<String> {
-        policy()
-            .parse(text, Owner::default())
-            .err()
-            .unwrap_or_default()
+        codes(&policy(), text, Owner::default())
     }
 
     #[test]
@@ -201,24 +185,18 @@ mod tests {
         assert_eq!(
             broken("---"),
             [
-                "must be at least 8 characters long",
-                "must contain an upper-case letter",
-                "must contain a lower-case letter",
-                "must contain a digit"
+                "too_short 8",
+                "missing_upper_case",
+                "missing_lower_case",
+                "missing_digit"
             ]
         );
-        assert_eq!(broken("abcdefg1x"), ["must contain an upper-case letter"]);
-        assert_eq!(broken("ABCDEFG1X"), ["must contain a lower-case letter"]);
-        assert_eq!(broken("Abcdefghi½"), ["must contain a digit"]);
-        assert_eq!(
-            broken("Password123"),
-            ["is one of the most common passwords"]
-        );
-        assert_eq!(broken(""), ["must not be empty"]);
-        assert_eq!(
-            broken(&"Aa1".repeat(43)),
-            ["must be at most 128 characters long"]
-        );
+        assert_eq!(broken("abcdefg1x"), ["missing_upper_case"]);
+        assert_eq!(broken("ABCDEFG1X"), ["missing_lower_case"]);
+        assert_eq!(broken("Abcdefghi½"), ["missing_digit"]);
+        assert_eq!(broken("Password123"), ["common_password"]);
+        assert_eq!(broken(""), ["too_short 1"]);
+        assert_eq!(broken(&"Aa1".repeat(43)), ["too_long 128"]);
     }
 
     #[test]
@@ -228,9 +206,13 @@ mod tests {
             ..policy()
         };
         for good in ["Abcdef1-x", "Abcdef1 x", "Abcdef1漢x"] {
-            assert!(policy.parse(good, Owner::default()).is_ok(), "{good:?}");
+            assert!(
+                codes(&policy, good, Owner::default()).is_empty(),
+                "{good:?}"
+            );
         }
-        assert!(policy.parse("Abcdefg1x", Owner::default()).is_err());
+        let without = codes(&policy, "Abcdefg1x", Owner::default());
+        assert_eq!(without, ["missing_symbol"]);
     }
 
     #[test]
@@ -240,10 +222,7 @@ mod tests {
             broken(&decomposed).is_empty(),
             "253 code points, 128 after NFC"
         );
-        assert_eq!(
-            broken("Aa1e\u{301}e\u{301}"),
-            ["must be at least 8 characters long"]
-        );
+        assert_eq!(broken("Aa1e\u{301}e\u{301}"), ["too_short 8"]);
     }
 
     #[test]
@@ -266,28 +245,27 @@ mod tests {
             email: Some(&email),
             username: Some(&username),
         };
-        for (text, rule) in [
-            ("ada.LOVELACE1@example.com", "must not be the email address"),
-            ("ADA.lovelace1", "must not be the name in the email address"),
-            ("cOUNTESS_1815", "must not be the username"),
-            ("gATEHOUSE2", "must not be the name of this application"),
+        for (text, other) in [
+            ("ada.LOVELACE1@example.com", "email"),
+            ("ADA.lovelace1", "email_name"),
+            ("cOUNTESS_1815", "username"),
+            ("gATEHOUSE2", "application"),
         ] {
-            let broken = policy().parse(text, owner).unwrap_err();
+            let expected = format!("must_differ \"{other}\"");
 
-            assert!(
-                broken.iter().any(|broken| broken == rule),
-                "{text}: {broken:?}"
-            );
+            let broken = codes(&policy(), text, owner);
+
+            assert!(broken.contains(&expected), "{text}: {broken:?}");
         }
         assert!(
-            policy().parse("Countess_1815x", owner).is_ok(),
+            codes(&policy(), "Countess_1815x", owner).is_empty(),
             "compared whole"
         );
     }
 
     #[test]
     fn the_list_of_common_passwords_is_sorted_and_every_entry_is_found() {
-        let lines: Vec<&str> = COMMON.lines().collect();
+        let lines: Vec<&str> = LIST.lines().collect();
 
         assert!(lines.len() >= 10_000);
         assert!(lines.is_sorted_by(|a, b| a.as_bytes() < b.as_bytes()));
@@ -311,7 +289,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_is_accepted_keeps_the_rules(text in any::<String>()) {
-            if policy().parse(&text, Owner::default()).is_ok() {
+            if broken(&text).is_empty() {
                 let characters: Vec<char> = text.nfc().collect();
                 prop_assert!((8..=128).contains(&characters.len()));
                 prop_assert!(characters.iter().any(|c| c.is_uppercase()));

@@ -265,6 +265,8 @@ mod tests {
     use super::*;
     use argon2::password_hash::PasswordVerifier;
 
+    use crate::domain::rule::Parse;
+
     const CHEAP: Cost = Cost {
         memory_kib: 64,
         iterations: 1,

@@ -1,28 +1,34 @@
 //! The name a person wants to be called by.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use validator::{ValidateNonControlCharacter, ValidationError};
+
+use super::rule::{Parse, check_length, rule};
+
+const MAX_LENGTH: usize = 100;
 
 /// 1–100 characters, none of them a control character.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct PersonName(String);
+pub struct PersonName(#[schemars(length(min = 1, max = MAX_LENGTH))] String);
+
+impl Parse for PersonName {
+    /// White space around it is dropped.
+    fn parse(text: &str) -> Result<Self, ValidationError> {
+        let name = text.trim();
+        check_length(name, 1, MAX_LENGTH)?;
+        match name.validate_non_control_character() {
+            true => Ok(Self(name.to_owned())),
+            false => Err(rule(
+                "control_characters",
+                "must not contain control characters",
+            )),
+        }
+    }
+}
 
 impl PersonName {
-    /// Parses what a client sent; white space around it is dropped.
-    ///
-    /// # Errors
-    /// The rule that is broken.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let name = text.trim();
-        if !(1..=100).contains(&name.chars().count()) {
-            return Err("must be 1 to 100 characters long");
-        }
-        if name.chars().any(char::is_control) {
-            return Err("must not contain control characters");
-        }
-        Ok(Self(name.to_owned()))
-    }
-
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -3,9 +3,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use schemars::JsonSchema;
 use totp_rs::{Algorithm, Builder, Totp};
+use validator::ValidationError;
 use zeroize::Zeroizing;
 
+use super::rule::{Parse, rule};
 use super::secret::Secret;
 use super::timestamp::Timestamp;
 
@@ -13,22 +16,18 @@ use super::timestamp::Timestamp;
 pub struct TotpSecret(Zeroizing<[u8; Self::BYTES]>);
 
 /// Six digits.
-#[derive(Clone)]
-pub struct TotpCode(Secret);
+#[derive(Clone, Debug, JsonSchema)]
+pub struct TotpCode(#[schemars(with = "String", regex(pattern = "^[0-9]{6}$"))] Secret);
 
 /// A period of 30 seconds, counted from the Unix epoch.
 pub type Step = u64;
 
-impl TotpCode {
-    /// Parses what a client sent.
-    ///
-    /// # Errors
-    /// The rule that is broken.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
+impl Parse for TotpCode {
+    fn parse(text: &str) -> Result<Self, ValidationError> {
         if text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit()) {
             Ok(Self(Secret::new(text.to_owned())))
         } else {
-            Err("must be six digits")
+            Err(rule("invalid_code", "must be six digits"))
         }
     }
 }

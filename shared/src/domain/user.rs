@@ -1,5 +1,6 @@
 //! A user as the rest of the system sees one.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::avatar_url::AvatarUrl;
@@ -92,7 +93,7 @@ pub struct TwoFactorDevice {
 }
 
 /// What a user may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Everybody who registers.

@@ -1,30 +1,37 @@
 //! Usernames: unique without regard to case, shown as typed.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use validator::ValidationError;
+
+use super::rule::{Parse, check_length, rule};
+
+const MIN_LENGTH: usize = 3;
+const MAX_LENGTH: usize = 20;
 
 /// 3–20 characters of `A–Z a–z 0–9 _`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct Username(String);
+pub struct Username(
+    #[schemars(length(min = MIN_LENGTH, max = MAX_LENGTH), regex(pattern = "^[A-Za-z0-9_]+$"))]
+    String,
+);
+
+impl Parse for Username {
+    fn parse(text: &str) -> Result<Self, ValidationError> {
+        check_length(text, MIN_LENGTH, MAX_LENGTH)?;
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        match text.bytes().all(is_allowed) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(rule(
+                "invalid_characters",
+                "may contain only letters A-Z and a-z, digits and underscores",
+            )),
+        }
+    }
+}
 
 impl Username {
-    /// Parses what a client sent.
-    ///
-    /// # Errors
-    /// The rule that is broken.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        if !(3..=20).contains(&text.chars().count()) {
-            return Err("must be 3 to 20 characters long");
-        }
-        if !text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        {
-            return Err("may contain only letters A-Z and a-z, digits and underscores");
-        }
-        Ok(Self(text.to_owned()))
-    }
-
     /// As typed.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,175 +1,74 @@
 //! JSON bodies: one object, no repeated keys, no unknown fields, every broken rule reported.
 
-use std::fmt;
+use serde::de::DeserializeOwned;
+use validator::{Validate, ValidationErrors};
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
-use serde_json::{Map, Value};
+use crate::api::Detail;
+use crate::domain::rule::rule;
+use crate::error::ApiError;
 
-use super::Request;
-use crate::error::{ApiError, Detail};
+const MAX_BYTES: usize = 16 * 1024;
+/// Characters of an unknown field's name that are told.
+const MAX_NAME: usize = 64;
 
-pub(super) const LARGEST_BODY: usize = 16 * 1024;
-
-/// The fields of a body, taken one by one; what is left at the end is unknown.
-pub struct Fields {
-    fields: Map<String, Value>,
-    broken: Vec<Detail>,
+/// A body as far as it was understood: nobody knows yet whether it is valid.
+pub(super) struct Body<T> {
+    pub(super) fields: T,
+    unknown: Vec<String>,
 }
 
-impl Fields {
-    pub(super) fn none() -> Self {
-        Self {
-            fields: Map::new(),
-            broken: Vec::new(),
-        }
-    }
-
-    pub(super) fn of(request: &Request) -> Result<Self, ApiError> {
-        if request.body().len() > LARGEST_BODY {
+impl<T: DeserializeOwned + Validate> Body<T> {
+    /// # Errors
+    /// 413, 415 and `malformed_json`.
+    pub(super) fn parse(body: &[u8], content_type: Option<&str>) -> Result<Self, ApiError> {
+        if body.len() > MAX_BYTES {
             return Err(ApiError::PayloadTooLarge);
         }
-        if !request
-            .header(&http::header::CONTENT_TYPE)
-            .is_some_and(is_json)
-        {
+        if !content_type.is_some_and(is_json) {
             return Err(ApiError::UnsupportedMediaType);
         }
-        let object = serde_json::from_slice(request.body());
-        let Object(fields) = object.map_err(|_| ApiError::MalformedJson)?;
-        Ok(Self {
-            fields,
-            broken: Vec::new(),
-        })
+        Self::read(body).ok_or(ApiError::MalformedJson)
     }
 
-    pub(super) fn parse<T>(
-        mut self,
-        read: impl FnOnce(&mut Self) -> Option<T>,
+    /// Nothing for what is not one object without repeated keys: which of two values counts is what parsers disagree
+    /// about and attackers use.
+    fn read(body: &[u8]) -> Option<Self> {
+        // serde would take an array for a struct.
+        if !body.trim_ascii_start().starts_with(b"{") {
+            return None;
+        }
+        let mut unknown = Vec::new();
+        let mut is_repeated = false;
+        let note = |path: serde_ignored::Path<'_>| {
+            let name = path.to_string();
+            is_repeated |= unknown.contains(&name);
+            unknown.push(name);
+        };
+        let mut json = serde_json::Deserializer::from_slice(body);
+        let fields = serde_ignored::deserialize(&mut json, note).ok()?;
+        json.end().ok()?;
+        (!is_repeated).then_some(Self { fields, unknown })
+    }
+
+    /// The fields, if all of them are valid, by rules that need to know more as well.
+    ///
+    /// # Errors
+    /// `validation_failed`, with every broken rule.
+    pub(super) fn validate(
+        self,
+        more: impl FnOnce(&T) -> Result<(), ValidationErrors>,
     ) -> Result<T, ApiError> {
-        let value = read(&mut self);
-        for name in self.fields.keys() {
-            self.broken.push(Detail {
-                field: name.chars().take(64).collect(),
-                message: "is not a known field".to_owned(),
-            });
+        let checks = [self.fields.validate(), more(&self.fields)];
+        let broken = checks.into_iter().filter_map(Result::err);
+        let mut details: Vec<Detail> = broken.flat_map(Detail::all_of).collect();
+        details.extend(self.unknown.into_iter().map(|name| {
+            let name: String = name.chars().take(MAX_NAME).collect();
+            Detail::new(name, rule("unknown_field", "is not a known field"))
+        }));
+        match details.is_empty() {
+            true => Ok(self.fields),
+            false => Err(ApiError::ValidationFailed(details)),
         }
-        match value {
-            Some(value) if self.broken.is_empty() => Ok(value),
-            None if self.broken.is_empty() => Err(ApiError::Internal(
-                "a field was refused without a reason".into(),
-            )),
-            _ => Err(ApiError::ValidationFailed(self.broken)),
-        }
-    }
-
-    /// A field whose rule is broken.
-    pub fn refuse(&mut self, field: &str, message: impl Into<String>) {
-        self.broken.push(Detail {
-            field: field.to_owned(),
-            message: message.into(),
-        });
-    }
-
-    /// A string that must be there.
-    pub fn required<T, E: Rules>(
-        &mut self,
-        name: &str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<T> {
-        match self.optional(name, parse) {
-            Some(None) => {
-                self.refuse(name, "is required");
-                None
-            }
-            other => other?,
-        }
-    }
-
-    /// A string that may be absent; null means absent. `None` is a field that was refused.
-    pub fn optional<T, E: Rules>(
-        &mut self,
-        name: &str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<Option<T>> {
-        match self.clearable(name, parse)? {
-            Change::To(value) => Some(Some(value)),
-            Change::Clear | Change::Keep => Some(None),
-        }
-    }
-
-    /// A string to change, where null clears and absent keeps.
-    pub fn clearable<T, E: Rules>(
-        &mut self,
-        name: &str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<Change<T>> {
-        match self.fields.remove(name) {
-            None => Some(Change::Keep),
-            Some(Value::Null) => Some(Change::Clear),
-            Some(Value::String(text)) => match parse(&text) {
-                Ok(value) => Some(Change::To(value)),
-                Err(rules) => {
-                    rules.each(|rule| self.refuse(name, rule));
-                    None
-                }
-            },
-            Some(_) => {
-                self.refuse(name, "must be a string");
-                None
-            }
-        }
-    }
-
-    /// `true` or `false`; absent is false.
-    pub fn flag(&mut self, name: &str) -> Option<bool> {
-        match self.fields.remove(name) {
-            None | Some(Value::Null) => Some(false),
-            Some(Value::Bool(value)) => Some(value),
-            Some(_) => {
-                self.refuse(name, "must be true or false");
-                None
-            }
-        }
-    }
-}
-
-/// What a request says of a field that can be cleared.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change<T> {
-    /// Not mentioned.
-    Keep,
-    /// `null`.
-    Clear,
-    /// A new value.
-    To(T),
-}
-
-impl<T: Clone> Change<T> {
-    /// Does what the request says.
-    pub fn apply(&self, field: &mut Option<T>) {
-        match self {
-            Self::Keep => {}
-            Self::Clear => *field = None,
-            Self::To(value) => *field = Some(value.clone()),
-        }
-    }
-}
-
-/// One broken rule or several.
-pub trait Rules {
-    /// Hands over each.
-    fn each(self, report: impl FnMut(String));
-}
-
-impl Rules for &str {
-    fn each(self, mut report: impl FnMut(String)) {
-        report(self.to_owned());
-    }
-}
-
-impl Rules for Vec<String> {
-    fn each(self, report: impl FnMut(String)) {
-        self.into_iter().for_each(report);
     }
 }
 
@@ -187,137 +86,96 @@ fn is_json(content_type: &str) -> bool {
     is_json && parts.all(is_utf8)
 }
 
-/// A JSON object; a repeated key is an error: which of the two values counts is what parsers disagree
-/// about and attackers use.
-pub(super) struct Object(pub(super) Map<String, Value>);
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ObjectVisitor)
-    }
-}
-
-struct ObjectVisitor;
-
-impl<'de> Visitor<'de> for ObjectVisitor {
-    type Value = Object;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Object, A::Error> {
-        let mut fields = Map::new();
-        while let Some(name) = access.next_key::<String>()? {
-            if fields.contains_key(&name) {
-                return Err(A::Error::custom("a repeated key"));
-            }
-            fields.insert(name, access.next_value()?);
-        }
-        Ok(Object(fields))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+    use serde::Deserialize;
+    use serde_json::json;
+    use serde_with::rust::double_option;
 
-    fn object(text: &str) -> Option<Map<String, Value>> {
-        serde_json::from_str::<Object>(text)
-            .ok()
-            .map(|Object(fields)| fields)
+    use super::*;
+    use crate::api::Field;
+    use crate::domain::username::Username;
+
+    #[derive(Deserialize, Validate)]
+    #[serde(rename_all = "camelCase")]
+    #[validate(nest_all_fields)]
+    struct Fields {
+        user_name: Field<Username>,
+        other: Option<Field<Username>>,
+        flag: Option<Field<bool>>,
+        #[serde(default, deserialize_with = "double_option::deserialize")]
+        cleared: Option<Option<Field<Username>>>,
     }
 
-    fn fields(text: &str) -> Fields {
-        Fields {
-            fields: object(text).unwrap(),
-            broken: Vec::new(),
-        }
+    fn read(body: &str) -> Option<Body<Fields>> {
+        Body::read(body.as_bytes())
     }
 
-    fn short(text: &str) -> Result<String, &'static str> {
-        if text.len() < 4 {
-            Ok(text.to_owned())
-        } else {
-            Err("is long")
-        }
+    fn valid(body: &str) -> Result<Fields, ApiError> {
+        read(body).expect("an object").validate(|_| Ok(()))
     }
 
     #[test]
     fn only_one_object_without_repeated_keys_is_taken() {
-        assert!(object(r#"{"a":1,"b":{"a":1}}"#).is_some());
-        for text in [
+        assert!(read(r#" {"a":1,"b":{"a":1}} "#).is_some());
+        for body in [
             "",
             "[]",
             "1",
             "null",
             "{",
+            r#"["ada"]"#,
             r#"{"a":1}{"#,
             r#"{"a":1} x"#,
             r#"{"a":1,"a":1}"#,
             r#"{"a":1,"\u0061":2}"#,
+            r#"{"userName":1,"userName":2}"#,
         ] {
-            assert!(object(text).is_none(), "{text}");
+            assert!(read(body).is_none(), "{body}");
         }
     }
 
     #[test]
     fn every_broken_rule_is_reported_at_once() {
-        let result = fields(r#"{"a":"toolong","b":5,"d":"yes","role":"admin"}"#).parse(|fields| {
-            let (a, b, c, d) = (
-                fields.required("a", short),
-                fields.optional("b", short),
-                fields.required("c", short),
-                fields.flag("d"),
-            );
-            Some((a?, b?, c?, d?))
-        });
+        let body = r#"{"other":5,"flag":"yes","cleared":"a","role":"admin"}"#;
 
-        let Err(ApiError::ValidationFailed(details)) = result else {
+        let Err(ApiError::ValidationFailed(details)) = valid(body) else {
             panic!("accepted")
         };
+
         let details: Vec<_> = details
             .iter()
-            .map(|detail| (detail.field.as_str(), detail.message.as_str()))
+            .map(|detail| {
+                (
+                    detail.field.as_str(),
+                    detail.code.as_str(),
+                    json!(detail.params),
+                )
+            })
             .collect();
         assert_eq!(
             details,
             [
-                ("a", "is long"),
-                ("b", "must be a string"),
-                ("c", "is required"),
-                ("d", "must be true or false"),
-                ("role", "is not a known field")
+                ("cleared", "too_short", json!({ "min": 3 })),
+                ("flag", "wrong_type", json!({ "expected": "boolean" })),
+                ("other", "wrong_type", json!({ "expected": "string" })),
+                ("userName", "required", json!({})),
+                ("role", "unknown_field", json!({})),
             ]
         );
     }
 
     #[test]
     fn null_means_absent_or_clears_where_that_is_asked() {
-        assert_eq!(
-            fields(r#"{"a":null}"#)
-                .parse(|fields| fields.optional("a", short))
-                .unwrap(),
-            None
-        );
-        assert_eq!(
-            fields(r#"{"a":null}"#)
-                .parse(|fields| fields.clearable("a", short))
-                .unwrap(),
-            Change::Clear
-        );
-        assert_eq!(
-            fields("{}")
-                .parse(|fields| fields.clearable("a", short))
-                .unwrap(),
-            Change::Keep
-        );
-        assert!(
-            fields(r#"{"a":null}"#)
-                .parse(|fields| fields.required("a", short))
-                .is_err()
-        );
+        let absent = valid(r#"{"userName":"ada"}"#).ok().unwrap();
+        let null = r#"{"userName":"ada","other":null,"flag":null,"cleared":null}"#;
+        let null = valid(null).ok().unwrap();
+
+        assert!(absent.other.is_none() && absent.flag.is_none() && absent.cleared.is_none());
+        assert!(null.other.is_none() && null.flag.is_none());
+        assert!(matches!(null.cleared, Some(None)));
+        assert!(valid(r#"{"userName":null}"#).is_err());
     }
 
     #[test]
@@ -345,7 +203,7 @@ mod tests {
     proptest! {
         #[test]
         fn parsing_never_panics(text in any::<String>()) {
-            let _ = object(&text);
+            let _ = read(&text);
             let _ = is_json(&text);
         }
     }

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use aws_lc_rs::constant_time;
 use http::header::HeaderName;
 
-use super::{Request, authentication, refresh_token};
+use super::refresh_token::Presented;
+use super::{Request, authentication};
 use crate::config::Environment;
 use crate::domain::client_address::ClientAddress;
 use crate::domain::rate_limit::{Policy, Quota};
@@ -163,7 +164,7 @@ impl Guard {
                 request.set_access_token(authentication::verify(verifier, request));
             }
             Callers::RefreshTokens(verifier, _) => {
-                request.set_refresh_token(refresh_token::verify(verifier, request));
+                request.set_refresh_token(Presented::read(verifier, request));
             }
         }
         let counters = self.counters(request, client);
@@ -258,7 +259,7 @@ impl Callers {
                 })
             }
             Self::RefreshTokens(_, user_tier) => {
-                let claims = request.refresh_token()?.as_ref().ok()?;
+                let claims = request.refresh_claims()?;
                 // By session: a token whose session is over must not use up its owner's requests.
                 let session = Subject::Session(claims.sub, claims.sid);
                 Some(Caller {

@@ -62,10 +62,8 @@ impl LinkRequests {
     ///
     /// # Errors
     /// Those of the body, `rate_limited`, and those of the store.
-    pub async fn address(&self, request: &Request) -> Result<EmailAddress, ApiError> {
-        let email = request.parse(|fields| fields.required("email", EmailAddress::parse))?;
-        self.guard.count_about(request, &email.canonical()).await?;
-        Ok(email)
+    pub async fn count(&self, email: &EmailAddress, request: &Request) -> Result<(), ApiError> {
+        self.guard.count_about(request, &email.canonical()).await
     }
 
     /// Does the work, and lets nobody know how long it took.

@@ -1,7 +1,7 @@
 //! From a Lambda event to a handler and back.
 
 pub mod authentication;
-pub mod body;
+mod body;
 mod bots;
 pub mod cookie_mode;
 pub mod cookies;
@@ -11,8 +11,7 @@ pub mod guard;
 pub mod link_requests;
 pub mod lockout;
 pub mod password_check;
-mod refresh_token;
-pub mod representation;
+pub mod refresh_token;
 mod request;
 mod response;
 pub mod second_factor;

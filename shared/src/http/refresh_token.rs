@@ -1,58 +1,55 @@
 //! The refresh token of a request: in its body, or else in a cookie.
 
-use serde_json::Value;
+use validator::ValidationErrors;
 
-use super::body::{LARGEST_BODY, Object};
 use super::{Request, cookies};
-use crate::domain::secret::Secret;
+use crate::api::refresh::RefreshRequest;
+use crate::api::required;
 use crate::domain::token::{RefreshClaims, RefreshTokenVerifier, TokenError};
+use crate::error::ApiError;
 
-/// What the request's refresh token turns out to be, whether or not the rest of the request is valid. A
-/// token in the body goes before one in a cookie. Asked once, at the door.
-pub(super) fn verify(
-    tokens: &RefreshTokenVerifier,
-    request: &Request,
-) -> Option<Result<RefreshClaims, TokenError>> {
-    let token = in_body(request.body()).or_else(|| in_cookie(request))?;
-    Some(tokens.verify(token.expose(), request.received_at()))
+/// Where a refresh token is.
+pub enum Source {
+    /// In the body; it goes before one in a cookie.
+    Body,
+    /// In the cookie, which a browser sends by itself.
+    Cookie,
 }
 
-/// The cookie's.
-fn in_cookie(request: &Request) -> Option<Secret> {
-    let token = request.cookie(cookies::REFRESH_TOKEN)?;
-    Some(Secret::new(token.to_owned()))
+/// The refresh token that a request presents.
+pub struct Presented {
+    /// Where it is; or why the body is not valid.
+    pub source: Result<Source, ApiError>,
+    /// Its claims, whether or not the body is valid.
+    pub claims: Result<RefreshClaims, ApiError>,
 }
 
-fn in_body(body: &[u8]) -> Option<Secret> {
-    if body.len() > LARGEST_BODY {
-        return None;
-    }
-    let Object(mut fields) = serde_json::from_slice(body).ok()?;
-    match fields.remove("refreshToken")? {
-        Value::String(token) => Some(Secret::new(token)),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_in_a_body_by_example() {
-        for (body, token) in [
-            (r#" {"refreshToken":"x","other":[1]}"#, Some("x")),
-            (r#"{"refresh\u0054oken":"a\u0062"}"#, Some("ab")),
-            (r#"["x"]"#, None),
-            (r#"{"refreshToken":"x","refreshToken":"y"}"#, None),
-            (r#"{"refreshToken":null}"#, None),
-            (r#"{"refreshToken":1}"#, None),
-            (r#"{"refreshtoken":"x"}"#, None),
-            ("", None),
-        ] {
-            let found = in_body(body.as_bytes());
-
-            assert_eq!(found.as_ref().map(Secret::expose), token, "{body}");
-        }
+impl Presented {
+    /// Reads the body once, at the door: requests are counted by the session.
+    pub(super) fn read(tokens: &RefreshTokenVerifier, request: &Request) -> Self {
+        let body = request.optional_body::<RefreshRequest>();
+        let cookie = request.cookie(cookies::REFRESH_TOKEN);
+        let in_body = body.as_ref().ok();
+        let in_body = in_body.and_then(|body| body.fields.refresh_token.as_ref()?.as_ref());
+        let token = in_body.map(|token| token.expose()).or(cookie);
+        let claims = match token.map(|token| tokens.verify(token, request.received_at())) {
+            Some(Ok(claims)) => Ok(claims),
+            Some(Err(TokenError::Expired)) => Err(ApiError::RefreshTokenExpired),
+            Some(Err(TokenError::Invalid)) | None => Err(ApiError::RefreshTokenInvalid),
+        };
+        let is_somewhere = |fields: &RefreshRequest| {
+            let mut errors = ValidationErrors::new();
+            if fields.refresh_token.is_none() && cookie.is_none() {
+                errors.add("refresh_token", required());
+                return Err(errors);
+            }
+            Ok(())
+        };
+        let fields = body.and_then(|body| body.validate(is_somewhere));
+        let source = fields.map(|fields| match fields.refresh_token {
+            Some(_) => Source::Body,
+            None => Source::Cookie,
+        });
+        Self { source, claims }
     }
 }

@@ -1,14 +1,17 @@
 //! A request as a handler sees it.
 
 use cookie::Cookie;
-use http::header::{ACCEPT_LANGUAGE, COOKIE, HeaderName, USER_AGENT};
+use http::header::{ACCEPT_LANGUAGE, CONTENT_TYPE, COOKIE, HeaderName, USER_AGENT};
 use http::{HeaderValue, Method};
 use lambda_http::RequestExt;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequestContext;
+use serde::de::DeserializeOwned;
+use validator::{Validate, ValidationErrors};
 
-use super::body::Fields;
+use super::body::Body;
 use super::gateway;
 use super::guard::Tally;
+use super::refresh_token::Presented;
 use crate::clock;
 use crate::domain::client_address::ClientAddress;
 use crate::domain::language::Language;
@@ -27,7 +30,7 @@ pub struct Request {
     origin: Origin,
     client: Option<ClientAddress>,
     access_token: Option<Result<AccessClaims, TokenError>>,
-    refresh_token: Option<Result<RefreshClaims, TokenError>>,
+    refresh_token: Option<Presented>,
     tally: Tally,
 }
 
@@ -81,14 +84,18 @@ impl Request {
     }
 
     /// Keeps what the refresh token turned out to be.
-    pub(super) fn set_refresh_token(&mut self, token: Option<Result<RefreshClaims, TokenError>>) {
-        self.refresh_token = token;
+    pub(super) fn set_refresh_token(&mut self, token: Presented) {
+        self.refresh_token = Some(token);
     }
 
-    /// What the refresh token turned out to be, be it in the body or in a cookie; nothing where there is
-    /// none, or where none is taken.
-    pub fn refresh_token(&self) -> Option<&Result<RefreshClaims, TokenError>> {
-        self.refresh_token.as_ref()
+    /// The claims of the refresh token, if there is a valid one.
+    pub(super) fn refresh_claims(&self) -> Option<&RefreshClaims> {
+        self.refresh_token.as_ref()?.claims.as_ref().ok()
+    }
+
+    /// The refresh token that the request presents, once; nothing where none is taken.
+    pub fn take_refresh_token(&mut self) -> Option<Presented> {
+        self.refresh_token.take()
     }
 
     /// What the request is counted under.
@@ -150,31 +157,44 @@ impl Request {
         self.origin.at
     }
 
-    /// The bytes of the body.
-    pub(super) fn body(&self) -> &[u8] {
-        self.http.body()
-    }
-
-    /// Parses the body: `read` takes the fields it knows, and all that is wrong is reported at once.
+    /// The body, if it is valid.
     ///
     /// # Errors
     /// 413, 415, `malformed_json` or `validation_failed`.
-    pub fn parse<T>(&self, read: impl FnOnce(&mut Fields) -> Option<T>) -> Result<T, ApiError> {
-        Fields::of(self)?.parse(read)
+    pub fn json<T: DeserializeOwned + Validate>(&self) -> Result<T, ApiError> {
+        self.json_with(|_| Ok(()))
+    }
+
+    /// The same by rules that need to know more than the body.
+    ///
+    /// # Errors
+    /// As [`Request::json`].
+    pub fn json_with<T: DeserializeOwned + Validate>(
+        &self,
+        more: impl FnOnce(&T) -> Result<(), ValidationErrors>,
+    ) -> Result<T, ApiError> {
+        self.body()?.validate(more)
     }
 
     /// The same where the body may be left out, with all fields absent then.
     ///
     /// # Errors
-    /// As [`Request::parse`].
-    pub fn parse_optional<T>(
+    /// As [`Request::json`].
+    pub fn optional_json<T: DeserializeOwned + Validate>(&self) -> Result<T, ApiError> {
+        self.optional_body()?.validate(|_| Ok(()))
+    }
+
+    fn body<T: DeserializeOwned + Validate>(&self) -> Result<Body<T>, ApiError> {
+        Body::parse(self.http.body(), self.header(&CONTENT_TYPE))
+    }
+
+    /// A body that may be left out, as far as it can be understood.
+    pub(super) fn optional_body<T: DeserializeOwned + Validate>(
         &self,
-        read: impl FnOnce(&mut Fields) -> Option<T>,
-    ) -> Result<T, ApiError> {
-        if self.body().is_empty() {
-            Fields::none().parse(read)
-        } else {
-            self.parse(read)
+    ) -> Result<Body<T>, ApiError> {
+        match self.http.body().is_empty() {
+            true => Body::parse(b"{}", Some("application/json")),
+            false => self.body(),
         }
     }
 }

@@ -9,8 +9,9 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 use tower_http::set_header::HeaderMetadata;
 
+use crate::api::{Empty, Failure, Success};
 use crate::domain::rate_limit::Quota;
-use crate::error::{ApiError, Detail};
+use crate::error::ApiError;
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -64,31 +65,6 @@ pub struct Response {
     cookies: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct Success<'a, T> {
-    success: bool,
-    message: &'a str,
-    #[serde(flatten)]
-    fields: T,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Failure<'a> {
-    success: bool,
-    error: &'a str,
-    message: &'a str,
-    request_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<&'a [Detail]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after: Option<u64>,
-}
-
-/// No fields beside the message.
-#[derive(Serialize)]
-struct Nothing {}
-
 impl Response {
     /// 200.
     pub fn ok(message: &str, fields: impl Serialize) -> Self {
@@ -102,7 +78,7 @@ impl Response {
 
     /// 200 with the message alone.
     pub fn done(message: &str) -> Self {
-        Self::ok(message, Nothing {})
+        Self::ok(message, Empty {})
     }
 
     fn success(status: StatusCode, message: &str, fields: impl Serialize) -> Self {
@@ -110,7 +86,7 @@ impl Response {
             status,
             body: json(&Success {
                 success: true,
-                message,
+                message: message.to_owned(),
                 fields,
             }),
             cookies: Vec::new(),
@@ -137,7 +113,7 @@ impl Response {
 /// What the client is told of an error.
 pub(super) fn failure(error: &ApiError, request_id: &str) -> Answer {
     let details = match error {
-        ApiError::ValidationFailed(details) => Some(details.as_slice()),
+        ApiError::ValidationFailed(details) => Some(details.clone()),
         _ => None,
     };
     let retry_after = error.retry_after_seconds();
@@ -145,7 +121,7 @@ pub(super) fn failure(error: &ApiError, request_id: &str) -> Answer {
         success: false,
         error: error.code(),
         message: error.message(),
-        request_id,
+        request_id: request_id.to_owned(),
         details,
         retry_after,
     };

@@ -7,11 +7,13 @@ use super::lockout::{Attempt, Lockout};
 use super::password_check::record_failure;
 use crate::config::Environment;
 use crate::domain::backup_code::BackupCodeHash;
+use crate::domain::code::Code;
 use crate::domain::encryption::{Cipher, Sealed};
+use crate::domain::rule::rule;
 use crate::domain::secret::Secret;
 use crate::domain::totp::{Step, TotpCode, TotpSecret};
 use crate::domain::user::{MOST_TWO_FACTOR_DEVICES, User, UserId};
-use crate::error::{ApiError, Detail};
+use crate::error::ApiError;
 use crate::store::Error;
 use crate::store::audit::{Audit, Event};
 use crate::store::dynamodb::{DynamoDb, TransactWriteItem};
@@ -19,26 +21,6 @@ use crate::store::outbox::Outbox;
 use crate::store::two_factor::{StoredDevice, TwoFactor};
 use crate::store::users::Users;
 use crate::{clock, random};
-
-/// What a client sends as a code.
-pub enum Code {
-    /// From an app.
-    Totp(TotpCode),
-    /// From paper.
-    Backup(BackupCodeHash),
-}
-
-impl Code {
-    /// Parses either.
-    ///
-    /// # Errors
-    /// The rule that is broken.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let backup = |_| BackupCodeHash::parse(text).map(Self::Backup);
-        let either = TotpCode::parse(text).map(Self::Totp).or_else(backup);
-        either.map_err(|_| "must be six digits or a backup code")
-    }
-}
 
 /// Checks codes.
 pub struct SecondFactor {
@@ -378,10 +360,12 @@ pub fn check_room(user: &User) -> Result<(), ApiError> {
     if user.two_factor_devices.len() < MOST_TWO_FACTOR_DEVICES {
         return Ok(());
     }
-    Err(ApiError::ValidationFailed(vec![Detail {
-        field: "deviceName".to_owned(),
-        message: format!("an account has at most {MOST_TWO_FACTOR_DEVICES} devices"),
-    }]))
+    let mut rule = rule(
+        "too_many",
+        format!("an account has at most {MOST_TWO_FACTOR_DEVICES} devices"),
+    );
+    rule.add_param("max".into(), &MOST_TWO_FACTOR_DEVICES);
+    Err(ApiError::invalid("deviceName", rule))
 }
 
 /// New backup codes: as they are shown once, and what is stored of them.

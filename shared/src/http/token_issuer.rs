@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::cookie_mode::Transport;
 use super::cookies;
-use super::representation::TokensBody;
+use crate::api;
 use crate::domain::csrf_token::CsrfTokens;
 use crate::domain::device_token;
 use crate::domain::secret::Secret;
@@ -27,7 +27,7 @@ pub struct TokenIssuer {
 /// Tokens as they go to the client.
 pub struct Tokens {
     /// In the body.
-    pub body: TokensBody,
+    pub body: api::Tokens,
     /// As cookies.
     pub cookies: Vec<String>,
     transport: Transport,
@@ -47,7 +47,7 @@ impl TokenIssuer {
         telemetry::count("TokensIssued", &[]);
         let csrf_token = (transport == Transport::Cookies).then(|| self.csrf.token(session.id));
         let mut tokens = Tokens {
-            body: TokensBody {
+            body: api::Tokens {
                 access_token,
                 refresh_token: None,
                 token_type: "Bearer",

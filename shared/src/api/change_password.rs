@@ -1,0 +1,43 @@
+//! `POST /api/auth/change-password`. The answer is a message alone.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use validator::{Validate, ValidationErrors};
+
+use super::Field;
+use crate::domain::password::{Owner, Password, Policy, must_differ};
+
+/// The body of a change.
+#[derive(Deserialize, Validate, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+#[validate(nest_all_fields)]
+pub struct ChangePasswordRequest {
+    /// The one until now.
+    pub current_password: Field<Password>,
+    /// The one from now on.
+    pub new_password: Field<Password>,
+}
+
+impl ChangePasswordRequest {
+    /// Checks the new password.
+    ///
+    /// # Errors
+    /// Every rule of the policy that it breaks; else, that it is the current one.
+    pub fn check_new_password(
+        &self,
+        policy: &Policy,
+        owner: Owner<'_>,
+    ) -> Result<(), ValidationErrors> {
+        self.new_password
+            .check_policy("new_password", policy, owner)?;
+        let new = self.new_password.as_ref();
+        if new.is_some() && new == self.current_password.as_ref() {
+            let mut errors = ValidationErrors::new();
+            let rule = must_differ("current_password", "the current password");
+            errors.add("new_password", rule);
+            return Err(errors);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,18 @@
+//! `DELETE /api/auth/profile`. The answer is a message alone.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use validator::Validate;
+
+use super::Field;
+use crate::domain::password::Password;
+
+/// The body of a deletion.
+#[derive(Deserialize, Validate, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+#[validate(nest_all_fields)]
+pub struct DeleteAccountRequest {
+    /// The caller's.
+    pub password: Field<Password>,
+}

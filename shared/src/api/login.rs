@@ -1,0 +1,63 @@
+//! `POST /api/auth/login`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use validator::{Validate, ValidationErrors};
+
+use super::{Field, Tokens, User};
+use crate::domain::code::Code;
+use crate::domain::email_address::EmailAddress;
+use crate::domain::password::Password;
+use crate::domain::rule::rule;
+
+/// The body of a sign-in.
+#[derive(Deserialize, Validate, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+#[validate(nest_all_fields)]
+pub struct LoginRequest {
+    /// Exactly one of this, `username` and `identifier`.
+    pub email: Option<Field<EmailAddress>>,
+    /// Whatever is none names no account.
+    pub username: Option<Field<String>>,
+    /// An address or a username.
+    pub identifier: Option<Field<String>>,
+    /// The password.
+    pub password: Field<Password>,
+    /// Six digits of an authenticator app, or a backup code.
+    pub two_factor_token: Option<Field<Code>>,
+    /// Whether the session is to last longer.
+    pub remember_me: Option<Field<bool>>,
+}
+
+impl LoginRequest {
+    /// Checks that one identifier is given.
+    ///
+    /// # Errors
+    /// `exactly_one`, at `identifier`.
+    pub fn check_identifier(&self) -> Result<(), ValidationErrors> {
+        let given = [
+            self.email.is_some(),
+            self.username.is_some(),
+            self.identifier.is_some(),
+        ];
+        if given.into_iter().filter(|is_given| *is_given).count() == 1 {
+            return Ok(());
+        }
+        let message = "exactly one of email, username and identifier is required";
+        let mut errors = ValidationErrors::new();
+        errors.add("identifier", rule("exactly_one", message));
+        Err(errors)
+    }
+}
+
+/// The user and the tokens of a new session.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LoginAnswer {
+    /// The user.
+    pub user: User,
+    /// The tokens.
+    #[serde(flatten)]
+    pub tokens: Tokens,
+}

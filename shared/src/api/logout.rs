@@ -1,0 +1,17 @@
+//! `POST /api/auth/logout`. The answer is a message alone.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use validator::Validate;
+
+use super::Field;
+
+/// The body of a logout; it may be left out.
+#[derive(Deserialize, Validate, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+#[validate(nest_all_fields)]
+pub struct LogoutRequest {
+    /// Whether all sessions of the user are to end, not this one alone.
+    pub all_devices: Option<Field<bool>>,
+}

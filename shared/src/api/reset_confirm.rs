@@ -1,0 +1,32 @@
+//! `POST /api/auth/password-reset/confirm`. The answer is a message alone.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use validator::{Validate, ValidationErrors};
+
+use super::Field;
+use crate::domain::email_token::TokenHash;
+use crate::domain::password::{Owner, Password, Policy};
+
+/// The body of a reset.
+#[derive(Deserialize, Validate, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+#[validate(nest_all_fields)]
+pub struct ResetConfirmRequest {
+    /// Of the mailed link.
+    pub token: Field<TokenHash>,
+    /// The one from now on.
+    pub new_password: Field<Password>,
+}
+
+impl ResetConfirmRequest {
+    /// Checks the new password, as far as that can be done without its owner.
+    ///
+    /// # Errors
+    /// Every rule of the policy that it breaks.
+    pub fn check_new_password(&self, policy: &Policy) -> Result<(), ValidationErrors> {
+        self.new_password
+            .check_policy("new_password", policy, Owner::default())
+    }
+}

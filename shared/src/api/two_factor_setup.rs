@@ -1,0 +1,43 @@
+//! `POST /api/auth/2fa/setup`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use validator::Validate;
+
+use super::Field;
+use super::tokens::exposed;
+use crate::domain::code::Code;
+use crate::domain::person_name::PersonName;
+use crate::domain::secret::Secret;
+
+/// The body of a set-up; it may be left out.
+#[derive(Deserialize, Validate, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+#[validate(nest_all_fields)]
+pub struct TwoFactorSetupRequest {
+    /// What the device is to be called.
+    pub device_name: Option<Field<PersonName>>,
+    /// A code of an active device, or a backup code: when there is a second factor already.
+    pub token: Option<Field<Code>>,
+}
+
+/// What is shown once.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TwoFactorSetupAnswer {
+    /// In base 32, for people to type.
+    #[serde(serialize_with = "exposed")]
+    #[schemars(with = "String")]
+    pub secret: Secret,
+    /// For an app on the same device.
+    #[serde(serialize_with = "exposed")]
+    #[schemars(with = "String")]
+    pub otpauth_url: Secret,
+    /// A PNG as a `data:` URL, for an app on another device.
+    #[serde(serialize_with = "exposed")]
+    #[schemars(with = "String")]
+    pub qr_code_url: Secret,
+    /// Names the device.
+    pub device_id: String,
+}

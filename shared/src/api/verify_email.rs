@@ -1,0 +1,20 @@
+//! `POST /api/auth/verify-email`. The answer is a message alone.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use validator::Validate;
+
+use super::Field;
+use crate::domain::email_token::TokenHash;
+
+/// The body of a verification.
+#[derive(Deserialize, Validate, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+#[validate(nest_all_fields)]
+pub struct VerifyEmailRequest {
+    /// Of the mailed link.
+    pub token: Field<TokenHash>,
+    /// Whether the address' owner says "this wasn't me".
+    pub reject: Option<Field<bool>>,
+}

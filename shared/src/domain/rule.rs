@@ -1,0 +1,69 @@
+//! The rules that a field can break, as `validator` tells of them: a code and parameters for programs, a sentence for
+//! people. Never the input.
+
+use std::borrow::Cow;
+
+use validator::{ValidateLength, ValidationError};
+
+use super::secret::Secret;
+
+/// A value that is parsed from text.
+pub trait Parse: Sized {
+    /// Parses what a client sent.
+    ///
+    /// # Errors
+    /// The rule that is broken.
+    fn parse(text: &str) -> Result<Self, ValidationError>;
+}
+
+/// Any text.
+impl Parse for String {
+    fn parse(text: &str) -> Result<Self, ValidationError> {
+        Ok(text.to_owned())
+    }
+}
+
+/// Any text that must not be seen.
+impl Parse for Secret {
+    fn parse(text: &str) -> Result<Self, ValidationError> {
+        Ok(Self::new(text.to_owned()))
+    }
+}
+
+/// A rule by its code, with a sentence that goes on from the field's name.
+pub fn rule(code: &'static str, message: impl Into<Cow<'static, str>>) -> ValidationError {
+    ValidationError::new(code).with_message(message.into())
+}
+
+/// At least so many characters.
+pub fn too_short(min: usize) -> ValidationError {
+    let message = match min {
+        1 => "must not be empty".to_owned(),
+        _ => format!("must be at least {min} characters long"),
+    };
+    let mut rule = rule("too_short", message);
+    rule.add_param("min".into(), &min);
+    rule
+}
+
+/// At most so many characters.
+pub fn too_long(max: usize) -> ValidationError {
+    let mut rule = rule("too_long", format!("must be at most {max} characters long"));
+    rule.add_param("max".into(), &max);
+    rule
+}
+
+/// Checks that a text has so many characters (Unicode code points).
+///
+/// # Errors
+/// `too_short` and `too_long`.
+pub fn check_length(text: &str, min: usize, max: usize) -> Result<(), ValidationError> {
+    let (min_length, max_length) = (min as u64, max as u64);
+    if !text.validate_length(Some(min_length), None, None) {
+        return Err(too_short(min));
+    }
+    if !text.validate_length(None, Some(max_length), None) {
+        return Err(too_long(max));
+    }
+    Ok(())
+}
