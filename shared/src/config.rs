@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::aws;
@@ -16,7 +17,6 @@ use crate::domain::encryption::Cipher;
 use crate::domain::password;
 use crate::domain::password_hash::{Cost, PasswordHasher};
 use crate::domain::rate_limit::{Limit, Policy};
-use crate::domain::secret::Secret;
 use crate::domain::token::{
     AccessTokenIssuer, AccessTokenVerifier, RefreshTokenIssuer, RefreshTokenVerifier,
     SigningConfig, VerifyingConfig,
@@ -38,7 +38,9 @@ use crate::store::users::Users;
 /// Shorter than this, an HMAC-SHA256 key is weaker than its hash (RFC 7518, 3.2).
 const MINIMUM_SECRET_BYTES: usize = 32;
 
-/// Why a function does not start, or cannot go on: a line for every problem.
+/// Why a function does not start, or cannot go on: all problems.
+#[derive(thiserror::Error)]
+#[error("{what}: {}", problems.join("; "))]
 pub struct StartError {
     what: &'static str,
     problems: Vec<String>,
@@ -70,14 +72,6 @@ impl fmt::Debug for StartError {
         fmt::Display::fmt(self, f)
     }
 }
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, self.problems.join("; "))
-    }
-}
-
-impl std::error::Error for StartError {}
 
 type Lookup = Box<dyn Fn(&str) -> Option<String>>;
 
@@ -143,17 +137,17 @@ impl Environment {
     }
 
     /// A secret of at least 32 bytes.
-    pub fn secret(&mut self, name: &str) -> Secret {
+    pub fn secret(&mut self, name: &str) -> SecretString {
         let text = self.text(name);
         self.check_secret(name, &text);
-        Secret::new(text)
+        SecretString::from(text)
     }
 
     /// A secret that may be absent, or `none`: a store of secrets need not keep empty ones.
-    pub fn optional_secret(&mut self, name: &str) -> Option<Secret> {
+    pub fn optional_secret(&mut self, name: &str) -> Option<SecretString> {
         let text = self.optional_text(name).filter(|text| text != "none")?;
         self.check_secret(name, &text);
-        Some(Secret::new(text))
+        Some(SecretString::from(text))
     }
 
     fn check_secret(&mut self, name: &str, text: &str) {
@@ -343,11 +337,11 @@ impl Environment {
 
     fn connect_redis(&mut self) -> Redis {
         let config = redis::Config {
-            url: Secret::new(self.text("REDIS_URL")),
+            url: SecretString::from(self.text("REDIS_URL")),
             is_cluster: self.boolean("REDIS_CLUSTER", false),
         };
         Redis::new(&config).unwrap_or_else(|redis::InvalidUrl| {
-            if !config.url.expose().is_empty() {
+            if !config.url.expose_secret().is_empty() {
                 let problem = "REDIS_URL must be a redis:// or rediss:// URL".to_owned();
                 self.problems.push(problem);
             }
@@ -504,22 +498,13 @@ fn parse_limit(text: &str) -> Option<Option<Limit>> {
     Some(Some(Limit { most, window }))
 }
 
-/// A whole number and one of `s`, `m`, `h`, `d`; at most ten years, so that no sum overflows.
+/// Whole seconds, at most ten years, so that no sum overflows. The crate takes `15M` for months, which here is a slip of
+/// the finger.
 fn parse_duration(text: &str) -> Option<Duration> {
-    let unit = text.chars().next_back()?;
-    let seconds_per_unit = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 60 * 60,
-        'd' => 24 * 60 * 60,
-        _ => return None,
-    };
-    let digits = &text[..text.len() - 1];
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let seconds = digits.parse::<u64>().ok()?.checked_mul(seconds_per_unit)?;
-    Some(Duration::from_secs(seconds)).filter(|duration| *duration <= days(3650))
+    let is_slip = text.bytes().any(|byte| byte.is_ascii_uppercase());
+    let duration = humantime::parse_duration(text).ok()?;
+    let is_whole = duration.subsec_nanos() == 0;
+    (is_whole && !is_slip && duration <= days(3650)).then_some(duration)
 }
 
 #[cfg(test)]
@@ -542,7 +527,7 @@ mod tests {
             ("JWT_SECRET", "too-short-to-be-used"),
             ("JWT_SECRET_PREVIOUS", "short-too"),
             ("JWT_AUDIENCE", "audience"),
-            ("JWT_EXPIRY", "15 minutes"),
+            ("JWT_EXPIRY", "15 bananas"),
             ("REDIS_URL", "http://example.com"),
             ("PASSWORD_MIN_LENGTH", "7"),
             ("JWT_REFRESH_EXPIRY", "0s"),
@@ -572,7 +557,7 @@ mod tests {
         for value in [
             "too-short-to-be-used",
             "short-too",
-            "15 minutes",
+            "bananas",
             "example.com",
         ] {
             assert!(!error.contains(value), "{value}: {error}");
@@ -632,6 +617,7 @@ mod tests {
             ("15m", 900),
             ("1h", 3600),
             ("7d", 604_800),
+            ("1h 30m", 5400),
             ("3650d", 315_360_000),
         ] {
             assert_eq!(
@@ -645,11 +631,10 @@ mod tests {
             "s",
             "15",
             "15M",
-            "1.5h",
+            "1ms",
+            "1.5s",
             "-1s",
             "+1s",
-            " 1s",
-            "1 s",
             "3651d",
             "99999999999999999999d",
             "1м",

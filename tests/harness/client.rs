@@ -43,6 +43,29 @@ const OTHER_HEADERS: [&str; 11] = [
     "set-cookie",
 ];
 
+/// What a field can break, and the parameters that say by what: a closed list (README, "What a field can break").
+const DETAIL_CODES: [(&str, &[&str]); 19] = [
+    ("common_password", &[]),
+    ("control_characters", &[]),
+    ("exactly_one", &[]),
+    ("invalid_characters", &[]),
+    ("invalid_code", &[]),
+    ("invalid_email", &[]),
+    ("invalid_token", &[]),
+    ("invalid_url", &[]),
+    ("missing_digit", &[]),
+    ("missing_lower_case", &[]),
+    ("missing_symbol", &[]),
+    ("missing_upper_case", &[]),
+    ("must_differ", &["from"]),
+    ("required", &[]),
+    ("too_long", &["max"]),
+    ("too_many", &["max"]),
+    ("too_short", &["min"]),
+    ("unknown_field", &[]),
+    ("wrong_type", &["expected"]),
+];
+
 /// The closed list of `api.md`.
 const CODES: [(u16, &[&str]); 10] = [
     (
@@ -453,6 +476,9 @@ impl Answer {
             code == "validation_failed",
             "{self:?}"
         );
+        for detail in self.body["details"].as_array().into_iter().flatten() {
+            check_detail(detail);
+        }
         let must_wait = matches!(status, 429 | 503);
         assert_eq!(self.body.get("retryAfter").is_some(), must_wait, "{self:?}");
         let retry_after = self
@@ -486,6 +512,27 @@ impl Answer {
             );
         }
     }
+}
+
+/// What stands in `details`: the field, a stable code with its parameters, a sentence.
+fn check_detail(detail: &Value) {
+    let (code, params) = (detail["code"].as_str(), detail["params"].as_object());
+    let known = DETAIL_CODES.iter().find(|(known, _)| Some(*known) == code);
+    let (_, expected) = known.unwrap_or_else(|| panic!("an unknown code: {detail}"));
+    let names = params.map(|params| params.keys().map(String::as_str).collect());
+    assert_eq!(names.unwrap_or(Vec::new()), *expected, "{detail}");
+    for name in ["field", "message"] {
+        assert!(
+            detail[name].as_str().is_some_and(|text| !text.is_empty()),
+            "{detail}"
+        );
+    }
+    let members = if params.is_some() { 4 } else { 3 };
+    assert_eq!(
+        detail.as_object().map(|detail| detail.len()),
+        Some(members),
+        "{detail}"
+    );
 }
 
 impl Index<&str> for Answer {

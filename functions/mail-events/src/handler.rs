@@ -1,28 +1,10 @@
+use aws_lambda_events::sns::SnsEvent;
 use serde::Deserialize;
 use shared::config::Environment;
 use shared::domain::email_address::EmailAddress;
 use shared::domain::rule::Parse;
 use shared::store::addresses::{Addresses, Undeliverable};
 use shared::{StartError, clock, telemetry};
-
-/// What SNS hands over.
-#[derive(Deserialize)]
-pub struct Notifications {
-    #[serde(rename = "Records", default)]
-    records: Vec<Record>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Record {
-    sns: Notification,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Notification {
-    message: String,
-}
 
 /// What SES says became of a mail (SES developer guide, "Contents of event data that Amazon SES publishes
 /// to Amazon SNS").
@@ -60,7 +42,7 @@ struct Recipient {
 
 /// Marks every address that an event is about. One that cannot be marked now fails the invocation, and
 /// Lambda tries again; marking twice is the same as once.
-pub async fn mark(app: &App, notifications: Notifications) -> Result<(), String> {
+pub async fn mark(app: &App, notifications: SnsEvent) -> Result<(), String> {
     for record in notifications.records {
         let Ok(event) = serde_json::from_str(&record.sns.message) else {
             tracing::error!("an event that SES does not write");

@@ -1,61 +1,22 @@
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use aws_lambda_events::dynamodb::{Event, StreamRecord};
+use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
+use secrecy::{ExposeSecret, SecretString};
+use serde_dynamo::AttributeValue;
 use shared::config::Environment;
 use shared::domain::email_address::EmailAddress;
-use shared::domain::email_token::{self, Purpose, TokenId};
-use shared::domain::language::Language;
+use shared::domain::email_token::{self, Purpose};
 use shared::domain::rule::Parse;
-use shared::domain::secret::Secret;
-use shared::domain::timestamp::Timestamp;
 use shared::store::addresses::Addresses;
-use shared::store::outbox::{Claim, Deliveries, Kind};
+use shared::store::outbox::{Claim, Deliveries, Kind, OutboxEntry};
 use shared::{StartError, clock, telemetry};
 
 use crate::letter::{Letter, Writer};
 use crate::sender::{Envelope, Refusal, Sender};
 
-/// A batch of the table's stream.
-#[derive(Deserialize)]
-pub struct Batch {
-    #[serde(rename = "Records", default)]
-    records: Vec<Record>,
-}
-
-#[derive(Deserialize)]
-struct Record {
-    dynamodb: Change,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Change {
-    sequence_number: String,
-    #[serde(default)]
-    new_image: Value,
-}
-
-/// What is to be delivered again, by sequence number.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Failures {
-    batch_item_failures: Vec<Failure>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Failure {
-    item_identifier: String,
-}
-
-/// An entry of the outbox.
+/// An entry of the outbox, and its key.
 struct Entry {
     pk: String,
-    kind: Kind,
-    to: String,
-    name: Option<String>,
-    token_id: Option<TokenId>,
-    language: Language,
-    created_at: Timestamp,
+    mail: OutboxEntry,
 }
 
 /// The mail is to be tried again; why, has been logged.
@@ -63,11 +24,11 @@ struct TryAgain;
 
 /// Every entry of the batch is tried, whatever becomes of the others: one that fails does not hold up
 /// those behind it. What is delivered again because an earlier one failed was marked as sent.
-pub async fn deliver(app: &App, batch: Batch) -> Result<Failures, String> {
-    let mut failures = Vec::new();
+pub async fn deliver(app: &App, batch: Event) -> Result<DynamoDbEventResponse, String> {
+    let mut response = DynamoDbEventResponse::default();
     for record in batch.records {
-        let sequence_number = record.dynamodb.sequence_number;
-        let Some(entry) = Entry::read(&record.dynamodb.new_image) else {
+        let sequence_number = record.change.sequence_number.clone();
+        let Some(entry) = Entry::read(record.change) else {
             tracing::error!(
                 sequence_number,
                 "an outbox entry that no code here has written"
@@ -76,14 +37,13 @@ pub async fn deliver(app: &App, batch: Batch) -> Result<Failures, String> {
             continue; // it will never be readable
         };
         if let Err(TryAgain) = send(app, &entry).await {
-            let item_identifier = sequence_number;
-            failures.push(Failure { item_identifier });
+            let mut failure = DynamoDbBatchItemFailure::default();
+            failure.item_identifier = sequence_number;
+            response.batch_item_failures.push(failure);
         }
         telemetry::flush(); // the next entry may take longer than this environment has
     }
-    Ok(Failures {
-        batch_item_failures: failures,
-    })
+    Ok(response)
 }
 
 async fn send(app: &App, entry: &Entry) -> Result<(), TryAgain> {
@@ -109,7 +69,7 @@ async fn send(app: &App, entry: &Entry) -> Result<(), TryAgain> {
     };
     telemetry::count("Mails", &[("Outcome", outcome)]);
     let code = sent.as_ref().err().map(Refusal::code);
-    tracing::info!(entry = entry.pk, kind = ?entry.kind, outcome, code, "mail");
+    tracing::info!(entry = entry.pk, kind = ?entry.mail.kind, outcome, code, "mail");
     if let Err(error) = noted {
         // What was sent may be sent once more after this, the same to the letter.
         return Err(again(entry, "store", &error));
@@ -122,7 +82,7 @@ async fn send(app: &App, entry: &Entry) -> Result<(), TryAgain> {
 
 /// Whether a mail to this address would bounce, or annoy, once more.
 async fn is_undeliverable(app: &App, entry: &Entry) -> Result<bool, TryAgain> {
-    let Ok(address) = EmailAddress::parse(&entry.to) else {
+    let Ok(address) = EmailAddress::parse(&entry.mail.to) else {
         return Ok(false); // no bounce has named it
     };
     let undeliverable = app.addresses.is_undeliverable(&address, clock::now());
@@ -154,18 +114,18 @@ fn again(entry: &Entry, what: &str, error: &dyn std::fmt::Display) -> TryAgain {
 /// The letter; its token is derived here and nowhere stored. A fragment reaches no server's log.
 fn compose(app: &App, entry: &Entry) -> Letter {
     let token = |purpose| {
-        let id = entry.token_id.as_ref()?;
+        let id = entry.mail.token_id.as_ref()?;
         Some(email_token::derive(&app.email_token_secret, purpose, id))
     };
-    let link = |page: &str, token: Option<Secret>, suffix: &str| {
+    let link = |page: &str, token: Option<SecretString>, suffix: &str| {
         let token = token?;
         Some(format!(
             "{}/{page}#token={}{suffix}",
             app.frontend_url,
-            token.expose()
+            token.expose_secret()
         ))
     };
-    let (link, reject_link) = match entry.kind {
+    let (link, reject_link) = match entry.mail.kind {
         Kind::VerifyEmail => (
             link("verify-email", token(Purpose::VerifyEmail), ""),
             link("verify-email", token(Purpose::VerifyEmail), "&reject=true"),
@@ -177,35 +137,29 @@ fn compose(app: &App, entry: &Entry) -> Letter {
         _ => (None, None),
     };
     app.writer.write(
-        entry.kind,
-        entry.language,
-        entry.name.as_deref(),
+        entry.mail.kind,
+        entry.mail.language,
+        entry.mail.name.as_deref(),
         link,
         reject_link,
     )
 }
 
 impl Entry {
-    fn read(image: &Value) -> Option<Self> {
-        let text = |name: &str| image[name]["S"].as_str().map(str::to_owned);
-        let kind = serde_json::from_value(text("kind")?.into()).ok()?;
-        let language = text("language").and_then(|text| serde_json::from_value(text.into()).ok());
-        Some(Self {
-            pk: text("pk").filter(|pk| pk.starts_with("OUTBOX#"))?,
-            kind,
-            to: text("to")?,
-            name: text("name"),
-            token_id: text("token_id").map(TokenId::from_stored),
-            language: language.unwrap_or_default(),
-            created_at: serde_json::from_value(text("created_at")?.into()).ok()?,
-        })
+    fn read(change: StreamRecord) -> Option<Self> {
+        let pk = match change.keys.get("pk") {
+            Some(AttributeValue::S(pk)) if pk.starts_with(OutboxEntry::PREFIX) => pk.clone(),
+            _ => return None,
+        };
+        let mail = serde_dynamo::from_item(change.new_image).ok()?;
+        Some(Self { pk, mail })
     }
 
     fn envelope(&self) -> Envelope<'_> {
         Envelope {
-            id: self.pk.trim_start_matches("OUTBOX#"),
-            to: &self.to,
-            created_at: self.created_at,
+            id: self.pk.trim_start_matches(OutboxEntry::PREFIX),
+            to: &self.mail.to,
+            created_at: self.mail.created_at,
         }
     }
 }
@@ -216,7 +170,7 @@ pub struct App {
     addresses: Addresses,
     sender: Sender,
     writer: Writer,
-    email_token_secret: Secret,
+    email_token_secret: SecretString,
     frontend_url: String,
 }
 

@@ -1,3 +1,4 @@
+use secrecy::SecretString;
 use shared::StartError;
 use shared::api::Field;
 use shared::api::register::{RegisterAnswer, RegisterRequest};
@@ -7,7 +8,6 @@ use shared::domain::email_token::{self, Purpose, TokenId};
 use shared::domain::id::Id;
 use shared::domain::password::Policy;
 use shared::domain::password_hash::{PasswordHash, PasswordHasher};
-use shared::domain::secret::Secret;
 use shared::domain::session::{Lifetime, Session};
 use shared::domain::user::User;
 use shared::error::ApiError;
@@ -153,7 +153,7 @@ pub struct App {
     lifetime: Lifetime,
     tokens: TokenIssuer,
     device_tokens: DeviceTokenIssuer,
-    email_token_secret: Secret,
+    email_token_secret: SecretString,
     verification_is_required: bool,
     policy: Policy,
     hasher: PasswordHasher,

@@ -1,9 +1,9 @@
+use secrecy::{ExposeSecret, SecretString};
 use shared::api::Field;
 use shared::api::two_factor_verify::{TwoFactorVerifyAnswer, TwoFactorVerifyRequest};
 use shared::config::Environment;
 use shared::domain::backup_code::{BackupCodeHash, COUNT};
 use shared::domain::code::Code;
-use shared::domain::secret::Secret;
 use shared::domain::totp::{Step, TotpCode};
 use shared::domain::user::{TwoFactorDevice, User};
 use shared::error::ApiError;
@@ -56,7 +56,7 @@ impl From<Refused> for ApiError {
     }
 }
 
-type BackupCodes = Vec<(Secret, BackupCodeHash)>;
+type BackupCodes = Vec<(SecretString, BackupCodeHash)>;
 
 pub async fn verify(app: &App, request: Request) -> Result<Response, ApiError> {
     let caller = app.authenticator.required(&request).await?;
@@ -68,7 +68,7 @@ pub async fn verify(app: &App, request: Request) -> Result<Response, ApiError> {
     };
     let shown = codes
         .as_ref()
-        .map(|codes| codes.iter().map(|(code, _)| code.expose()).collect());
+        .map(|codes| codes.iter().map(|(code, _)| code.expose_secret()).collect());
     Ok(Response::ok(
         match (&codes, verification.regenerate) {
             (_, true) => "The backup codes were renewed.",

@@ -1,5 +1,6 @@
 //! What all answers have in common.
 
+use heck::ToLowerCamelCase;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -69,12 +70,12 @@ impl Detail {
         }
     }
 
-    /// All broken rules of a request, by field.
+    /// All broken rules of a request, by field. `validator` knows the fields' names in Rust, clients those in JSON.
     pub fn all_of(errors: ValidationErrors) -> Vec<Self> {
         let fields = errors.into_errors().into_iter();
         let mut details: Vec<Self> = fields
             .flat_map(|(field, kind)| {
-                let field = camel_case(&field);
+                let field = field.to_lower_camel_case();
                 let rules = rules(kind).into_iter();
                 rules.map(move |rule| Self::new(field.as_str(), rule))
             })
@@ -84,26 +85,13 @@ impl Detail {
     }
 }
 
-/// A field's own rules, and those of the value in it.
+/// The rules of a field itself, or of the [`Field`](super::Field) in it.
 fn rules(kind: ValidationErrorsKind) -> Vec<ValidationError> {
     match kind {
         ValidationErrorsKind::Field(rules) => rules,
         ValidationErrorsKind::Struct(errors) => {
             errors.into_errors().into_values().flat_map(rules).collect()
         }
-        ValidationErrorsKind::List(items) => {
-            let items = items.into_values().map(ValidationErrorsKind::Struct);
-            items.flat_map(rules).collect()
-        }
+        ValidationErrorsKind::List(_) => Vec::new(), // no request has one
     }
-}
-
-/// A field's name in JSON, as serde makes it; `validator` has the name in Rust.
-fn camel_case(name: &str) -> String {
-    let mut words = name.split('_');
-    let first = words.next().unwrap_or_default().to_owned();
-    words.fold(first, |name, word| {
-        let (initial, rest) = word.split_at(word.len().min(1));
-        name + &initial.to_ascii_uppercase() + rest
-    })
 }

@@ -36,12 +36,13 @@ impl LoginRequest {
     /// # Errors
     /// `exactly_one`, at `identifier`.
     pub fn check_identifier(&self) -> Result<(), ValidationErrors> {
-        let given = [
-            self.email.is_some(),
-            self.username.is_some(),
-            self.identifier.is_some(),
-        ];
-        if given.into_iter().filter(|is_given| *is_given).count() == 1 {
+        let fields = [&self.username, &self.identifier];
+        let texts = fields.map(|field| field.as_ref().map(|text| text.as_ref().is_some()));
+        let email = self.email.as_ref().map(|email| email.as_ref().is_some());
+        let given: Vec<bool> = texts.into_iter().chain([email]).flatten().collect();
+        // One that is broken is told of alone.
+        let is_one_broken = given.contains(&false);
+        if given.len() == 1 || is_one_broken {
             return Ok(());
         }
         let message = "exactly one of email, username and identifier is required";

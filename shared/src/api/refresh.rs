@@ -1,11 +1,11 @@
 //! `POST /api/auth/refresh`. The answer is [`Tokens`](super::Tokens).
 
 use schemars::JsonSchema;
+use secrecy::SecretString;
 use serde::Deserialize;
 use validator::Validate;
 
 use super::Field;
-use crate::domain::secret::Secret;
 
 /// The body of a refresh; in cookie mode it may be left out.
 #[derive(Deserialize, Validate, JsonSchema)]
@@ -15,5 +15,5 @@ use crate::domain::secret::Secret;
 pub struct RefreshRequest {
     /// The refresh token; it goes before the cookie.
     #[schemars(with = "Option<String>")]
-    pub refresh_token: Option<Field<Secret>>,
+    pub refresh_token: Option<Field<SecretString>>,
 }

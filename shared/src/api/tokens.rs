@@ -1,9 +1,8 @@
 //! The tokens of a session.
 
 use schemars::JsonSchema;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
-
-use crate::domain::secret::Secret;
 
 /// The tokens of a session, as they are handed out once.
 #[derive(Serialize, JsonSchema)]
@@ -12,14 +11,14 @@ pub struct Tokens {
     /// A JWT (RFC 9068).
     #[serde(serialize_with = "exposed")]
     #[schemars(with = "String")]
-    pub access_token: Secret,
+    pub access_token: SecretString,
     /// What is exchanged for the next tokens; not in cookie mode.
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "exposed_if_any"
     )]
     #[schemars(with = "Option<String>")]
-    pub refresh_token: Option<Secret>,
+    pub refresh_token: Option<SecretString>,
     /// `Bearer` (RFC 6750).
     pub token_type: &'static str,
     /// Seconds until the access token expires.
@@ -32,24 +31,30 @@ pub struct Tokens {
         serialize_with = "exposed_if_any"
     )]
     #[schemars(with = "Option<String>")]
-    pub csrf_token: Option<Secret>,
+    pub csrf_token: Option<SecretString>,
     /// Puts the failures of a device into a bucket of its own; where a session starts, and not in cookie mode.
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "exposed_if_any"
     )]
     #[schemars(with = "Option<String>")]
-    pub device_token: Option<Secret>,
+    pub device_token: Option<SecretString>,
 }
 
 /// Writes a secret into the one answer that hands it out.
-pub(super) fn exposed<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.expose())
+pub(super) fn exposed<S: Serializer>(
+    secret: &SecretString,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose_secret())
 }
 
 fn exposed_if_any<S: Serializer>(
-    secret: &Option<Secret>,
+    secret: &Option<SecretString>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    secret.as_ref().map(Secret::expose).serialize(serializer)
+    secret
+        .as_ref()
+        .map(ExposeSecret::expose_secret)
+        .serialize(serializer)
 }

@@ -1,6 +1,7 @@
 //! `POST /api/auth/2fa/setup`.
 
 use schemars::JsonSchema;
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
@@ -8,7 +9,6 @@ use super::Field;
 use super::tokens::exposed;
 use crate::domain::code::Code;
 use crate::domain::person_name::PersonName;
-use crate::domain::secret::Secret;
 
 /// The body of a set-up; it may be left out.
 #[derive(Deserialize, Validate, JsonSchema)]
@@ -29,15 +29,15 @@ pub struct TwoFactorSetupAnswer {
     /// In base 32, for people to type.
     #[serde(serialize_with = "exposed")]
     #[schemars(with = "String")]
-    pub secret: Secret,
+    pub secret: SecretString,
     /// For an app on the same device.
     #[serde(serialize_with = "exposed")]
     #[schemars(with = "String")]
-    pub otpauth_url: Secret,
+    pub otpauth_url: SecretString,
     /// A PNG as a `data:` URL, for an app on another device.
     #[serde(serialize_with = "exposed")]
     #[schemars(with = "String")]
-    pub qr_code_url: Secret,
+    pub qr_code_url: SecretString,
     /// Names the device.
     pub device_id: String,
 }

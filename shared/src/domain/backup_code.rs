@@ -2,11 +2,11 @@
 
 use aws_lc_rs::digest;
 use schemars::JsonSchema;
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use validator::ValidationError;
 
 use super::rule::{Parse, rule};
-use super::secret::Secret;
 
 /// How many an account has.
 pub const COUNT: usize = 10;
@@ -55,16 +55,18 @@ impl BackupCodeHash {
 }
 
 /// A new code, as it is shown, and what is stored of it. Of the random bytes five bits are used each.
-pub fn mint(random: [u8; CHARACTERS]) -> (Secret, BackupCodeHash) {
+pub fn mint(random: [u8; CHARACTERS]) -> (SecretString, BackupCodeHash) {
     let character = |byte: u8| char::from(ALPHABET[usize::from(byte & 31)]);
     let code: String = random.into_iter().map(character).collect();
     let hash = BackupCodeHash::of(&code);
     let groups = [&code[..4], &code[4..8], &code[8..12], &code[12..]];
-    (Secret::new(groups.join("-")), hash)
+    (SecretString::from(groups.join("-")), hash)
 }
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use super::*;
 
     #[test]
@@ -72,7 +74,7 @@ mod tests {
         let random = [0, 1, 17, 18, 31, 32, 255, 8, 9, 10, 11, 12, 13, 14, 15, 16];
         let (code, hash) = mint(random);
 
-        assert_eq!(code.expose(), "01HJ-Z0Z8-9ABC-DEFG");
+        assert_eq!(code.expose_secret(), "01HJ-Z0Z8-9ABC-DEFG");
         for typed in [
             "01HJ-Z0Z8-9ABC-DEFG",
             "01hjz0z89abcdefg",

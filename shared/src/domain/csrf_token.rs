@@ -2,8 +2,9 @@
 //! origins cannot. Derived from the session, so that it stays the same for the session's life.
 
 use aws_lc_rs::{constant_time, hmac};
+use secrecy::{ExposeSecret, SecretString};
 
-use super::secret::Secret;
+use super::secret;
 use super::session::SessionId;
 
 /// Derives and verifies the tokens of sessions.
@@ -14,10 +15,10 @@ pub struct CsrfTokens {
 
 impl CsrfTokens {
     /// Under a key of its own from this secret; tokens under the secret before it are still good.
-    pub fn new(secret: &Secret, previous: Option<&Secret>) -> Self {
-        let key = |secret: &Secret| {
-            let derived = secret.derive("csrf token");
-            hmac::Key::new(hmac::HMAC_SHA256, derived.expose().as_bytes())
+    pub fn new(secret: &SecretString, previous: Option<&SecretString>) -> Self {
+        let key = |secret: &SecretString| {
+            let derived = secret::derive(secret, "csrf token");
+            hmac::Key::new(hmac::HMAC_SHA256, derived.expose_secret().as_bytes())
         };
         let secrets = std::iter::once(secret).chain(previous);
         Self {
@@ -26,8 +27,8 @@ impl CsrfTokens {
     }
 
     /// The session's token: 64 hexadecimal characters.
-    pub fn token(&self, session: SessionId) -> Secret {
-        Secret::new(derive(&self.keys[0], session))
+    pub fn token(&self, session: SessionId) -> SecretString {
+        SecretString::from(derive(&self.keys[0], session))
     }
 
     /// Whether this is the session's token.
@@ -52,14 +53,22 @@ mod tests {
 
     #[test]
     fn a_token_is_its_sessions_alone_and_survives_a_rotation_of_the_secret() {
-        let (old, new) = (Secret::new("o".repeat(32)), Secret::new("n".repeat(32)));
+        let (old, new) = (
+            SecretString::from("o".repeat(32)),
+            SecretString::from("n".repeat(32)),
+        );
         let id = |random: u8| Id::new(Timestamp::from_milliseconds(1), [random; 16]);
         let before = CsrfTokens::new(&old, None);
         let after = CsrfTokens::new(&new, Some(&old));
         let token = before.token(id(1));
 
-        assert!(before.verify(id(1), token.expose()) && after.verify(id(1), token.expose()));
-        assert!(!before.verify(id(2), token.expose()));
-        assert!(!before.verify(id(1), "") && !before.verify(id(1), after.token(id(1)).expose()));
+        assert!(
+            before.verify(id(1), token.expose_secret())
+                && after.verify(id(1), token.expose_secret())
+        );
+        assert!(!before.verify(id(2), token.expose_secret()));
+        assert!(
+            !before.verify(id(1), "") && !before.verify(id(1), after.token(id(1)).expose_secret())
+        );
     }
 }

@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::id::Id;
-use super::secret::Secret;
+use super::secret;
 use super::timestamp::Timestamp;
 use super::token::{Claims, Issuer, SigningConfig, Verifier, VerifyingConfig};
 use super::user::UserId;
@@ -52,7 +53,7 @@ impl DeviceTokenIssuer {
     }
 
     /// A token for this device.
-    pub fn issue(&self, device: Device, now: Timestamp) -> Secret {
+    pub fn issue(&self, device: Device, now: Timestamp) -> SecretString {
         let claims = DeviceClaims {
             sub: device.user_id,
             did: device.id,
@@ -70,7 +71,7 @@ impl DeviceTokenVerifier {
     pub fn new(config: VerifyingConfig) -> Self {
         let previous = config.previous_secret.as_ref();
         Self(Verifier::new(VerifyingConfig {
-            previous_secret: previous.map(|secret| secret.derive(PURPOSE)),
+            previous_secret: previous.map(|secret| secret::derive(secret, PURPOSE)),
             current: derived(config.current),
         }))
     }
@@ -90,19 +91,21 @@ const PURPOSE: &str = "device token";
 
 fn derived(config: SigningConfig) -> SigningConfig {
     SigningConfig {
-        secret: config.secret.derive(PURPOSE),
+        secret: secret::derive(&config.secret, PURPOSE),
         ..config
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use super::super::token::tests::assert_all_is_needed;
     use super::*;
 
     fn signing(secret: &str) -> SigningConfig {
         SigningConfig {
-            secret: Secret::new(secret.repeat(32)),
+            secret: SecretString::from(secret.repeat(32)),
             issuer: "issuer".to_owned(),
             audience: "audience".to_owned(),
         }
@@ -111,7 +114,7 @@ mod tests {
     fn verifier(secret: &str, previous: Option<&str>) -> DeviceTokenVerifier {
         DeviceTokenVerifier::new(VerifyingConfig {
             current: signing(secret),
-            previous_secret: previous.map(|secret| Secret::new(secret.repeat(32))),
+            previous_secret: previous.map(|secret| SecretString::from(secret.repeat(32))),
         })
     }
 
@@ -131,19 +134,19 @@ mod tests {
         let last = now.plus(LIFETIME - Duration::from_secs(1));
 
         assert_eq!(
-            verifier("a", None).verify(token.expose(), last),
+            verifier("a", None).verify(token.expose_secret(), last),
             Some(device)
         );
         assert_eq!(
-            verifier("a", None).verify(token.expose(), now.plus(LIFETIME)),
+            verifier("a", None).verify(token.expose_secret(), now.plus(LIFETIME)),
             None
         );
         assert_eq!(
-            verifier("b", Some("a")).verify(token.expose(), now),
+            verifier("b", Some("a")).verify(token.expose_secret(), now),
             Some(device)
         );
-        assert_eq!(verifier("b", None).verify(token.expose(), now), None);
-        let forged = token.expose().replace('.', ".A");
+        assert_eq!(verifier("b", None).verify(token.expose_secret(), now), None);
+        let forged = token.expose_secret().replace('.', ".A");
         assert_eq!(verifier("a", None).verify(&forged, now), None);
     }
 
@@ -154,7 +157,7 @@ mod tests {
         let verifier = verifier("a", None);
 
         let secret = derived(signing("a")).secret;
-        assert_all_is_needed(&token, secret.expose(), |token| {
+        assert_all_is_needed(&token, secret.expose_secret(), |token| {
             verifier.verify(token, now).is_some()
         });
     }

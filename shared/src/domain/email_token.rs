@@ -3,11 +3,11 @@
 
 use aws_lc_rs::{digest, hmac};
 use schemars::JsonSchema;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use validator::ValidationError;
 
 use super::rule::{Parse, rule};
-use super::secret::Secret;
 
 /// What a mailed token is for. The purpose is part of the derivation, so that a token of one kind
 /// is never one of another.
@@ -29,18 +29,14 @@ impl Purpose {
 }
 
 /// 128 random bits in hexadecimal. Worth nothing without the server's secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct TokenId(String);
 
 impl TokenId {
     /// A new one.
     pub fn new(random: [u8; 16]) -> Self {
         Self(hex::encode(random))
-    }
-
-    /// From the outbox.
-    pub fn from_stored(text: String) -> Self {
-        Self(text)
     }
 
     /// As it is stored in the outbox.
@@ -55,7 +51,7 @@ impl TokenId {
 pub struct TokenHash(#[schemars(regex(pattern = "^[0-9A-Fa-f]{64}$"))] String);
 
 /// A new token: the identifier for the outbox, the hash for the store. The token itself is in neither.
-pub fn mint(secret: &Secret, purpose: Purpose, random: [u8; 16]) -> (TokenId, TokenHash) {
+pub fn mint(secret: &SecretString, purpose: Purpose, random: [u8; 16]) -> (TokenId, TokenHash) {
     let id = TokenId::new(random);
     let hash = hash(&derive(secret, purpose, &id));
     (id, hash)
@@ -67,7 +63,7 @@ impl Parse for TokenHash {
         if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(rule("invalid_token", "must be 64 hexadecimal characters"));
         }
-        Ok(hash(&Secret::new(text.to_ascii_lowercase())))
+        Ok(hash(&SecretString::from(text.to_ascii_lowercase())))
     }
 }
 
@@ -79,18 +75,18 @@ impl TokenHash {
 }
 
 /// `hex(HMAC-SHA256(secret, purpose ‖ token_id))`: 64 hexadecimal characters, 256 bits.
-pub fn derive(secret: &Secret, purpose: Purpose, token_id: &TokenId) -> Secret {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
+pub fn derive(secret: &SecretString, purpose: Purpose, token_id: &TokenId) -> SecretString {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
     let mut message = purpose.label().to_vec();
     message.extend_from_slice(token_id.as_str().as_bytes());
-    Secret::new(hex::encode(hmac::sign(&key, &message)))
+    SecretString::from(hex::encode(hmac::sign(&key, &message)))
 }
 
 /// What is stored of a token.
-pub fn hash(token: &Secret) -> TokenHash {
+pub fn hash(token: &SecretString) -> TokenHash {
     TokenHash(hex::encode(digest::digest(
         &digest::SHA256,
-        token.expose().as_bytes(),
+        token.expose_secret().as_bytes(),
     )))
 }
 
@@ -100,14 +96,14 @@ mod tests {
 
     #[test]
     fn a_token_is_read_back_as_what_is_stored_of_it_and_of_its_purpose_alone() {
-        let secret = Secret::new("k".repeat(32));
+        let secret = SecretString::from("k".repeat(32));
         let id = TokenId::new([7; 16]);
         let token = derive(&secret, Purpose::VerifyEmail, &id);
         let other = derive(&secret, Purpose::ResetPassword, &id);
 
-        assert_eq!(TokenHash::parse(token.expose()), Ok(hash(&token)));
+        assert_eq!(TokenHash::parse(token.expose_secret()), Ok(hash(&token)));
         assert_eq!(
-            TokenHash::parse(&token.expose().to_uppercase()),
+            TokenHash::parse(&token.expose_secret().to_uppercase()),
             Ok(hash(&token))
         );
         assert_ne!(hash(&token), hash(&other));
@@ -120,13 +116,13 @@ mod tests {
     fn a_token_is_what_an_independent_implementation_derives() {
         // python3 -c "import hmac;print(hmac.new(b'k'*32, b'verify-email'+b'00'*16, 'sha256').hexdigest())"
         let token = derive(
-            &Secret::new("k".repeat(32)),
+            &SecretString::from("k".repeat(32)),
             Purpose::VerifyEmail,
             &TokenId::new([0; 16]),
         );
 
         assert_eq!(
-            token.expose(),
+            token.expose_secret(),
             "202a5f8242446ddd037cde6150888dea0d678c71933d60f06df93b45b8e1dc4e"
         );
         assert_eq!(

@@ -4,10 +4,11 @@
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::secret::Secret;
+use super::secret;
 use super::token::key_id;
 
 const NONCE_BYTES: usize = 12;
@@ -37,7 +38,7 @@ pub struct Cipher {
 
 impl Cipher {
     /// Under keys derived from these secrets; the current one seals, both open.
-    pub fn new(secret: &Secret, previous: Option<&Secret>) -> Self {
+    pub fn new(secret: &SecretString, previous: Option<&SecretString>) -> Self {
         let secrets = std::iter::once(secret).chain(previous);
         Self {
             keys: secrets
@@ -83,10 +84,10 @@ impl Cipher {
 }
 
 #[expect(clippy::expect_used, reason = "a derived secret has 32 bytes")]
-fn key(secret: &Secret) -> LessSafeKey {
-    let derived = secret.derive("data encryption");
+fn key(secret: &SecretString) -> LessSafeKey {
+    let derived = secret::derive(secret, "data encryption");
     let mut bytes = Zeroizing::new([0; 32]);
-    hex::decode_to_slice(derived.expose(), &mut *bytes).expect("hexadecimal");
+    hex::decode_to_slice(derived.expose_secret(), &mut *bytes).expect("hexadecimal");
     LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &*bytes).expect("a key of this length"))
 }
 
@@ -94,8 +95,8 @@ fn key(secret: &Secret) -> LessSafeKey {
 mod tests {
     use super::*;
 
-    fn secret(letter: &str) -> Secret {
-        Secret::new(letter.repeat(32))
+    fn secret(letter: &str) -> SecretString {
+        SecretString::from(letter.repeat(32))
     }
 
     fn open(cipher: &Cipher, sealed: &Sealed, owner: &str) -> Result<(Vec<u8>, bool), Unopenable> {

@@ -1,13 +1,11 @@
 //! Password hashes: Argon2id as PHC strings; bcrypt and other Argon2 hashes are verified and due
 //! for replacement (OWASP Password Storage Cheat Sheet).
 
-use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use argon2::password_hash::phc::{self, Output, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use memmap2::MmapMut;
 
 use super::password::Password;
 
@@ -71,44 +69,7 @@ pub struct PasswordHasher {
 }
 
 /// What a hash fills, kept from one to the next.
-#[derive(Default)]
-struct Memory(Option<MmapMut>);
-
-impl Memory {
-    /// This many blocks.
-    #[expect(
-        clippy::expect_used,
-        reason = "without memory, nothing goes on, as with any other allocation"
-    )]
-    fn blocks(&mut self, needed: usize) -> &mut [Block] {
-        let length = needed * Block::SIZE;
-        let kept = self.0.take().filter(|kept| kept.len() >= length); // not both at once
-        let memory = kept.unwrap_or_else(|| untouched(length).expect("memory"));
-        &mut as_blocks(self.0.insert(memory))[..needed]
-    }
-}
-
-/// Memory that will be pages of 2 MiB where the kernel has them to give, else of 4 KiB: with these, 64 MiB are
-/// sixteen thousand page faults, a third of a hash, and each hash takes 6 % longer. It has no pages before it is
-/// written to, and is zero.
-fn untouched(length: usize) -> io::Result<MmapMut> {
-    let memory = MmapMut::map_anon(length)?;
-    #[cfg(target_os = "linux")]
-    let _ = memory.advise(memmap2::Advice::HugePage);
-    Ok(memory)
-}
-
-#[expect(
-    unsafe_code,
-    reason = "`argon2` has its own type for memory, which no library makes of bytes"
-)]
-fn as_blocks(memory: &mut [u8]) -> &mut [Block] {
-    const { assert!(size_of::<Block>() == Block::SIZE) };
-    // SAFETY: a block is an array of integers, which any bytes are, and has nothing beside it, or it would be
-    // larger; what is not aligned like one is not in the middle part.
-    let (_, blocks, _) = unsafe { memory.align_to_mut() };
-    blocks
-}
+type Memory = Vec<Block>;
 
 impl PasswordHasher {
     /// For hashes of this cost.
@@ -124,14 +85,10 @@ impl PasswordHasher {
         }
     }
 
-    /// Has the pages of its memory made now, not by the first hash.
+    /// Makes its memory now, so that the first hash does not.
     pub fn prepare(&self) {
-        const PAGE: usize = 4096;
-        let mut memory = self.memory();
-        let blocks = memory.blocks(self.argon2.params().block_count());
-        for block in blocks.iter_mut().step_by(PAGE / Block::SIZE) {
-            *block = Block::default();
-        }
+        let needed = self.argon2.params().block_count();
+        self.memory().resize(needed, Block::default());
     }
 
     /// What its hashes cost.
@@ -222,7 +179,12 @@ impl PasswordHasher {
         output: &mut [u8],
     ) -> Result<(), argon2::Error> {
         let mut memory = self.memory();
-        let blocks = memory.blocks(argon2.params().block_count());
+        let needed = argon2.params().block_count();
+        if memory.len() < needed {
+            memory.clear(); // what would be copied is worth nothing
+            memory.resize(needed, Block::default());
+        }
+        let blocks = &mut memory[..needed];
         argon2.hash_password_into_with_memory(password.as_bytes(), salt, output, blocks)
     }
 

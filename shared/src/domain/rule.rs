@@ -3,9 +3,8 @@
 
 use std::borrow::Cow;
 
+use secrecy::SecretString;
 use validator::{ValidateLength, ValidationError};
-
-use super::secret::Secret;
 
 /// A value that is parsed from text.
 pub trait Parse: Sized {
@@ -24,9 +23,9 @@ impl Parse for String {
 }
 
 /// Any text that must not be seen.
-impl Parse for Secret {
+impl Parse for SecretString {
     fn parse(text: &str) -> Result<Self, ValidationError> {
-        Ok(Self::new(text.to_owned()))
+        Ok(Self::from(text))
     }
 }
 

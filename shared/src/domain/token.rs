@@ -8,10 +8,10 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::secret::Secret;
 use super::session::{Session, SessionId};
 use super::timestamp::Timestamp;
 use super::user::{Role, UserId};
@@ -20,7 +20,7 @@ use super::user::{Role, UserId};
 #[derive(Clone, Debug)]
 pub struct SigningConfig {
     /// The current secret.
-    pub secret: Secret,
+    pub secret: SecretString,
     /// The claim `iss`.
     pub issuer: String,
     /// The claim `aud`.
@@ -33,7 +33,7 @@ pub struct VerifyingConfig {
     /// What signs it now.
     pub current: SigningConfig,
     /// What signed it before: until the last of those tokens has expired.
-    pub previous_secret: Option<Secret>,
+    pub previous_secret: Option<SecretString>,
 }
 
 /// Why a token is not accepted.
@@ -143,7 +143,7 @@ impl<C: Claims> Issuer<C> {
         header.kid = Some(key_id(&config.secret));
         Self {
             header,
-            key: EncodingKey::from_secret(config.secret.expose().as_bytes()),
+            key: EncodingKey::from_secret(config.secret.expose_secret().as_bytes()),
             issuer: config.issuer,
             audience: config.audience,
             claims: PhantomData,
@@ -152,7 +152,7 @@ impl<C: Claims> Issuer<C> {
 
     /// A token with these claims, issued and expiring at these seconds since the epoch.
     #[expect(clippy::expect_used, reason = "HMAC signs all plain structs")]
-    pub(super) fn sign(&self, own: C, iat: i64, exp: i64) -> Secret {
+    pub(super) fn sign(&self, own: C, iat: i64, exp: i64) -> SecretString {
         let claims = AllClaims {
             iss: self.issuer.clone(),
             aud: self.audience.clone(),
@@ -160,7 +160,7 @@ impl<C: Claims> Issuer<C> {
             exp,
             own,
         };
-        Secret::new(jsonwebtoken::encode(&self.header, &claims, &self.key).expect("a token"))
+        SecretString::from(jsonwebtoken::encode(&self.header, &claims, &self.key).expect("a token"))
     }
 }
 
@@ -176,7 +176,8 @@ impl<C: Claims> Verifier<C> {
     /// With these keys.
     pub fn new(config: VerifyingConfig) -> Self {
         let secrets = std::iter::once(&config.current.secret).chain(&config.previous_secret);
-        let key = |secret: &Secret| DecodingKey::from_secret(secret.expose().as_bytes());
+        let key =
+            |secret: &SecretString| DecodingKey::from_secret(secret.expose_secret().as_bytes());
         // RFC 8725, 3.1: the algorithm is not the token's to choose.
         let mut validation = Validation::new(ALGORITHM);
         validation.set_issuer(&[config.current.issuer]);
@@ -248,7 +249,7 @@ impl AccessTokenIssuer {
         role: Role,
         now: Timestamp,
         jti: [u8; 16],
-    ) -> (Secret, Duration) {
+    ) -> (SecretString, Duration) {
         let exp = now.plus(self.expiry).min(session.expires_at).seconds();
         let claims = AccessClaims {
             sub: session.user_id,
@@ -274,7 +275,7 @@ impl RefreshTokenIssuer {
 
     /// The session's current token, and how long it still lives: never longer than a session does, though
     /// the request that this moment is of may have come a second before the store made the token.
-    pub fn issue(&self, session: &Session, now: Timestamp) -> (Secret, Duration) {
+    pub fn issue(&self, session: &Session, now: Timestamp) -> (SecretString, Duration) {
         let exp = session.expires_at.seconds();
         let claims = RefreshClaims {
             sub: session.user_id,
@@ -294,8 +295,8 @@ fn seconds_between(now: Timestamp, later_seconds: i64) -> Duration {
 }
 
 /// Names a shared secret without telling anything of it.
-pub(super) fn key_id(secret: &Secret) -> String {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
+pub(super) fn key_id(secret: &SecretString) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
     URL_SAFE_NO_PAD.encode(&hmac::sign(&key, b"gatehouse key id").as_ref()[..8])
 }
 
@@ -309,7 +310,7 @@ pub(super) mod tests {
 
     fn signing(secret: &str) -> SigningConfig {
         SigningConfig {
-            secret: Secret::new(secret.into()),
+            secret: SecretString::from(secret),
             issuer: "https://issuer.example".into(),
             audience: "audience".into(),
         }
@@ -318,7 +319,7 @@ pub(super) mod tests {
     fn verifying(secret: &str, previous: Option<&str>) -> VerifyingConfig {
         VerifyingConfig {
             current: signing(secret),
-            previous_secret: previous.map(|secret| Secret::new(secret.into())),
+            previous_secret: previous.map(SecretString::from),
         }
     }
 
@@ -329,7 +330,7 @@ pub(super) mod tests {
     }
 
     impl Access {
-        fn issue(&self, session: &Session, now: Timestamp) -> (Secret, Duration) {
+        fn issue(&self, session: &Session, now: Timestamp) -> (SecretString, Duration) {
             self.issuer.issue(session, Role::User, now, [0; 16])
         }
 
@@ -373,7 +374,7 @@ pub(super) mod tests {
     /// That a token is valid only with each member of its header and of its claims, once, and both of them
     /// objects.
     pub(in super::super) fn assert_all_is_needed(
-        token: &Secret,
+        token: &SecretString,
         secret: &str,
         is_valid: impl Fn(&str) -> bool,
     ) {
@@ -412,15 +413,15 @@ pub(super) mod tests {
     }
 
     /// Where the name stands in a part of a token.
-    fn position(token: &Secret, part: usize, name: &str) -> usize {
-        let text = token.expose().split('.').nth(part).unwrap();
+    fn position(token: &SecretString, part: usize, name: &str) -> usize {
+        let text = token.expose_secret().split('.').nth(part).unwrap();
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap();
         text.find(&format!("{}:", json!(name))).unwrap()
     }
 
-    fn parts(token: &Secret) -> (Value, Value) {
+    fn parts(token: &SecretString) -> (Value, Value) {
         let part = |at: usize| {
-            let text = token.expose().split('.').nth(at).unwrap();
+            let text = token.expose_secret().split('.').nth(at).unwrap();
             serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
         };
         (part(0), part(1))
@@ -468,7 +469,7 @@ pub(super) mod tests {
         validation.validate_exp = false;
         let key = DecodingKey::from_secret(b"current");
 
-        let read = jsonwebtoken::decode::<Value>(token.expose(), &key, &validation).unwrap();
+        let read = jsonwebtoken::decode::<Value>(token.expose_secret(), &key, &validation).unwrap();
 
         assert_eq!(read.claims, parts(&token).1);
     }
@@ -477,7 +478,7 @@ pub(super) mod tests {
     fn a_signature_has_one_spelling() {
         let tokens = access("current", None);
         let (token, _) = tokens.issue(&session(), at(1_000_000));
-        let token = token.expose();
+        let token = token.expose_secret();
         let (message, signature) = token.rsplit_once('.').unwrap();
         // 32 bytes are 43 characters, and the last one has two bits that say nothing.
         let last = signature.chars().last().unwrap();
@@ -504,9 +505,9 @@ pub(super) mod tests {
         let tokens = access("current", None);
         let (token, _) = tokens.issue(&session(), at(1_000_000));
 
-        assert!(tokens.verify(token.expose(), at(1_000_899)).is_ok());
+        assert!(tokens.verify(token.expose_secret(), at(1_000_899)).is_ok());
         assert_eq!(
-            tokens.verify(token.expose(), at(1_000_900)),
+            tokens.verify(token.expose_secret(), at(1_000_900)),
             Err(TokenError::Expired)
         );
     }
@@ -526,14 +527,14 @@ pub(super) mod tests {
         let rotated = access("second", Some("first"));
         let (new, _) = rotated.issue(&session(), now);
 
-        assert!(rotated.verify(old.expose(), now).is_ok());
-        assert!(rotated.verify(new.expose(), now).is_ok());
+        assert!(rotated.verify(old.expose_secret(), now).is_ok());
+        assert!(rotated.verify(new.expose_secret(), now).is_ok());
         assert_eq!(
-            access("first", None).verify(new.expose(), now),
+            access("first", None).verify(new.expose_secret(), now),
             Err(TokenError::Invalid)
         );
         assert_eq!(
-            access("second", None).verify(old.expose(), now),
+            access("second", None).verify(old.expose_secret(), now),
             Err(TokenError::Invalid)
         );
     }
@@ -545,11 +546,11 @@ pub(super) mod tests {
         let (first, lives) = tokens.issue(&session(), at(1_000_000));
         let (again, later) = tokens.issue(&session(), at(1_000_007));
 
-        assert_eq!(first.expose(), again.expose());
+        assert_eq!(first.expose_secret(), again.expose_secret());
         assert_eq!((lives.as_secs(), later.as_secs()), (604_800, 604_793));
         assert_eq!(
             verifier
-                .verify(first.expose(), at(1_000_000))
+                .verify(first.expose_secret(), at(1_000_000))
                 .unwrap()
                 .counter,
             3
@@ -618,7 +619,7 @@ pub(super) mod tests {
             tokens.verify(&forge(&header, &claims, "guess"), now),
             Err(TokenError::Invalid)
         );
-        let unsigned = token.expose().rsplit_once('.').unwrap().0;
+        let unsigned = token.expose_secret().rsplit_once('.').unwrap().0;
         assert_eq!(
             tokens.verify(&format!("{unsigned}."), now),
             Err(TokenError::Invalid)
@@ -653,11 +654,11 @@ pub(super) mod tests {
         let (refresh_token, _) = refresh_issuer.issue(&session(), now);
 
         assert_eq!(
-            access_tokens.verify(refresh_token.expose(), now),
+            access_tokens.verify(refresh_token.expose_secret(), now),
             Err(TokenError::Invalid)
         );
         assert_eq!(
-            refresh_tokens.verify(access_token.expose(), now),
+            refresh_tokens.verify(access_token.expose_secret(), now),
             Err(TokenError::Invalid)
         );
     }
@@ -672,7 +673,7 @@ pub(super) mod tests {
         fn a_changed_character_makes_a_token_invalid(position in any::<prop::sample::Index>(), new in "[A-Za-z0-9_-]") {
             let tokens = access("current", None);
             let (token, _) = tokens.issue(&session(), at(1_000_000));
-            let mut text = token.expose().to_owned();
+            let mut text = token.expose_secret().to_owned();
             let at_index = position.index(text.len());
             let last = text.len() - 1; // its lowest bits belong to no byte
             prop_assume!(at_index != last && text[at_index..=at_index] != new && &text[at_index..=at_index] != ".");

@@ -4,12 +4,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use schemars::JsonSchema;
+use secrecy::{ExposeSecret, SecretString};
 use totp_rs::{Algorithm, Builder, Totp};
 use validator::ValidationError;
 use zeroize::Zeroizing;
 
 use super::rule::{Parse, rule};
-use super::secret::Secret;
 use super::timestamp::Timestamp;
 
 /// What an app and we have in common: 160 bits (RFC 4226, 4, R6).
@@ -17,7 +17,7 @@ pub struct TotpSecret(Zeroizing<[u8; Self::BYTES]>);
 
 /// Six digits.
 #[derive(Clone, Debug, JsonSchema)]
-pub struct TotpCode(#[schemars(with = "String", regex(pattern = "^[0-9]{6}$"))] Secret);
+pub struct TotpCode(#[schemars(with = "String", regex(pattern = "^[0-9]{6}$"))] SecretString);
 
 /// A period of 30 seconds, counted from the Unix epoch.
 pub type Step = u64;
@@ -25,7 +25,7 @@ pub type Step = u64;
 impl Parse for TotpCode {
     fn parse(text: &str) -> Result<Self, ValidationError> {
         if text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            Ok(Self(Secret::new(text.to_owned())))
+            Ok(Self(SecretString::from(text.to_owned())))
         } else {
             Err(rule("invalid_code", "must be six digits"))
         }
@@ -50,27 +50,27 @@ impl TotpSecret {
     /// it was used before, the store knows.
     pub fn verify(&self, code: &TotpCode, now: Timestamp) -> Option<Step> {
         let seconds = u64::try_from(now.seconds()).unwrap_or(0);
-        self.totp(None, "").check(code.0.expose(), seconds)
+        self.totp(None, "").check(code.0.expose_secret(), seconds)
     }
 
     /// For people to type: base32.
-    pub fn base32(&self) -> Secret {
-        Secret::new(self.totp(None, "").secret().to_base32())
+    pub fn base32(&self) -> SecretString {
+        SecretString::from(self.totp(None, "").secret().to_base32())
     }
 
     /// For an app to read (Key URI format): whose account it is, and where.
     #[expect(clippy::expect_used, reason = "an account is never empty")]
-    pub fn url(&self, issuer: &str, account: &str) -> Secret {
+    pub fn url(&self, issuer: &str, account: &str) -> SecretString {
         let url = self.totp(Some(issuer), account).to_url();
-        Secret::new(url.expect("a URL of an account"))
+        SecretString::from(url.expect("a URL of an account"))
     }
 
     /// The URL as a QR code: a PNG image, as a `data:` URL.
     #[expect(clippy::expect_used, reason = "an address and a name are short enough")]
-    pub fn qr_code_url(&self, issuer: &str, account: &str) -> Secret {
+    pub fn qr_code_url(&self, issuer: &str, account: &str) -> SecretString {
         let png = self.totp(Some(issuer), account).to_qr_png();
         let png = STANDARD.encode(png.expect("a QR code of a URL"));
-        Secret::new(format!("data:image/png;base64,{png}"))
+        SecretString::from(format!("data:image/png;base64,{png}"))
     }
 
     fn totp(&self, issuer: Option<&str>, account: &str) -> Totp {
@@ -176,13 +176,13 @@ mod tests {
         assert!(
             secret
                 .qr_code_url(&long, &long)
-                .expose()
+                .expose_secret()
                 .starts_with("data:image/png;base64,")
         );
         assert!(
             secret
                 .url("A", &"a".repeat(254))
-                .expose()
+                .expose_secret()
                 .contains(&"a".repeat(254))
         );
     }
@@ -191,9 +191,12 @@ mod tests {
     fn the_url_names_issuer_and_account() {
         let secret = TotpSecret::new(*b"12345678901234567890");
 
-        assert_eq!(secret.base32().expose(), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
         assert_eq!(
-            secret.url("A & B: C", "ada@example.com").expose(),
+            secret.base32().expose_secret(),
+            "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+        );
+        assert_eq!(
+            secret.url("A & B: C", "ada@example.com").expose_secret(),
             "otpauth://totp/A%20%26%20B%20%20C:ada%40example.com?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=A%20%26%20B%20%20C"
         );
     }

@@ -2,23 +2,31 @@
 
 use std::time::Duration;
 
-use crate::domain::secret::Secret;
+use cookie::{Cookie, SameSite};
+use secrecy::{ExposeSecret, SecretString};
 
 /// The refresh token's.
 pub const REFRESH_TOKEN: &str = "__Host-refresh_token";
 /// The device token's.
 pub const DEVICE: &str = "__Host-device";
 
-/// Out of reach for scripts and for requests from other sites.
-const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Strict";
-
 /// A cookie that holds a token for this long.
-pub fn set(name: &str, token: &Secret, lifetime: Duration) -> String {
-    let (token, seconds) = (token.expose(), lifetime.as_secs());
-    format!("{name}={token}; Max-Age={seconds}; {ATTRIBUTES}")
+pub fn set(name: &str, token: &SecretString, lifetime: Duration) -> String {
+    cookie(name, token.expose_secret(), lifetime)
 }
 
 /// Ends a cookie.
 pub fn remove(name: &str) -> String {
-    format!("{name}=; Max-Age=0; {ATTRIBUTES}")
+    cookie(name, "", Duration::ZERO)
+}
+
+/// Out of reach for scripts and for requests from other sites.
+fn cookie(name: &str, value: &str, lifetime: Duration) -> String {
+    let cookie = Cookie::build((name, value))
+        .path("/")
+        .secure(true)
+        .http_only(true)
+        .same_site(SameSite::Strict)
+        .max_age(lifetime.try_into().unwrap_or(time::Duration::MAX));
+    cookie.to_string()
 }

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::constant_time;
 use http::header::HeaderName;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::refresh_token::Presented;
 use super::{Request, authentication};
 use crate::config::Environment;
 use crate::domain::client_address::ClientAddress;
 use crate::domain::rate_limit::{Policy, Quota};
-use crate::domain::secret::Secret;
 use crate::domain::token::{AccessTokenVerifier, RefreshTokenVerifier};
 use crate::domain::user::Role;
 use crate::error::ApiError;
@@ -92,7 +92,7 @@ struct BotProtection {
 
 /// Guards one endpoint.
 pub struct Guard {
-    origin_verify_secret: Option<Secret>,
+    origin_verify_secret: Option<SecretString>,
     callers: Callers,
     limiter: RateLimiter,
     global: Option<Policy>,
@@ -201,7 +201,7 @@ impl Guard {
             return peer();
         };
         let given = request.header(&ORIGIN_VERIFY).unwrap_or_default();
-        let secret = secret.expose().as_bytes();
+        let secret = secret.expose_secret().as_bytes();
         if constant_time::verify_slices_are_equal(secret, given.as_bytes()).is_err() {
             return Err(ApiError::Forbidden);
         }

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use super::Request;
 use super::guard::{Endpoint, Guard};
 use crate::config::Environment;
 use crate::domain::email_address::EmailAddress;
 use crate::domain::email_token::{self, Purpose, TokenHash, TokenId};
 use crate::domain::id::Id;
-use crate::domain::secret::Secret;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::User;
 use crate::error::ApiError;
@@ -39,7 +40,7 @@ pub struct LinkRequests {
     dynamodb: DynamoDb,
     audit: Audit,
     stand_ins: StandIns,
-    email_token_secret: Secret,
+    email_token_secret: SecretString,
 }
 
 impl LinkRequests {

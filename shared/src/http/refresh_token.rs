@@ -1,5 +1,6 @@
 //! The refresh token of a request: in its body, or else in a cookie.
 
+use secrecy::ExposeSecret;
 use validator::ValidationErrors;
 
 use super::{Request, cookies};
@@ -31,7 +32,7 @@ impl Presented {
         let cookie = request.cookie(cookies::REFRESH_TOKEN);
         let in_body = body.as_ref().ok();
         let in_body = in_body.and_then(|body| body.fields.refresh_token.as_ref()?.as_ref());
-        let token = in_body.map(|token| token.expose()).or(cookie);
+        let token = in_body.map(|token| token.expose_secret()).or(cookie);
         let claims = match token.map(|token| tokens.verify(token, request.received_at())) {
             Some(Ok(claims)) => Ok(claims),
             Some(Err(TokenError::Expired)) => Err(ApiError::RefreshTokenExpired),

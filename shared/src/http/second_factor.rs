@@ -1,5 +1,7 @@
 //! The second factor of a user: which code is right, and what has to be written for it to be used up.
 
+use secrecy::SecretString;
+
 use super::Request;
 use super::authentication::Authenticator;
 use super::guard::{Endpoint, Guard};
@@ -10,7 +12,6 @@ use crate::domain::backup_code::BackupCodeHash;
 use crate::domain::code::Code;
 use crate::domain::encryption::{Cipher, Sealed};
 use crate::domain::rule::rule;
-use crate::domain::secret::Secret;
 use crate::domain::totp::{Step, TotpCode, TotpSecret};
 use crate::domain::user::{MOST_TWO_FACTOR_DEVICES, User, UserId};
 use crate::error::ApiError;
@@ -369,7 +370,7 @@ pub fn check_room(user: &User) -> Result<(), ApiError> {
 }
 
 /// New backup codes: as they are shown once, and what is stored of them.
-pub fn mint_backup_codes() -> Vec<(Secret, BackupCodeHash)> {
+pub fn mint_backup_codes() -> Vec<(SecretString, BackupCodeHash)> {
     use crate::domain::backup_code::{COUNT, mint};
     (0..COUNT).map(|_| mint(random::bytes())).collect()
 }

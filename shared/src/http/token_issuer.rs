@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use super::cookie_mode::Transport;
 use super::cookies;
 use crate::api;
 use crate::domain::csrf_token::CsrfTokens;
 use crate::domain::device_token;
-use crate::domain::secret::Secret;
 use crate::domain::session::Session;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::{AccessTokenIssuer, RefreshTokenIssuer};
@@ -67,13 +68,18 @@ impl TokenIssuer {
 
 impl Tokens {
     /// The same with a device token.
-    pub fn with_device_token(mut self, token: Secret) -> Self {
+    pub fn with_device_token(mut self, token: SecretString) -> Self {
         self.body.device_token = self.hand_over(token, cookies::DEVICE, device_token::LIFETIME);
         self
     }
 
     /// A token for the body, unless it goes as a cookie.
-    fn hand_over(&mut self, token: Secret, cookie: &str, lifetime: Duration) -> Option<Secret> {
+    fn hand_over(
+        &mut self,
+        token: SecretString,
+        cookie: &str,
+        lifetime: Duration,
+    ) -> Option<SecretString> {
         match self.transport {
             Transport::Body => Some(token),
             Transport::Cookies => {

@@ -15,24 +15,13 @@ pub mod two_factor;
 pub mod users;
 pub mod verification_tokens;
 
-use std::fmt;
-
 /// Why a store did not do what it was asked.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It does not answer, or not in time; another try may succeed.
+    #[error("unavailable: {0}")]
     Unavailable(String),
     /// It refused, or answered what no code here has written; another try will not help.
+    #[error("unexpected: {0}")]
     Unexpected(String),
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unavailable(what) => write!(f, "unavailable: {what}"),
-            Self::Unexpected(what) => write!(f, "unexpected: {what}"),
-        }
-    }
-}
-
-impl std::error::Error for Error {}

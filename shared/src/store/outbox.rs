@@ -16,7 +16,7 @@ use crate::domain::email_token::TokenId;
 use crate::domain::id::Id;
 use crate::domain::language::Language;
 use crate::domain::timestamp::Timestamp;
-use crate::domain::user::User;
+use crate::domain::user::{User, UserId};
 use crate::random;
 
 /// How long an entry stays: 7 days.
@@ -52,18 +52,31 @@ pub enum Kind {
     AccountDeleted,
 }
 
-#[derive(Serialize)]
-struct Entry<'a> {
-    kind: Kind,
-    user_id: String,
-    to: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token_id: Option<&'a str>,
-    language: Language,
-    created_at: Timestamp,
+/// A mail that is to be sent.
+#[derive(Serialize, Deserialize)]
+pub struct OutboxEntry {
+    /// What it is about.
+    pub kind: Kind,
+    user_id: UserId,
+    /// The address.
+    pub to: String,
+    /// How its reader wants to be called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Of the token that its link carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_id: Option<TokenId>,
+    /// What its reader reads.
+    #[serde(default)]
+    pub language: Language,
+    /// When its cause happened.
+    pub created_at: Timestamp,
     ttl: i64,
+}
+
+impl OutboxEntry {
+    /// What the partition keys of all entries begin with.
+    pub const PREFIX: &str = "OUTBOX#";
 }
 
 impl Outbox {
@@ -81,12 +94,12 @@ impl Outbox {
         language: Language,
         now: Timestamp,
     ) -> TransactWriteItem {
-        let entry = Entry {
+        let entry = OutboxEntry {
             kind,
-            user_id: user.id.to_string(),
-            to: user.email.as_str(),
-            name: user.name.as_ref().map(|name| name.as_str()),
-            token_id: token_id.map(TokenId::as_str),
+            user_id: user.id,
+            to: user.email.as_str().to_owned(),
+            name: user.name.as_ref().map(|name| name.as_str().to_owned()),
+            token_id: token_id.cloned(),
             language,
             created_at: now,
             ttl: now.plus(LIFETIME).seconds(),
@@ -94,7 +107,7 @@ impl Outbox {
         let id = Id::<Outbox>::new(now, random::bytes());
         dynamodb::put(
             &self.table,
-            dynamodb::item(format!("OUTBOX#{id}"), "EMAIL", &entry),
+            dynamodb::item(format!("{}{id}", OutboxEntry::PREFIX), "EMAIL", &entry),
             absent(),
         )
     }

@@ -15,10 +15,10 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline,
     RedisError, RedisFuture, RedisResult, ScriptInvocation, ServerErrorKind, Value,
 };
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
 use super::Error;
-use crate::domain::secret::Secret;
 
 // Two tries, each with a connection, end before the two seconds after which a client is told.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
@@ -28,7 +28,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `redis://` or `rediss://` (TLS); it may contain a password.
-    pub url: Secret,
+    pub url: SecretString,
     /// Whether the server is a cluster that redirects.
     pub is_cluster: bool,
 }
@@ -64,12 +64,12 @@ impl Redis {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let is_known = ["redis://", "rediss://"]
             .iter()
-            .any(|scheme| config.url.expose().starts_with(scheme));
+            .any(|scheme| config.url.expose_secret().starts_with(scheme));
         let server = Server::new(config).map_err(|_| InvalidUrl)?;
         if !is_known {
             return Err(InvalidUrl);
         }
-        let uses_tls = config.url.expose().starts_with("rediss://");
+        let uses_tls = config.url.expose_secret().starts_with("rediss://");
         Ok(Self::with(server, uses_tls))
     }
 
@@ -156,7 +156,7 @@ impl Redis {
 
 impl Server {
     fn new(config: &Config) -> RedisResult<Self> {
-        let info = config.url.expose().into_connection_info()?;
+        let info = config.url.expose_secret().into_connection_info()?;
         let tcp = TcpSettings::default().set_nodelay(true);
         if !config.is_cluster {
             let client = Client::open(info.set_tcp_settings(tcp))?;
