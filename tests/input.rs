@@ -94,6 +94,97 @@ async fn an_unknown_field_is_named() {
     }
 }
 
+/// Missing, mistyped, rule-breaking and unknown fields at once, each with a code that a form in any language can
+/// act on.
+#[tokio::test]
+async fn a_body_whose_every_field_is_wrong_in_a_different_way_is_one_answer() {
+    let world = World::start();
+    let client = world.client();
+    let access = client.register().await.access;
+    let long = "x".repeat(129);
+    for (method, path, body, expected) in [
+        (
+            Method::POST,
+            "/api/auth/register",
+            json!({ "email": "ada@", "username": "a", "name": 7, "a": 1 }),
+            vec![
+                ("a", "unknown_field", json!(null)),
+                ("email", "invalid_email", json!(null)),
+                ("name", "wrong_type", json!({ "expected": "string" })),
+                ("password", "required", json!(null)),
+                ("username", "too_short", json!({ "min": 3 })),
+            ],
+        ),
+        (
+            Method::POST,
+            "/api/auth/login",
+            json!({ "password": long, "twoFactorToken": "12345", "rememberMe": "yes" }),
+            vec![
+                ("identifier", "exactly_one", json!(null)),
+                ("password", "too_long", json!({ "max": 128 })),
+                ("rememberMe", "wrong_type", json!({ "expected": "boolean" })),
+                ("twoFactorToken", "invalid_code", json!(null)),
+            ],
+        ),
+        (
+            Method::PUT,
+            "/api/auth/profile",
+            json!({ "username": "a b!", "name": "a\u{7}", "avatarUrl": "http://x", "email": "a@b.c" }),
+            vec![
+                ("avatarUrl", "invalid_url", json!(null)),
+                ("email", "unknown_field", json!(null)),
+                ("name", "control_characters", json!(null)),
+                ("username", "invalid_characters", json!(null)),
+            ],
+        ),
+        (
+            Method::POST,
+            "/api/auth/change-password",
+            json!({ "currentPassword": null, "newPassword": "abcdefg" }),
+            vec![
+                ("currentPassword", "required", json!(null)),
+                ("newPassword", "too_short", json!({ "min": 8 })),
+                ("newPassword", "missing_upper_case", json!(null)),
+                ("newPassword", "missing_digit", json!(null)),
+            ],
+        ),
+        (
+            Method::POST,
+            "/api/auth/password-reset/confirm",
+            json!({ "token": "x", "newPassword": false }),
+            vec![
+                ("newPassword", "wrong_type", json!({ "expected": "string" })),
+                ("token", "invalid_token", json!(null)),
+            ],
+        ),
+        (
+            Method::POST,
+            "/api/auth/2fa/verify",
+            json!({ "token": 123_456, "deviceId": [], "regenerate": 1 }),
+            vec![
+                ("deviceId", "wrong_type", json!({ "expected": "string" })),
+                ("regenerate", "wrong_type", json!({ "expected": "boolean" })),
+                ("token", "wrong_type", json!({ "expected": "string" })),
+            ],
+        ),
+    ] {
+        let request = client.request(method, path).bearer_auth(&access);
+
+        let answer = client.send(request.json(&body)).await;
+
+        assert_eq!(answer.code(), "validation_failed", "{path}");
+        let details = answer["details"].as_array().unwrap().iter();
+        let mut details: Vec<_> = details
+            .map(|detail| {
+                let text = |name: &str| detail[name].as_str().unwrap();
+                (text("field"), text("code"), detail["params"].clone())
+            })
+            .collect();
+        details.sort_by_key(|(field, ..)| *field);
+        assert_eq!(details, expected, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn a_body_must_be_declared_as_json() {
     let world = World::start();

@@ -3,13 +3,15 @@
 use std::time::{Duration, Instant};
 
 use harness::client::{unique_email, unique_password};
-use harness::peers::{Fault, Mode, TcpProxy, address};
+use harness::peers::{CredentialsEndpoint, Fault, Mode, TcpProxy, address};
+use harness::world::binaries;
 use harness::{Account, Answer, Client, World, until};
+use local::build;
 use local::lambda::InvokeError;
 use local::redis::Redis;
 use reqwest::Method;
 use rustix::process::{Pid, Signal};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
@@ -310,6 +312,188 @@ async fn a_request_that_was_signed_at_another_time_is_signed_again() {
     let answer = client.profile(&account.access).await;
 
     assert_eq!((answer.status.as_u16(), faulty.faults_left()), (200, 0));
+}
+
+/// A clock that is wrong by more than AWS takes: the service's own time is signed with.
+#[tokio::test]
+async fn a_function_whose_clock_is_slow_signs_by_the_services_clock() {
+    let Some(builder) = World::build().clock("profile", "-20m") else {
+        return;
+    };
+    let Some((world, faulty)) = builder.behind_faulty_dynamodb().await else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+    faulty.read_clocks();
+
+    let first = client.profile(&account.access).await;
+    let asked = faulty.operations().len();
+    let second = client.profile(&account.access).await;
+
+    assert_eq!((first.status.as_u16(), second.status.as_u16()), (200, 200));
+    assert_eq!(faulty.operations().len(), asked + 1, "the second at once");
+}
+
+/// With SnapStart and in containers, credentials expire while the environment lives on.
+#[tokio::test]
+async fn credentials_that_expire_are_replaced_in_time() {
+    let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
+        return;
+    };
+    let account = world.client().register().await;
+    let endpoint = CredentialsEndpoint::start("profile").await;
+    let changed = [
+        ("AWS_ACCESS_KEY_ID", ""),
+        ("AWS_SECRET_ACCESS_KEY", ""),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &endpoint.url),
+        (
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+            CredentialsEndpoint::AUTHORIZATION,
+        ),
+    ];
+    let lambda = world.once_more(binaries(), "profile", &changed);
+    let status = async || {
+        let event = event("profile", &account.access);
+        let answer = lambda.invoke(event.to_string().into()).await;
+        answer_of(&answer.expect("an answer")).0
+    };
+
+    endpoint.hand_out("first", Duration::from_secs(3));
+    let before = status().await;
+    endpoint.hand_out("second", Duration::from_secs(3600));
+    faulty.expire("first");
+    let after = (status().await, status().await);
+
+    assert_eq!((before, after), (200, (200, 200)));
+    assert_eq!(endpoint.asked(), 2, "what has not expired is kept");
+    lambda.stop().await;
+}
+
+/// `lambda_http` makes a URL of these and panics where they make none: none of them is any endpoint's business.
+#[tokio::test]
+async fn an_event_whose_host_scheme_path_or_query_is_none_is_answered_like_any_other() {
+    let Some(world) = World::inside() else { return };
+    let account = world.client().register().await;
+    let odd = |name: &str, value: &str| {
+        let mut event = event("profile", &account.access);
+        let member = event.pointer_mut(name);
+        *member.unwrap_or_else(|| panic!("{name}")) = json!(value);
+        event
+    };
+    for event in [
+        odd("/headers/host", "no host"),
+        odd("/headers/host", "[::1"),
+        odd("/headers/host", "a:b:c"),
+        odd("/headers/x-forwarded-proto", "no scheme"),
+        odd("/headers/x-forwarded-proto", ""),
+        odd("/requestContext/domainName", "no host"),
+        odd("/requestContext/stage", "a b"),
+        odd("/rawPath", "@:x"),
+        odd("/rawPath", ":80000"),
+        odd("/rawPath", &format!("/{}", "x".repeat(70_000))),
+        odd("/rawQueryString", "a b\u{7f}<\"{"),
+        odd("/rawQueryString", &"x".repeat(70_000)),
+    ] {
+        let answer = world
+            .local()
+            .invoke("profile", event.to_string().into())
+            .await;
+
+        let (status, body, _) = answer_of(&answer.expect("an answer"));
+        assert_eq!(status, 200, "{event} {body}");
+    }
+    let mut no_base64 = event("login", "");
+    no_base64["isBase64Encoded"] = json!(true);
+    let answer = world
+        .local()
+        .invoke("login", no_base64.to_string().into())
+        .await;
+    let (status, body, _) = answer_of(&answer.expect("an answer"));
+    assert_eq!((status, &body["error"]), (400, &json!("malformed_json")));
+    assert_eq!(
+        world.local().idle_processes("profile").len(),
+        1,
+        "the first process"
+    );
+}
+
+/// What is no request to an HTTP API is nobody's route, and no failure that wakes somebody up.
+#[tokio::test]
+async fn an_event_of_another_kind_is_a_404_and_no_alarm() {
+    let Some(world) = World::inside() else { return };
+    let http_api: Vec<&String> = world.local().info().functions.keys().collect();
+    let http_api = http_api
+        .into_iter()
+        .filter(|name| !name.starts_with("mail"));
+    let rest = json!({
+        "version": "1.0", "resource": "/login", "path": "/login", "httpMethod": "POST", "headers": { "host": "x" },
+        "multiValueHeaders": {}, "queryStringParameters": null, "multiValueQueryStringParameters": null,
+        "pathParameters": null, "stageVariables": null, "body": "{}", "isBase64Encoded": false,
+        "requestContext": {
+            "accountId": "123456789012", "apiId": "x", "httpMethod": "POST", "path": "/login", "requestId": "a-rest-request",
+            "resourcePath": "/login", "stage": "prod", "identity": { "sourceIp": "192.0.2.1" },
+        },
+    });
+    let load_balancer = json!({
+        "requestContext": { "elb": { "targetGroupArn": "arn:aws:elasticloadbalancing:us-east-1:1:targetgroup/x/1" } },
+        "httpMethod": "POST", "path": "/login", "queryStringParameters": {}, "headers": { "host": "x" }, "body": "{}",
+        "isBase64Encoded": false,
+    });
+    let schedule = json!({
+        "version": "0", "id": "1", "detail-type": "Scheduled Event", "source": "aws.events", "account": "1",
+        "time": "2026-11-21T10:00:00Z", "region": "us-east-1", "resources": [], "detail": {},
+    });
+    let events = [
+        rest,
+        load_balancer,
+        schedule,
+        json!({ "warmup": true }),
+        json!({}),
+    ];
+    for function in http_api {
+        for event in &events {
+            let answer = world
+                .local()
+                .invoke(function, event.to_string().into())
+                .await;
+
+            let (status, body, headers) = answer_of(&answer.expect("an answer"));
+            assert_eq!(
+                (status, &body["error"]),
+                (404, &json!("not_found")),
+                "{function} {event}"
+            );
+            assert_eq!(headers["cache-control"], "no-store");
+            assert_eq!(headers["x-request-id"], body["requestId"]);
+            assert!(
+                body["requestId"].as_str().is_some_and(|id| !id.is_empty()),
+                "{body}"
+            );
+        }
+    }
+    let log = world.log();
+    assert!(!log.iter().any(|line| line["level"] == "ERROR"), "{log:?}");
+}
+
+/// A sample event of the function, as its caller.
+fn event(function: &str, access: &str) -> Value {
+    let file = build::workspace().join(format!("events/{function}.json"));
+    let mut event: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    event["headers"]["authorization"] = json!(format!("Bearer {access}"));
+    event["headers"]["x-forwarded-proto"] = json!("https");
+    event
+}
+
+/// What a function answers the gateway: the status, the body and the headers.
+fn answer_of(answer: &[u8]) -> (u64, Value, Value) {
+    let answer: Value = serde_json::from_slice(answer).unwrap();
+    let body = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+    (
+        answer["statusCode"].as_u64().unwrap(),
+        body,
+        answer["headers"].clone(),
+    )
 }
 
 /// A single write that meets a transaction on the same item.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use harness::client::{unique_email, unique_password, unique_username};
+use harness::dynamodb::stream_record;
 use harness::{Account, Answer, Authenticator, Client, World, template, until};
 use local::iam::Right;
 use reqwest::Method;
@@ -67,7 +68,7 @@ async fn every_right_of_a_role_is_used_by_its_function() {
 
     // A batch comes once more.
     let image = world.dynamodb().items("OUTBOX#").await.remove(0);
-    let record = json!({ "dynamodb": { "SequenceNumber": "1", "NewImage": image } });
+    let record = stream_record("1", &image);
     let batch = json!({ "Records": [record] }).to_string().into_bytes();
     world.local().invoke("mailer", batch).await.unwrap();
 

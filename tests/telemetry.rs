@@ -55,6 +55,52 @@ async fn every_request_is_one_line_with_who_what_and_how_long() {
     }
 }
 
+/// The identifiers by which a request's lines and its trace are found.
+#[tokio::test]
+async fn every_line_about_a_request_says_which_request_trace_function_and_route() {
+    let Some(world) = World::build().fixture().start() else {
+        return;
+    };
+    let client = world.client();
+    client.register().await;
+    let panicked = client.request(Method::GET, "/fixture/panic");
+    client.send(panicked).await;
+
+    let log = world.log();
+
+    let lines = |message: &str| -> Vec<&Value> {
+        let with_this = log.iter().filter(|line| line["message"] == message);
+        with_this.collect()
+    };
+    let (requests, panics) = (lines("request"), lines("panic"));
+    let (audit, failed) = (lines("audit"), lines("failed"));
+    assert_eq!((audit.len(), panics.len(), failed.len()), (1, 1, 1));
+    for (line, request) in [
+        (audit[0], requests[0]),
+        (panics[0], requests[1]),
+        (failed[0], requests[1]),
+    ] {
+        for name in ["request_id", "trace_id", "function", "route"] {
+            assert!(
+                line[name].as_str().is_some_and(|text| !text.is_empty()),
+                "{name} of {line}"
+            );
+            assert_eq!(line[name], request[name], "{line}");
+        }
+    }
+    // AWS X-Ray Developer Guide, "Tracing header": 1-, 8 and 24 hexadecimal digits.
+    let trace = requests[0]["trace_id"].as_str().unwrap();
+    let lengths: Vec<usize> = trace.split('-').map(str::len).collect();
+    assert_eq!(lengths, [1, 8, 24], "{trace}");
+    assert_ne!(requests[0]["trace_id"], requests[1]["trace_id"]);
+    let mail = world.log();
+    assert!(
+        mail.iter()
+            .filter(|line| line["message"] == "mail")
+            .all(|line| line["trace_id"].is_string())
+    );
+}
+
 #[tokio::test]
 async fn what_is_counted_and_timed_comes_as_embedded_metrics() {
     let Some(world) = World::inside() else { return };
@@ -77,7 +123,12 @@ async fn what_is_counted_and_timed_comes_as_embedded_metrics() {
         let lines = log
             .iter()
             .filter(|line| outcome.is_none_or(|outcome| line["Outcome"] == outcome));
-        lines.filter_map(|line| line[metric].as_f64()).sum()
+        // What is counted is a number, what is timed a list of them.
+        let numbers = |line: &Value| match &line[metric] {
+            Value::Array(values) => values.iter().filter_map(Value::as_f64).sum(),
+            value => value.as_f64().unwrap_or_default(),
+        };
+        lines.map(numbers).sum()
     };
     assert_eq!(total("Registrations", None), 1.0);
     assert_eq!(total("Logins", Some("success")), 1.0);
@@ -94,10 +145,20 @@ async fn what_is_counted_and_timed_comes_as_embedded_metrics() {
             (&metric["Namespace"], &line["Environment"]),
             (&json!("Gatehouse"), &json!("dev"))
         );
-        assert!(
-            line[metric["Metrics"][0]["Name"].as_str().unwrap()].is_number(),
-            "{line}"
-        );
+        for definition in metric["Metrics"].as_array().unwrap() {
+            let (name, unit) = (definition["Name"].as_str().unwrap(), &definition["Unit"]);
+            let is_timed = name == "HashTime";
+            assert_eq!(
+                unit,
+                if is_timed { "Milliseconds" } else { "Count" },
+                "{line}"
+            );
+            assert_eq!(
+                (line[name].is_array(), line[name].is_number()),
+                (is_timed, !is_timed),
+                "{line}"
+            );
+        }
         for dimension in metric["Dimensions"][0].as_array().unwrap() {
             assert!(line[dimension.as_str().unwrap()].is_string(), "{line}");
         }

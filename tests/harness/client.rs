@@ -128,6 +128,14 @@ pub struct Client {
     observed: Observed,
 }
 
+impl Client {
+    /// The same client of another server.
+    pub fn at(self, url: &str) -> Self {
+        let url = url.to_owned();
+        Self { url, ..self }
+    }
+}
+
 /// A registered user with the tokens of a session.
 #[derive(Clone, Debug)]
 pub struct Account {

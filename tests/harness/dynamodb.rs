@@ -3,6 +3,25 @@
 use local::Info;
 use serde_json::{Value, json};
 
+/// A record of a table's stream, as Lambda hands it over: this item was put.
+pub fn stream_record(sequence_number: &str, image: &Value) -> Value {
+    json!({
+        "eventID": sequence_number,
+        "eventName": "INSERT",
+        "eventVersion": "1.1",
+        "eventSource": "aws:dynamodb",
+        "awsRegion": "us-east-1",
+        "dynamodb": {
+            "ApproximateCreationDateTime": 1_795_255_200,
+            "Keys": { "pk": image["pk"], "sk": image["sk"] },
+            "NewImage": image,
+            "SequenceNumber": sequence_number,
+            "SizeBytes": 300,
+            "StreamViewType": "NEW_IMAGE",
+        },
+    })
+}
+
 /// Reads and writes items directly.
 pub struct DynamoDb {
     http: reqwest::Client,

@@ -2,11 +2,16 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, Response, Uri};
+use axum::http::{HeaderMap, Response, StatusCode, Uri};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -281,6 +286,10 @@ struct Faults {
     upstream: String,
     queue: VecDeque<Fault>,
     operations: Vec<String>,
+    /// A session token whose time is over.
+    expired_token: Option<String>,
+    /// Whether the time of signatures is looked at.
+    reads_clocks: bool,
 }
 
 impl FaultyService {
@@ -308,6 +317,36 @@ impl FaultyService {
     /// No further faults.
     pub fn recover(&self) {
         self.state.lock().unwrap().queue.clear();
+    }
+
+    /// From now on, whoever signs with this session token is told that it has expired.
+    pub fn expire(&self, session_token: &str) {
+        self.state.lock().unwrap().expired_token = Some(session_token.to_owned());
+    }
+
+    /// From now on, a signature must be of these five minutes, as AWS has it.
+    pub fn read_clocks(&self) {
+        self.state.lock().unwrap().reads_clocks = true;
+    }
+
+    /// Why AWS would not take a request's signature.
+    fn refusal(&self, headers: &HeaderMap) -> Option<Fault> {
+        let state = self.state.lock().unwrap();
+        let header = |name| headers.get(name).map(|value| value.to_str().unwrap());
+        let token = header("x-amz-security-token");
+        if token.is_some() && token == state.expired_token.as_deref() {
+            let body = r#"{"__type":"com.amazon.coral.service#ExpiredTokenException","message":"The security token included in the request is expired"}"#;
+            return Some(Fault::refusal("", body));
+        }
+        let date = header("x-amz-date").filter(|_| state.reads_clocks)?;
+        let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+        let signed = PrimitiveDateTime::parse(date, format).unwrap().assume_utc();
+        let difference = (OffsetDateTime::now_utc() - signed).abs();
+        let is_old = difference > Duration::from_secs(5 * 60);
+        is_old.then(|| Fault {
+            date: None,
+            ..Fault::wrong_time("")
+        })
     }
 
     /// How many faults are still to come.
@@ -347,7 +386,7 @@ async fn forward(
     let fault = if is_mailers {
         None
     } else {
-        proxy.take(operation)
+        proxy.take(operation).or_else(|| proxy.refusal(&headers))
     };
     let answer = |status: u16, fault: Option<Fault>, body: Vec<u8>| {
         let mut builder = Response::builder().status(status);
@@ -383,4 +422,70 @@ async fn forward(
         Some(fault) => answer(fault.status, None, fault.body.into_bytes()),
         None => answer(status, None, bytes),
     }
+}
+
+/// Where AWS hands out credentials that expire: with SnapStart, and in containers.
+#[derive(Clone)]
+pub struct CredentialsEndpoint {
+    pub url: String,
+    state: Arc<Mutex<Credentials>>,
+}
+
+#[derive(Default)]
+struct Credentials {
+    access_key_id: String,
+    session_token: String,
+    lifetime: Duration,
+    asked: usize,
+}
+
+impl CredentialsEndpoint {
+    /// What a client must send to be given credentials.
+    pub const AUTHORIZATION: &str = "a token of the environment's own";
+
+    /// For whoever this access key names.
+    pub async fn start(access_key_id: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = Self {
+            url: format!("http://{}/credentials", listener.local_addr().unwrap()),
+            state: Arc::default(),
+        };
+        endpoint.state.lock().unwrap().access_key_id = access_key_id.to_owned();
+        let router = Router::new()
+            .fallback(credentials)
+            .with_state(endpoint.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        endpoint
+    }
+
+    /// What it hands out from now on.
+    pub fn hand_out(&self, session_token: &str, lifetime: Duration) {
+        let mut state = self.state.lock().unwrap();
+        state.session_token = session_token.to_owned();
+        state.lifetime = lifetime;
+    }
+
+    /// How often it was asked.
+    pub fn asked(&self) -> usize {
+        self.state.lock().unwrap().asked
+    }
+}
+
+async fn credentials(
+    State(endpoint): State<CredentialsEndpoint>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, StatusCode> {
+    let authorization = headers.get("authorization");
+    if authorization.is_none_or(|given| given != CredentialsEndpoint::AUTHORIZATION) {
+        return Err(StatusCode::UNAUTHORIZED);
+    }
+    let mut state = endpoint.state.lock().unwrap();
+    state.asked += 1;
+    let expiration = OffsetDateTime::now_utc() + state.lifetime;
+    Ok(Json(json!({
+        "AccessKeyId": state.access_key_id,
+        "SecretAccessKey": "local",
+        "Token": state.session_token,
+        "Expiration": expiration.format(&Rfc3339).unwrap(),
+    })))
 }

@@ -154,8 +154,8 @@ impl Lambda {
         let mut command = Command::new(&self.binary);
         command
             .env_clear()
-            .envs(&self.variables)
-            .envs(self.runtime_variables(&address.to_string()));
+            .envs(self.runtime_variables(&address.to_string()))
+            .envs(&self.variables);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

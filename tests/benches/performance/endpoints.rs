@@ -9,8 +9,16 @@ use harness::{Account, Client, World, process, token};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
+use crate::node::Node;
 use crate::references::{Bare, References};
 use crate::{EXCHANGE, FLOOR, median};
+
+/// The same calls at the server by Node.js.
+pub const NODE_PROFILE: &str = "node-profile";
+pub const NODE_REFRESH: &str = "node-refresh";
+pub const NODE_LOGIN: &str = "node-login";
+/// Their process, in the place of a function's.
+const NODE: &str = "node";
 
 /// What was measured of one endpoint.
 pub struct Endpoint {
@@ -23,6 +31,12 @@ pub struct Endpoint {
     /// Successes per second, 16 requests at a time. On fewer cores than that, some of those that hash come
     /// too late and are refused.
     pub throughput: f64,
+}
+
+/// What is asked: the system, and the server by Node.js on the same stores.
+pub struct Systems {
+    pub world: World,
+    pub node: Option<Node>,
 }
 
 /// An endpoint, the function behind it, and how many requests are measured.
@@ -46,9 +60,12 @@ enum Turn {
     Rest,
 }
 
-const KINDS: [Kind; 19] = [
+const KINDS: [Kind; 22] = [
     Kind::new(FLOOR, FLOOR, 1000).beside(Turn::Floors),
-    Kind::new(EXCHANGE, FLOOR, 1000).beside(Turn::Floors),
+    Kind::new(EXCHANGE, EXCHANGE, 1000).beside(Turn::Floors),
+    Kind::new(NODE_PROFILE, NODE, 1000).beside(Turn::Floors),
+    Kind::new(NODE_REFRESH, NODE, 1000).beside(Turn::Floors),
+    Kind::new(NODE_LOGIN, NODE, 50).beside(Turn::Hashes),
     Kind::new("register", "register", 30).beside(Turn::Hashes),
     Kind::new("login", "login", 50).beside(Turn::Hashes),
     Kind::new("refresh", "refresh", 1000).beside(Turn::Floors),
@@ -78,6 +95,8 @@ const ROUNDS: usize = 10;
 /// once more, take up to a quarter more or less, where they are in the memory and as the machine is.
 const SYSTEMS: usize = 5;
 const WARM_UP: usize = 2;
+/// Node.js compiles what is called often.
+const WARM_UP_NODE: usize = 300;
 
 impl Kind {
     pub const fn new(name: &'static str, function: &'static str, count: usize) -> Self {
@@ -87,6 +106,13 @@ impl Kind {
             count,
             turn: Turn::Rest,
             uses_up: false,
+        }
+    }
+
+    fn warm_up(&self) -> usize {
+        match self.function {
+            NODE => self.count.min(WARM_UP_NODE),
+            _ => WARM_UP,
         }
     }
 
@@ -106,21 +132,32 @@ impl Kind {
 /// cheap, or in several new ones of that kind. What is compared is asked in turn, so that a noisy moment meets all
 /// of it alike.
 pub async fn measure(
-    hashing: &World,
-    others: &World,
-    another: impl Fn() -> World,
+    hashing: &Systems,
+    others: &Systems,
+    another: impl AsyncFn() -> Systems,
     functions: &[&str],
 ) -> (Vec<Endpoint>, References) {
+    let has_node = others.node.is_some();
     let of = |turn| {
         let kinds = KINDS.iter().filter(|kind| kind.turn == turn);
-        let kinds = kinds.filter(|kind| functions.contains(&kind.function));
+        let is_asked = |kind: &&Kind| match kind.function {
+            NODE => has_node,
+            function => functions.contains(&function),
+        };
+        let kinds = kinds.filter(is_asked);
         let kinds = kinds.map(|kind| (kind, Samples::default()));
         kinds.collect::<Vec<_>>()
     };
     let mut beside_floors = of(Turn::Floors);
     for system in 1..=SYSTEMS {
         eprintln!("measuring requests beside the floor, in system {system} of {SYSTEMS}");
-        in_turn(&another(), &mut beside_floors, ROUNDS * SYSTEMS, || {}).await;
+        in_turn(
+            &another().await,
+            &mut beside_floors,
+            ROUNDS * SYSTEMS,
+            || {},
+        )
+        .await;
         beside_floors.rotate_left(1); // each is the first once, and the last
     }
     eprintln!("measuring other requests");
@@ -131,7 +168,7 @@ pub async fn measure(
     in_turn(hashing, &mut beside_hashes, ROUNDS, || references.hash()).await;
 
     let mut measured = Vec::new();
-    for (world, kinds) in [
+    for (systems, kinds) in [
         (others, beside_floors),
         (others, rest),
         (hashing, beside_hashes),
@@ -143,7 +180,7 @@ pub async fn measure(
                 cpu: samples.cpu(),
                 p50: samples.latency(50),
                 p99: samples.latency(99),
-                throughput: throughput(world, kind).await,
+                throughput: throughput(systems, kind).await,
             });
         }
     }
@@ -152,18 +189,18 @@ pub async fn measure(
 
 /// Asks for each, [`ROUNDS`] times, one of so many parts of what is to be asked.
 async fn in_turn(
-    world: &World,
+    systems: &Systems,
     kinds: &mut [(&Kind, Samples)],
     parts: usize,
     mut after_each: impl FnMut(),
 ) {
     let mut callers = Vec::new();
     for _ in kinds.iter() {
-        callers.push([Caller::signed_up(world.client()).await]);
+        callers.push([Caller::signed_up(systems).await]);
     }
     for _ in 0..ROUNDS {
         for ((kind, samples), caller) in kinds.iter_mut().zip(&mut callers) {
-            samples.add(sequentially(world, kind, caller, kind.count / parts).await);
+            samples.add(sequentially(systems, kind, caller, kind.count / parts).await);
         }
         after_each();
         kinds.reverse();
@@ -172,10 +209,10 @@ async fn in_turn(
 }
 
 /// Successes per second.
-async fn throughput(world: &World, kind: &Kind) -> f64 {
+async fn throughput(systems: &Systems, kind: &Kind) -> f64 {
     let mut callers = Vec::new();
     for _ in 0..AT_ONCE {
-        callers.push(Caller::signed_up(world.client()).await);
+        callers.push(Caller::signed_up(systems).await);
     }
     // Where something has to be there before, each asks once and all get ready again.
     let each = kind.count.div_ceil(AT_ONCE);
@@ -186,7 +223,7 @@ async fn throughput(world: &World, kind: &Kind) -> f64 {
     let (mut busy, mut successes) = (Duration::ZERO, 0);
     for _ in 0..bursts {
         for caller in &mut callers {
-            caller.prepare(world, kind.name).await;
+            caller.prepare(&systems.world, kind.name).await;
         }
         let begun = Instant::now();
         let asking = callers.iter_mut().map(async |caller| {
@@ -228,32 +265,35 @@ impl Samples {
 
 /// So many requests; callers ask in turn.
 pub async fn sequentially(
-    world: &World,
+    systems: &Systems,
     kind: &Kind,
     callers: &mut [Caller],
     count: usize,
 ) -> Samples {
-    let number = callers.len();
-    for at in 0..WARM_UP {
+    let (world, number) = (&systems.world, callers.len());
+    for at in 0..kind.warm_up() {
         let caller = &mut callers[at % number];
         caller.prepare(world, kind.name).await;
-        caller.ask_prepared(kind.name).await; // connections, caches
+        caller.ask_prepared(kind.name).await; // connections, caches, and what Node.js compiles
     }
     let mut samples = Samples::default();
     for at in 0..count {
         let caller = &mut callers[at % number];
         caller.prepare(world, kind.name).await;
-        let before = cpu_time(world, kind.function);
+        let before = cpu_time(systems, kind.function);
         let (took, succeeded) = caller.ask_prepared(kind.name).await;
         assert!(succeeded, "{} fails", kind.name);
         samples.latencies.push(took);
-        samples.cpu.push(cpu_time(world, kind.function) - before);
+        samples.cpu.push(cpu_time(systems, kind.function) - before);
     }
     samples
 }
 
-fn cpu_time(world: &World, function: &str) -> Duration {
-    let processes = world.local().idle_processes(function);
+fn cpu_time(systems: &Systems, function: &str) -> Duration {
+    if function == NODE {
+        return process::cpu_time(systems.node.as_ref().expect("a server").process);
+    }
+    let processes = systems.world.local().idle_processes(function);
     processes.into_iter().map(process::cpu_time).sum()
 }
 
@@ -263,21 +303,40 @@ pub struct Caller {
     account: Account,
     /// What works once: a mailed token, a code, a session's id.
     once: String,
+    node: Option<AtNode>,
+}
+
+/// The tokens of the same account at the server by Node.js.
+struct AtNode {
+    client: Client,
+    access: String,
+    refresh: String,
 }
 
 impl Caller {
     pub fn new(client: Client, account: Account) -> Self {
-        let once = String::new();
         Self {
             client,
             account,
-            once,
+            once: String::new(),
+            node: None,
         }
     }
 
-    async fn signed_up(client: Client) -> Self {
+    async fn signed_up(systems: &Systems) -> Self {
+        let client = systems.world.client();
         let account = client.register().await;
-        Self::new(client, account)
+        let mut caller = Self::new(client, account);
+        if let Some(node) = &systems.node {
+            let client = systems.world.client().at(&node.url);
+            caller.node = Some(AtNode {
+                client,
+                access: String::new(),
+                refresh: String::new(),
+            });
+            assert!(caller.ask_prepared(NODE_LOGIN).await.1, "a sign-in");
+        }
+        caller
     }
 
     /// What has to be there before the request that is measured.
@@ -335,13 +394,16 @@ impl Caller {
         if !status.is_success() {
             return (took, false);
         }
-        match name {
-            "refresh" => {
-                let body: Value = serde_json::from_slice(&body).expect("JSON");
-                let token = body["refreshToken"].as_str().expect("a token");
-                token.clone_into(&mut self.account.refresh);
+        let token = |name: &str| {
+            let body: Value = serde_json::from_slice(&body).expect("JSON");
+            body[name].as_str().expect("a token").to_owned()
+        };
+        match (name, &mut self.node) {
+            ("refresh", _) => self.account.refresh = token("refreshToken"),
+            (NODE_LOGIN | NODE_REFRESH, Some(node)) => {
+                (node.access, node.refresh) = (token("accessToken"), token("refreshToken"));
             }
-            "change-password" | "reset-confirm" => self.account.password = new,
+            ("change-password" | "reset-confirm", _) => self.account.password = new,
             _ => {}
         }
         (took, true)
@@ -353,10 +415,17 @@ impl Caller {
         let post = |path, body: &Value| request(Method::POST, path).json(body);
         let as_user = |request: RequestBuilder| request.bearer_auth(&account.access);
         let refresh_token = json!({ "refreshToken": account.refresh });
+        let at_node = || self.node.as_ref().expect("a server");
+        let node = |method, path| at_node().client.request(method, path);
         match name {
             // The same event as a refresh, which is the longest of those they are compared with.
             FLOOR => post("/floor", &refresh_token),
-            EXCHANGE => post("/floor/exchange", &refresh_token),
+            EXCHANGE => post("/exchange", &refresh_token),
+            NODE_LOGIN => node(Method::POST, "/api/auth/login")
+                .json(&json!({ "email": account.email, "password": account.password })),
+            NODE_REFRESH => node(Method::POST, "/api/auth/refresh")
+                .json(&json!({ "refreshToken": at_node().refresh })),
+            NODE_PROFILE => node(Method::GET, "/api/auth/profile").bearer_auth(&at_node().access),
             "register" => post(
                 "/api/auth/register",
                 &json!({ "email": unique_email(), "password": new_password }),

@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use harness::{World, process};
 use local::build::{self, Binaries};
 
-use crate::{FLOOR, median};
+use crate::{EXCHANGE, FLOOR, median};
 
 const STARTS: usize = 20;
 const REQUESTS: usize = 1000;
@@ -82,7 +82,7 @@ async fn resident(world: &World, binaries: &Binaries, name: &str) -> [u64; 2] {
 /// The function's sample event.
 fn event(name: &str) -> Bytes {
     let name = match name {
-        FLOOR => "profile",
+        FLOOR | EXCHANGE => "profile",
         name => name,
     };
     let file = Path::new("events").join(format!("{name}.json"));

@@ -12,7 +12,7 @@ use shared::domain::id::Id;
 use shared::domain::user::User;
 use shared::random;
 
-use crate::endpoints::{Caller, Kind, sequentially};
+use crate::endpoints::{Caller, Kind, Systems, sequentially};
 use crate::median;
 
 /// Users and sessions that are stored.
@@ -39,7 +39,7 @@ pub async fn measure(binaries: &Binaries) -> Vec<Growth> {
         let world = World::build().binaries(binaries.clone()).start();
         let world = world.expect("a system of its own");
         let callers = fill(&world, users, sessions).await;
-        worlds.push((world, callers));
+        worlds.push((Systems { world, node: None }, callers));
     }
     let mut latencies = vec![vec![Vec::new(); ENDPOINTS.len()]; worlds.len()];
     for _ in 0..ROUNDS {

@@ -8,6 +8,7 @@
 mod endpoints;
 mod functions;
 mod growth;
+mod node;
 mod references;
 mod report;
 
@@ -18,12 +19,14 @@ use harness::World;
 use harness::world::Builder;
 use local::build::{self, Binaries};
 
+use endpoints::Systems;
+use node::Node;
 use report::{Measured, Report};
 
 /// What the workspace's own are compared with: a function that does nothing, by AWS' crate.
 const FLOOR: &str = "floor";
-/// The floor that asks the stores what a profile asks, and does nothing with the answers.
-const EXCHANGE: &str = "floor-exchange";
+/// A function that asks the stores what a profile asks, and does nothing with the answers.
+const EXCHANGE: &str = "exchange";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -65,13 +68,22 @@ fn main() {
 
 /// What these binaries of the functions asked for do.
 async fn measure(binaries: &Binaries, is_asked: impl Fn(&str) -> bool) -> Measured {
-    let hashing = world(World::build().production_hashes(), binaries);
-    let others = world(World::build(), binaries);
-    let names = others.local().info().functions.keys().map(String::as_str);
-    let names: Vec<&str> = names.filter(|name| is_asked(name)).collect();
-    let functions = functions::measure(&hashing, binaries, &names).await;
-    let first_login = functions::first_login(&hashing, binaries).await;
-    let another = || world(World::build(), binaries);
+    let packages = &node::install();
+    let with_node = async |world| {
+        let node = match packages {
+            Some(folder) => Some(Node::start(folder, &world).await),
+            None => None,
+        };
+        Systems { world, node }
+    };
+    let another = async || with_node(world(World::build(), binaries)).await;
+    let hashing = with_node(world(World::build().production_hashes(), binaries)).await;
+    let others = another().await;
+    let names = others.world.local().info().functions.keys();
+    let names = names.map(String::as_str).filter(|name| is_asked(name));
+    let names: Vec<&str> = names.collect();
+    let functions = functions::measure(&hashing.world, binaries, &names).await;
+    let first_login = functions::first_login(&hashing.world, binaries).await;
     let (endpoints, references) = endpoints::measure(&hashing, &others, another, &names).await;
     Measured {
         functions,
@@ -88,12 +100,23 @@ fn world(builder: Builder, binaries: &Binaries) -> World {
     Type: AWS::Serverless::Function
     Properties:
       CodeUri: tests/floor/
+      Events:
+        Floor: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: post, Path: "/floor" } }
+  Exchange:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: tests/exchange/
       Environment:
         Variables:
           REDIS_URL: !Ref RedisUrl
+          USERS_TABLE: !GetAtt Data.Outputs.UsersTable
+      Policies:
+        - Statement:
+            - Effect: Allow
+              Action: [dynamodb:GetItem]
+              Resource: !GetAtt Data.Outputs.UsersTableArn
       Events:
-        Floor: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: post, Path: "/floor" } }
-        Exchange: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: post, Path: "/floor/exchange" } }
+        Exchange: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: post, Path: "/exchange" } }
 
 Outputs:"#;
     let world = builder
