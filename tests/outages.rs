@@ -405,6 +405,7 @@ async fn an_event_whose_host_scheme_path_or_query_is_none_is_answered_like_any_o
     }
     let mut no_base64 = event("login", "");
     no_base64["isBase64Encoded"] = json!(true);
+    no_base64["body"] = json!("{ no JSON }");
     let answer = world
         .local()
         .invoke("login", no_base64.to_string().into())

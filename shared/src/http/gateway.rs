@@ -34,7 +34,7 @@ fn without_url(mut request: ApiGatewayV2httpRequest) -> ApiGatewayV2httpRequest 
     request.raw_query_string = None;
     request.request_context.domain_name = None;
     request.request_context.stage = None;
-    // What is no base64 is no JSON either, and is refused as such.
+    // A body that is no base64 is taken as it stands.
     let body = request.body.as_deref().unwrap_or_default();
     request.is_base64_encoded &= STANDARD.decode(body).is_ok();
     request
