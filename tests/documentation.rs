@@ -114,6 +114,8 @@ fn every_variable_of_every_function_is_explained_and_no_other() {
         "AWS_ENDPOINT_URL_DYNAMODB",
         "AWS_ENDPOINT_URL_SESV2",
         "AWS_LAMBDA_LOG_LEVEL",
+        "AWS_USE_DUALSTACK_ENDPOINT",
+        "AWS_USE_FIPS_ENDPOINT",
         "CORS_ALLOWED_ORIGINS",
     ]
     .map(str::to_owned);
