@@ -591,6 +591,25 @@ async fn a_panic_is_one_500_and_the_same_process_serves_the_next_request() {
 }
 
 #[tokio::test]
+async fn a_panic_over_an_event_fails_it_alone_without_the_message() {
+    let Some(world) = World::build().fixture().start() else {
+        return;
+    };
+    let invoke = async |event: &str| {
+        let event = json!(event).to_string().into();
+        world.local().invoke("fixture-events", event).await
+    };
+
+    let failed = invoke("panic").await;
+
+    assert_eq!(failed, Err(InvokeError::Failed));
+    assert_eq!(invoke("next").await.expect("an answer"), br#""next""#);
+    let text = world.log_lines().join("\n");
+    assert!(text.contains("the handler panicked"), "{text}");
+    assert!(!text.contains("with a secret"), "{text}");
+}
+
+#[tokio::test]
 async fn a_process_that_crashes_or_hangs_is_replaced() {
     let Some(world) = World::build().fixture().start() else {
         return;

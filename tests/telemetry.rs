@@ -18,7 +18,9 @@ async fn every_request_is_one_line_with_who_what_and_how_long() {
     let client = world.client();
     let account = client.register().await;
 
-    let answer = client.profile(&account.access).await;
+    let profile = client.request(Method::GET, "/api/auth/profile");
+    let profile = profile.bearer_auth(&account.access);
+    let answer = client.send(profile.header("x-request-id", "chosen")).await;
     client.profile("nonsense").await;
 
     let lines = requests(&world);
@@ -36,6 +38,7 @@ async fn every_request_is_one_line_with_who_what_and_how_long() {
         profile["request_id"].as_str(),
         answer.header("x-request-id")
     );
+    assert_ne!(profile["request_id"], "chosen");
     assert_eq!(
         (&refused["outcome"], &refused["status"]),
         (&json!("invalid_token"), &json!(401))

@@ -38,6 +38,14 @@ use crate::store::users::Users;
 /// Shorter than this, an HMAC-SHA256 key is weaker than its hash (RFC 7518, 3.2).
 const MINIMUM_SECRET_BYTES: usize = 32;
 
+/// What Lambda sets itself. Its runtime panics where one is missing.
+const OF_LAMBDA: [&str; 4] = [
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+    "AWS_LAMBDA_RUNTIME_API",
+];
+
 /// Why a function does not start, or cannot go on: all problems.
 #[derive(thiserror::Error)]
 #[error("{what}: {}", problems.join("; "))]
@@ -91,7 +99,11 @@ pub struct Environment {
 impl Environment {
     /// The variables of this process. An empty one counts as absent: templates cannot leave one out.
     pub fn of_process() -> Self {
-        Self::new(|name| std::env::var(name).ok())
+        let mut environment = Self::new(|name| std::env::var(name).ok());
+        for name in OF_LAMBDA {
+            environment.text(name);
+        }
+        environment
     }
 
     fn new(lookup: impl Fn(&str) -> Option<String> + 'static) -> Self {

@@ -1,5 +1,8 @@
 //! The loop of every function: events in, answers out, until SIGTERM.
 
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
 use lambda_runtime::{Error, LambdaEvent, LambdaInvocation, Runtime};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -39,6 +42,7 @@ where
         let _ = busy.wait_for(|is_busy| !is_busy).await; // the sender outlives it
     };
     tokio::select! {
+        biased; // an event that is there already is still answered
         ended = runtime.layer(tracked).run() => return ended.map_err(StartError::ended),
         () = stopped => {}
     }
@@ -78,9 +82,10 @@ where
             // Without serde's own words, which may quote the event.
             let event = serde_json::from_value(event.payload);
             let event = event.map_err(|_| "no event that is known here".to_owned())?;
-            let answer = handler(event).await;
+            // Lambda would be told the panic's message, which may quote a value; the hook has logged the place.
+            let handled = AssertUnwindSafe(handler(event)).catch_unwind().await;
             telemetry::flush();
-            answer
+            handled.unwrap_or_else(|_| Err("the handler panicked".to_owned()))
         };
         handling.instrument(span)
     };

@@ -1,0 +1,14 @@
+//! A function for tests alone, whose events are no HTTP requests.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), shared::StartError> {
+    shared::telemetry::init(env!("CARGO_CRATE_NAME"));
+    shared::lambda::serve_events(answer).await
+}
+
+async fn answer(event: String) -> Result<String, String> {
+    match event.as_str() {
+        "panic" => panic!("with a secret: {event}"),
+        _ => Ok(event),
+    }
+}
