@@ -375,7 +375,8 @@ def mail_waits(staging, emulator):
     items = emulator.client("dynamodb").scan(TableName=staging.outputs()["UsersTable"])["Items"]
     entry = next(item for item in items if item.get("to") == {"S": email})
     check("given_up" not in entry and "sent_at" not in entry, "it waits in the outbox")
-    record = {"eventName": "INSERT", "dynamodb": {"SequenceNumber": "1", "NewImage": entry}}
+    record = json.loads((WORKSPACE / "events/mailer.json").read_text())["Records"][0]
+    record["dynamodb"]["NewImage"] = entry
     emulator.client("lambda").invoke(
         FunctionName=f"{staging.stack}-mailer", Qualifier="live", Payload=json.dumps({"Records": [record]})
     )
