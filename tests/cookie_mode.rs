@@ -236,6 +236,23 @@ async fn a_token_in_the_body_goes_before_the_cookie() {
     assert_eq!(answer.status, 200);
 }
 
+/// security.md 25. Where white space stands before the prefix, a browser does not see it, and lets a sibling domain set
+/// the cookie.
+#[tokio::test]
+async fn a_cookie_whose_name_only_looks_the_same_is_another() {
+    let Some(world) = world() else { return };
+    let client = world.client();
+    let (_, browser) = sign_in(&client).await;
+    let cookies = format!("\u{2000}__Host-refresh_token=planted; {}", browser.cookie);
+    let request = client
+        .request(Method::POST, REFRESH)
+        .header("cookie", cookies.as_bytes())
+        .header("origin", ORIGIN)
+        .header("x-csrf-token", &browser.csrf);
+
+    assert_eq!(client.send(request).await.status, 200);
+}
+
 #[tokio::test]
 async fn a_refresh_without_a_token_anywhere_is_400() {
     let Some(world) = world() else { return };

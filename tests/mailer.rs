@@ -308,6 +308,29 @@ async fn an_entry_that_no_code_has_written_is_passed_over() {
     assert_eq!(world.local().mails().len(), 1, "the registration's alone");
 }
 
+/// A later version may know more languages, and this one be its fallback.
+#[tokio::test]
+async fn a_mail_in_a_language_that_is_not_known_is_in_english() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let account = world.client().register().await;
+    world.mail(&account.email, "Verify").await;
+    let database = world.dynamodb();
+    let mut entry = database.items("OUTBOX#").await.remove(0);
+    entry["pk"]["S"] = json!("OUTBOX#01KAJ9W9G0EXAMPLE0EXAMPLE00");
+    entry["kind"]["S"] = json!("password_changed");
+    entry["language"]["S"] = json!("tlh");
+    for progress in ["sent_at", "sending_until"] {
+        entry.as_object_mut().unwrap().remove(progress);
+    }
+
+    let put = json!({ "TableName": database.users, "Item": entry });
+    database.call("PutItem", put).await;
+
+    world.mail(&account.email, "password was changed").await;
+}
+
 /// `events/mailer.json`: of an entry that is not in the table (any more) there is nothing to send.
 #[tokio::test]
 async fn the_event_is_answered() {

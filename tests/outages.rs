@@ -604,8 +604,17 @@ async fn a_panic_over_an_event_fails_it_alone_without_the_message() {
 
     assert_eq!(failed, Err(InvokeError::Failed));
     assert_eq!(invoke("next").await.expect("an answer"), br#""next""#);
+    let log = world.log();
+    let mut errors = log.iter().filter(|line| line["level"] == "ERROR");
+    assert_eq!(errors.next().unwrap()["message"], "panic");
+    let failure = errors.next().unwrap();
+    assert_eq!(failure["cause"], "the handler panicked");
+    assert!(failure["request_id"].is_string() && failure["trace_id"].is_string());
+    assert_eq!(
+        (failure["function"].as_str(), errors.next()),
+        (Some("fixture-events"), None)
+    );
     let text = world.log_lines().join("\n");
-    assert!(text.contains("the handler panicked"), "{text}");
     assert!(!text.contains("with a secret"), "{text}");
 }
 

@@ -42,6 +42,13 @@ pub(crate) fn config(environment: &mut Environment, service: &str) -> SdkConfig 
     let endpoint = [&format!("AWS_ENDPOINT_URL_{service}"), "AWS_ENDPOINT_URL"]
         .into_iter()
         .find_map(|name| environment.optional_url(name));
+    let use_fips = environment.boolean("AWS_USE_FIPS_ENDPOINT", false);
+    let use_dual_stack = environment.boolean("AWS_USE_DUALSTACK_ENDPOINT", false);
+    if endpoint.is_some() && (use_fips || use_dual_stack) {
+        // The SDK would refuse every request.
+        let problem = "an endpoint of AWS_ENDPOINT_URL is neither a FIPS nor a dual-stack one";
+        environment.refuse(problem);
+    }
     let http_client = http_client(endpoint.as_deref());
     let credentials = CredentialsProviderChain::first_try(
         "Environment",
@@ -53,8 +60,8 @@ pub(crate) fn config(environment: &mut Environment, service: &str) -> SdkConfig 
         .region(Region::new(region))
         // For long bodies: what is sent and asked here is short, and the time-outs are shorter.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .use_fips(environment.boolean("AWS_USE_FIPS_ENDPOINT", false))
-        .use_dual_stack(environment.boolean("AWS_USE_DUALSTACK_ENDPOINT", false))
+        .use_fips(use_fips)
+        .use_dual_stack(use_dual_stack)
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .http_client(http_client);
     config.set_endpoint_url(endpoint);
@@ -87,7 +94,14 @@ fn http_client(endpoint: Option<&str>) -> SharedHttpClient {
     }
 }
 
-static HTTP: LazyLock<SharedHttpClient> = LazyLock::new(|| Builder::new().build_http());
+/// Connections that are kept while nobody uses them. A freeze kills them all, and each dead one costs an attempt.
+const MOST_IDLE: usize = 2;
+
+static HTTP: LazyLock<SharedHttpClient> = LazyLock::new(|| {
+    Builder::new()
+        .pool_max_idle_per_host(MOST_IDLE)
+        .build_http()
+});
 
 /// Mozilla's certificate authorities, from the binary: in a third of the time that the system's take from the disk.
 #[expect(clippy::expect_used, reason = "the trust store is a constant")]
@@ -101,6 +115,7 @@ static HTTPS: LazyLock<SharedHttpClient> = LazyLock::new(|| {
     }
     let context = TlsContext::builder().with_trust_store(trust_store).build();
     Builder::new()
+        .pool_max_idle_per_host(MOST_IDLE)
         .tls_provider(Provider::rustls(CryptoMode::AwsLc))
         .tls_context(context.expect("certificates"))
         .build_https()

@@ -135,6 +135,11 @@ impl Environment {
         }
     }
 
+    /// Notes what is wrong with several variables together.
+    pub(crate) fn refuse(&mut self, problem: &str) {
+        self.problems.push(problem.to_owned());
+    }
+
     /// A variable that may be absent.
     pub fn optional_text(&self, name: &str) -> Option<String> {
         (self.lookup)(name).filter(|value| !value.is_empty())
@@ -213,7 +218,7 @@ impl Environment {
     }
 
     /// The same where it may be absent.
-    pub fn optional_url(&mut self, name: &str) -> Option<String> {
+    pub(crate) fn optional_url(&mut self, name: &str) -> Option<String> {
         self.optional(name, "an http: or https: URL", |text| {
             let url = Url::parse(text).ok()?;
             let is_valid = matches!(url.scheme(), "http" | "https") && url.fragment().is_none();
@@ -222,7 +227,7 @@ impl Environment {
     }
 
     /// A name of letters, digits, `-` and `_`.
-    pub fn name(&mut self, name: &str) -> String {
+    pub(crate) fn name(&mut self, name: &str) -> String {
         self.required(name, Self::optional_name)
     }
 
@@ -510,8 +515,8 @@ fn parse_limit(text: &str) -> Option<Option<Limit>> {
     Some(Some(Limit { most, window }))
 }
 
-/// Whole seconds, at most ten years, so that no sum overflows. The crate takes `15M` for months, which here is a slip of
-/// the finger.
+/// A duration as `humantime` reads it, in whole seconds, at most ten years, so that no sum overflows. The crate takes `15M`
+/// for months, which here is a slip of the finger.
 fn parse_duration(text: &str) -> Option<Duration> {
     let is_slip = text.bytes().any(|byte| byte.is_ascii_uppercase());
     let duration = humantime::parse_duration(text).ok()?;
@@ -573,6 +578,28 @@ mod tests {
             "example.com",
         ] {
             assert!(!error.contains(value), "{value}: {error}");
+        }
+    }
+
+    #[test]
+    fn fips_and_dual_stack_are_the_regions_endpoints_alone() {
+        let other = ("AWS_ENDPOINT_URL", "https://dynamodb.example");
+        for (variables, is_refused) in [
+            (vec![other, ("AWS_USE_FIPS_ENDPOINT", "true")], true),
+            (vec![other, ("AWS_USE_DUALSTACK_ENDPOINT", "true")], true),
+            (vec![other, ("AWS_USE_FIPS_ENDPOINT", "false")], false),
+            (vec![("AWS_USE_FIPS_ENDPOINT", "true")], false),
+        ] {
+            let mut environment = Environment::new(move |name| {
+                let found = variables.iter().find(|(key, _)| *key == name);
+                found.map(|(_, value)| (*value).to_owned())
+            });
+            environment.dynamodb();
+
+            let error = environment.finish(()).err().map(|error| error.to_string());
+
+            let problem = error.is_some_and(|error| error.contains("AWS_ENDPOINT_URL"));
+            assert_eq!(problem, is_refused);
         }
     }
 

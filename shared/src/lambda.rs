@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
-use lambda_runtime::{Error, LambdaEvent, LambdaInvocation, Runtime};
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, LambdaInvocation, Runtime};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -66,7 +66,7 @@ async fn register_for_sigterm() {
 /// Hands events that are no HTTP requests to the handler.
 ///
 /// # Errors
-/// Those of [`run`]. An error of the handler fails the invocation alone; its text is logged.
+/// Those of [`run`]. An error of the handler fails the invocation alone; its text is logged and told to Lambda.
 pub async fn serve_events<E, A, H, F>(handler: H) -> Result<(), StartError>
 where
     E: DeserializeOwned,
@@ -79,15 +79,27 @@ where
         let context = &event.context;
         let span = telemetry::span(&context.request_id, None, Some(context));
         let handling = async move {
-            // Without serde's own words, which may quote the event.
-            let event = serde_json::from_value(event.payload);
-            let event = event.map_err(|_| "no event that is known here".to_owned())?;
-            // Lambda would be told the panic's message, which may quote a value; the hook has logged the place.
-            let handled = AssertUnwindSafe(handler(event)).catch_unwind().await;
+            let handled = match serde_json::from_value(event.payload) {
+                // Lambda would be told a panic's message, which may quote a value; the hook has logged the place.
+                Ok(event) => match AssertUnwindSafe(handler(event)).catch_unwind().await {
+                    Ok(result) => result,
+                    Err(_) => Err("the handler panicked".to_owned()),
+                },
+                // Without serde's own words, which may quote the event.
+                Err(_) => Err("no event that is known here".to_owned()),
+            };
             telemetry::flush();
-            handled.unwrap_or_else(|_| Err("the handler panicked".to_owned()))
+            handled.map_err(failed)
         };
         handling.instrument(span)
     };
     run(Runtime::new(service_fn(handle))).await
+}
+
+fn failed(cause: String) -> Diagnostic {
+    tracing::error!(cause, "the invocation has failed");
+    Diagnostic {
+        error_type: "Function.Failed".to_owned(),
+        error_message: cause,
+    }
 }

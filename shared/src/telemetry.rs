@@ -49,6 +49,8 @@ pub fn init(function: &str) {
     let ours = LevelFilter::from_level(level.unwrap_or(Level::INFO));
     let targets = Targets::new()
         .with_default(LevelFilter::WARN)
+        // It logs a failure without its span, and a panic with its message.
+        .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
         .with_target("shared", ours)
         .with_target(function, ours);
     let lines = json_subscriber::fmt::layer()
@@ -103,7 +105,7 @@ pub fn hashing<T>(hash: impl FnOnce() -> T) -> T {
 pub fn flush() {
     if let Some(metrics) = METRICS.get() {
         // There is no one left to tell when standard output is closed.
-        let _ = metrics.flush(io::stdout());
+        let _ = metrics.flush(io::stdout().lock()); // in one piece
     }
 }
 
@@ -111,9 +113,11 @@ pub fn flush() {
 pub(crate) fn span(request_id: &str, route: Option<&str>, context: Option<&Context>) -> Span {
     let trace = context.and_then(|context| context.xray_trace_id.as_deref());
     // `Root=1-…;Parent=…;Sampled=1` (AWS X-Ray Developer Guide, "Tracing header"): the root is what traces are found by.
+    // It may be the client's, and is 35 characters long.
     let trace_id = trace.and_then(|trace| {
         let mut parts = trace.split(';');
-        parts.find_map(|part| part.trim().strip_prefix("Root="))
+        let root = parts.find_map(|part| part.trim().strip_prefix("Root="));
+        root.filter(|root| root.len() == 35)
     });
     // At the level of errors, so that no level of the log leaves it out.
     tracing::error_span!(

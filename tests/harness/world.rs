@@ -18,7 +18,9 @@ use local::redis::Redis;
 use local::template::Template;
 use local::{Info, Local, Options};
 use redis::Commands;
-use serde_json::Value;
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
+use serde_with::{As, MapPreventDuplicates, Same};
 
 use crate::client::Client;
 use crate::dynamodb::DynamoDb;
@@ -434,6 +436,20 @@ impl World {
         let json = |line: &String| serde_json::from_str(line.split_once(": ")?.1).ok();
         lines.iter().filter_map(json).collect()
     }
+
+    /// The lines in which a key stands twice: programs that read them know one of its values, or refuse the line.
+    fn ambiguous_lines(&self) -> Vec<String> {
+        type Unique = As<MapPreventDuplicates<Same, Same>>;
+        let mut lines = self.log_lines();
+        lines.retain(|line| {
+            let json = line.split_once(": ").unwrap_or_default().1;
+            let is_object = serde_json::from_str::<Map<String, Value>>(json).is_ok();
+            let mut json = serde_json::Deserializer::from_str(json);
+            let unique: Result<BTreeMap<String, IgnoredAny>, _> = Unique::deserialize(&mut json);
+            is_object && unique.is_err()
+        });
+        lines
+    }
 }
 
 impl Drop for World {
@@ -444,6 +460,8 @@ impl Drop for World {
         }
         let leaks = self.observed.found_in(&self.log_lines());
         assert!(leaks.is_empty(), "secrets in the log: {leaks:#?}");
+        let ambiguous = self.ambiguous_lines();
+        assert!(ambiguous.is_empty(), "a key twice: {ambiguous:#?}");
     }
 }
 

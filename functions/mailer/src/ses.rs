@@ -49,7 +49,9 @@ impl Ses {
             return Ok(());
         };
         // Without an answer nobody knows whether it was sent: then once more, the same to the letter.
-        let code = error.code().unwrap_or("no answer").to_owned();
+        let status = error.raw_response().map(|response| response.status());
+        let status = status.map_or("no answer".to_owned(), |status| status.to_string());
+        let code = error.code().map_or(status, str::to_owned);
         Err(match error.as_service_error() {
             // A matter of setting up, for all mails alike: they wait for it.
             Some(SendEmailError::MessageRejected(rejected))

@@ -209,7 +209,11 @@ fn event(
     for (name, value) in &parts.headers {
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
         if name == header::COOKIE {
-            cookies.extend(value.split(';').map(|cookie| cookie.trim().to_owned()));
+            cookies.extend(
+                value
+                    .split(';')
+                    .map(|cookie| cookie.trim_matches(' ').to_owned()),
+            );
         } else {
             let joined = headers.entry(name.as_str().to_owned()).or_default();
             *joined = if joined.is_empty() {

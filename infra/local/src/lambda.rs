@@ -199,7 +199,8 @@ impl Lambda {
         }))
     }
 
-    /// What Lambda puts into the environment beside the template's variables.
+    /// What Lambda puts into the environment beside the template's variables. Those come later and may replace them: a
+    /// test gives a function other credentials.
     fn runtime_variables(&self, api: &str) -> [(&'static str, String); 9] {
         [
             ("AWS_LAMBDA_RUNTIME_API", api.to_owned()),

@@ -31,3 +31,29 @@ pub(crate) use field::required;
 pub use field::{Field, FromJson};
 pub use tokens::Tokens;
 pub use user::User;
+
+#[cfg(test)]
+mod tests {
+    use schemars::schema_for;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_schema_says_what_is_parsed() {
+        let schema = schema_for!(register::RegisterRequest).to_value();
+
+        assert_eq!(schema["required"], json!(["email", "password"]));
+        assert_eq!(schema["additionalProperties"], json!(false));
+        let username = &schema["properties"]["username"];
+        assert_eq!(
+            (&username["minLength"], &username["maxLength"]),
+            (&json!(3), &json!(20)),
+            "{schema:#}"
+        );
+        let schema = schema_for!(profile::UpdateProfileRequest).to_value();
+        let clears = json!([{ "$ref": "#/$defs/AvatarUrl" }, { "type": "null" }]);
+        assert_eq!(schema["properties"]["avatarUrl"]["anyOf"], clears);
+        assert_eq!(schema.get("required"), None);
+    }
+}

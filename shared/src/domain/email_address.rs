@@ -1,5 +1,6 @@
 //! Email addresses: kept as typed, compared without regard to case.
 
+use idna::AsciiDenyList;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::{ValidateEmail, ValidationError};
@@ -20,9 +21,10 @@ impl Parse for EmailAddress {
     fn parse(text: &str) -> Result<Self, ValidationError> {
         let address = text.trim();
         check_length(address, 0, MAX_LENGTH)?;
-        // The crate takes whatever ends like an address literal (`example[1.2.3.4]`).
-        let is_literal = address.contains('[');
-        match address.validate_email() && !is_literal {
+        // The crate takes whatever ends like an address literal (`example[1.2.3.4]`), also one in full-width characters.
+        let (_, domain) = address.rsplit_once('@').unwrap_or_default();
+        let domain = idna::domain_to_ascii_cow(domain.as_bytes(), AsciiDenyList::STD3);
+        match address.validate_email() && domain.is_ok() {
             true => Ok(Self(address.to_owned())),
             false => Err(rule("invalid_email", "must be a valid email address")),
         }
@@ -92,6 +94,9 @@ mod tests {
             "a@x\r\nBcc: y[127.0.0.1]",
             "ada@example.com\0[::1]",
             "a@<script>alert(1)</script>[127.0.0.1]",
+            "a@［192.0.2.1］",
+            "a@x\r\nBcc: y［::1］",
+            "a@<script>alert(1)</script>﹇::1﹈",
         ] {
             let rule = EmailAddress::parse(typed).unwrap_err();
 

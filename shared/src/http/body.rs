@@ -1,5 +1,7 @@
 //! JSON bodies: one object, no repeated keys, no unknown fields, every broken rule reported.
 
+use std::collections::BTreeSet;
+
 use serde::de::DeserializeOwned;
 use validator::{Validate, ValidationErrors};
 
@@ -7,14 +9,14 @@ use crate::api::Detail;
 use crate::domain::rule::rule;
 use crate::error::ApiError;
 
-const MAX_BYTES: usize = 16 * 1024;
+pub(super) const MAX_BYTES: usize = 16 * 1024;
 /// Characters of an unknown field's name that are told.
 const MAX_NAME: usize = 64;
 
 /// A body as far as it was understood: nobody knows yet whether it is valid.
 pub(super) struct Body<T> {
     pub(super) fields: T,
-    unknown: Vec<String>,
+    unknown: BTreeSet<String>,
 }
 
 impl<T: DeserializeOwned + Validate> Body<T> {
@@ -37,13 +39,9 @@ impl<T: DeserializeOwned + Validate> Body<T> {
         if !body.trim_ascii_start().starts_with(b"{") {
             return None;
         }
-        let mut unknown = Vec::new();
+        let mut unknown = BTreeSet::new();
         let mut is_repeated = false;
-        let note = |path: serde_ignored::Path<'_>| {
-            let name = path.to_string();
-            is_repeated |= unknown.contains(&name);
-            unknown.push(name);
-        };
+        let note = |path: serde_ignored::Path<'_>| is_repeated |= !unknown.insert(path.to_string());
         let mut json = serde_json::Deserializer::from_slice(body);
         let fields = serde_ignored::deserialize(&mut json, note).ok()?;
         json.end().ok()?;

@@ -11,8 +11,13 @@ use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::{LambdaEvent, RequestExt};
 use tower_http::request_id::{MakeRequestId, RequestId};
 
+use super::body::MAX_BYTES;
+
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What is longer is larger than a body may be, once it is decoded.
+const MAX_BASE64: usize = MAX_BYTES.div_ceil(3) * 4;
 
 /// Takes out of an event what the client chose and nobody here reads. `lambda_http` makes a URL of host, scheme, path
 /// and query, and panics where they make none, or where a body is no base64. An event of another kind (payload format
@@ -34,9 +39,11 @@ fn without_url(mut request: ApiGatewayV2httpRequest) -> ApiGatewayV2httpRequest 
     request.raw_query_string = None;
     request.request_context.domain_name = None;
     request.request_context.stage = None;
-    // A body that is no base64 is taken as it stands.
-    let body = request.body.as_deref().unwrap_or_default();
-    request.is_base64_encoded &= STANDARD.decode(body).is_ok();
+    if request.is_base64_encoded {
+        let body = request.body.get_or_insert_default();
+        // A body that is no base64 is taken as it stands, and so is one that is too large in any form.
+        request.is_base64_encoded = body.len() <= MAX_BASE64 && STANDARD.decode(body).is_ok();
+    }
     request
 }
 

@@ -194,7 +194,7 @@ impl Guard {
     /// such as `X-Forwarded-For` are the client's own and change nothing.
     fn client(&self, request: &Request) -> Result<ClientAddress, ApiError> {
         let peer = || {
-            let peer = ClientAddress::parse(request.source_ip());
+            let peer = ClientAddress::parse(&request.origin().ip);
             peer.ok_or_else(|| ApiError::Internal("an event without an address".into()))
         };
         let Some(secret) = &self.origin_verify_secret else {
@@ -292,12 +292,7 @@ impl BotProtection {
         let is_blocked = self.mode == Mode::Block;
         telemetry::count("Bots", &[]);
         let origin = request.origin();
-        tracing::info!(
-            request_id = origin.request_id,
-            user_agent = origin.user_agent,
-            is_blocked,
-            "bot"
-        );
+        tracing::info!(user_agent = origin.user_agent, is_blocked, "bot");
         match is_blocked {
             true => Err(ApiError::BotDetected),
             false => Ok(()),

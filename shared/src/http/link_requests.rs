@@ -59,10 +59,10 @@ impl LinkRequests {
         }
     }
 
-    /// The address that a link is asked for, once it is certain that one more may be.
+    /// Counts a request for a link to this address.
     ///
     /// # Errors
-    /// Those of the body, `rate_limited`, and those of the store.
+    /// `rate_limited`, and those of the store.
     pub async fn count(&self, email: &EmailAddress, request: &Request) -> Result<(), ApiError> {
         self.guard.count_about(request, &email.canonical()).await
     }

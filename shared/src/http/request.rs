@@ -1,10 +1,8 @@
 //! A request as a handler sees it.
 
-use cookie::Cookie;
 use http::header::{ACCEPT_LANGUAGE, CONTENT_TYPE, COOKIE, HeaderName, USER_AGENT};
 use http::{HeaderValue, Method};
 use lambda_http::RequestExt;
-use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequestContext;
 use serde::de::DeserializeOwned;
 use validator::{Validate, ValidationErrors};
 
@@ -26,7 +24,6 @@ const LONGEST_USER_AGENT: usize = 256;
 /// A request, and where it came from.
 pub struct Request {
     http: lambda_http::Request,
-    context: ApiGatewayV2httpRequestContext,
     origin: Origin,
     client: Option<ClientAddress>,
     access_token: Option<Result<AccessClaims, TokenError>>,
@@ -37,7 +34,7 @@ pub struct Request {
 impl Request {
     /// Nothing for an event that is no request to an HTTP API.
     pub(super) fn new(http: lambda_http::Request) -> Option<Self> {
-        let context = gateway::context(&http)?.clone();
+        let context = gateway::context(&http)?;
         let user_agent = http.headers().get(USER_AGENT);
         let user_agent = user_agent.map(HeaderValue::as_bytes).unwrap_or_default();
         let origin = Origin {
@@ -49,17 +46,11 @@ impl Request {
         Some(Self {
             tally: http.extensions().get().cloned().unwrap_or_default(),
             http,
-            context,
             origin,
             client: None,
             access_token: None,
             refresh_token: None,
         })
-    }
-
-    /// The address that the gateway was asked from.
-    pub(super) fn source_ip(&self) -> &str {
-        self.context.http.source_ip.as_deref().unwrap_or_default()
     }
 
     /// Whose request it is, now that it is known.
@@ -118,11 +109,6 @@ impl Request {
         self.http.method()
     }
 
-    /// The route as the gateway names it: `GET /api/auth/profile`.
-    pub fn route(&self) -> &str {
-        self.context.route_key.as_deref().unwrap_or_default()
-    }
-
     /// A header's value; several of one name are joined by commas.
     pub fn header(&self, name: &HeaderName) -> Option<&str> {
         let value = self.http.headers().get(name)?;
@@ -131,9 +117,12 @@ impl Request {
 
     /// A cookie's value; of several of one name, the first.
     pub fn cookie(&self, name: &str) -> Option<&str> {
-        let cookies = Cookie::split_parse(self.header(&COOKIE)?);
-        let mut cookies = cookies.filter_map(Result::ok);
-        cookies.find(|cookie| cookie.name() == name)?.value_raw()
+        // Not by the crate `cookie`: it also trims Unicode's white space off a name, and so takes `\u{2000}__Host-x`,
+        // which a browser lets a sibling domain set, for `__Host-x`.
+        let pairs = self.header(&COOKIE)?.split(';');
+        let mut pairs = pairs.filter_map(|pair| pair.trim_matches([' ', '\t']).split_once('='));
+        let (_, value) = pairs.find(|(named, _)| *named == name)?;
+        Some(value)
     }
 
     /// A part of the path that the route names.

@@ -120,7 +120,7 @@ impl Outcome {
 /// Where a request came from.
 #[derive(Clone, Debug)]
 pub struct Origin {
-    /// The client's address.
+    /// The client's address; the gateway's peer until the guard knows better.
     pub ip: String,
     /// What the client calls itself, cut to a sane length.
     pub user_agent: String,
@@ -211,7 +211,6 @@ pub fn log(user_id: Option<UserId>, event: Event, outcome: Outcome, origin: &Ori
         user_id = user_id.map(tracing::field::display),
         ip = origin.ip,
         user_agent = origin.user_agent,
-        request_id = origin.request_id,
         "audit"
     );
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
+use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
@@ -285,35 +287,29 @@ where
         SdkError::ResponseError(_) => return Err(unavailable("no valid answer")),
         _ => {}
     }
-    let response = error.raw_response();
-    let is_its_fault = response.is_some_and(|response| response.status().is_server_error());
+    let status = error.raw_response().map(HttpResponse::status);
     let error = ServiceError::from(error);
-    match is_its_fault {
-        true => Err(unavailable(code(&error))),
-        false => Ok(error),
+    match status.filter(|status| status.is_server_error()) {
+        Some(status) => Err(unavailable(error.code().unwrap_or(&status.to_string()))),
+        None => Ok(error),
     }
 }
 
 /// What a refusal means. The service's own message stays out where it could quote an item.
 fn classify(error: ServiceError) -> Error {
-    let code = code(&error);
-    match &error {
-        ServiceError::LimitExceededException(_)
-        | ServiceError::ProvisionedThroughputExceededException(_)
-        | ServiceError::RequestLimitExceeded(_)
-        | ServiceError::ThrottlingException(_)
-        | ServiceError::TransactionInProgressException(_) => unavailable(code),
+    let code = error.code().unwrap_or("no code");
+    // Of these codes the SDK has types for some.
+    if THROTTLING_ERRORS.contains(&code) || TRANSIENT_ERRORS.contains(&code) {
+        return unavailable(code);
+    }
+    match code {
         // Tells an operator which permission is missing; it quotes names of resources only.
-        _ if code == "AccessDeniedException" => {
+        "AccessDeniedException" => {
             let message = error.message().unwrap_or_default();
             Error::Unexpected(format!("DynamoDB: {code}: {message}"))
         }
         _ => Error::Unexpected(format!("DynamoDB: {code}")),
     }
-}
-
-fn code(error: &ServiceError) -> &str {
-    error.code().unwrap_or("no code")
 }
 
 fn unavailable(what: &str) -> Error {

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_with::{As, DefaultOnError};
 
 use super::Error;
 use super::dynamodb::{self, DynamoDb, Expression, Item, TransactWriteItem, number, text};
@@ -66,8 +67,8 @@ pub struct OutboxEntry {
     /// Of the token that its link carries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_id: Option<TokenId>,
-    /// What its reader reads.
-    #[serde(default)]
+    /// What its reader reads; English where a later version of this code knows more languages.
+    #[serde(default, deserialize_with = "As::<DefaultOnError>::deserialize")]
     pub language: Language,
     /// When its cause happened.
     pub created_at: Timestamp,
