@@ -38,6 +38,10 @@ use crate::store::users::Users;
 /// Shorter than this, an HMAC-SHA256 key is weaker than its hash (RFC 7518, 3.2).
 const MINIMUM_SECRET_BYTES: usize = 32;
 
+/// Megabytes with which a function has one processor (Lambda developer guide, "Configure Lambda function memory"). It
+/// sees two with less.
+const MEMORY_OF_A_PROCESSOR: u32 = 1769;
+
 /// What Lambda sets itself. Its runtime panics where one is missing.
 const OF_LAMBDA: [&str; 4] = [
     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
@@ -472,11 +476,14 @@ impl Environment {
             false => (1024, 1),
         };
         // The ceilings are far above what anybody would wait for, and keep all within Argon2's own.
-        let hasher = PasswordHasher::new(Cost {
+        let cost = Cost {
             memory_kib: self.number("ARGON2_MEMORY_KIB", 65_536, memory_floor..=4 * 1024 * 1024),
             iterations: self.number("ARGON2_ITERATIONS", 3, iterations_floor..=1000),
             parallelism: self.number("ARGON2_PARALLELISM", 4, 1..=64),
-        });
+        };
+        let memory = self.number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 0, 0..=u32::MAX);
+        let processors = (memory / MEMORY_OF_A_PROCESSOR).max(1);
+        let hasher = PasswordHasher::new(cost, processors as usize);
         // An environment that is kept for later is frozen as soon as it asks for work.
         let kind = self.optional_text("AWS_LAMBDA_INITIALIZATION_TYPE");
         if kind.as_deref() == Some("provisioned-concurrency") {

@@ -1,5 +1,5 @@
 //! What whoever is refused costs: the CPU of a limited login as a part of one that hashes, in the
-//! function's own process. `cargo bench -p tests --bench limits` prints it.
+//! function's own process. `cargo bench --bench limits` prints it.
 
 use std::time::Duration;
 

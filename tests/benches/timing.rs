@@ -1,5 +1,5 @@
 //! Whether time tells who has an account: answers for a known and an unknown one, asked in turn, and the
-//! ratio of their medians. `cargo bench -p tests --bench timing` prints it; nobody's machine is quiet
+//! ratio of their medians. `cargo bench --bench timing` prints it; nobody's machine is quiet
 //! enough for a test that fails over it.
 
 use std::time::{Duration, Instant};

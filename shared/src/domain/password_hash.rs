@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use argon2::password_hash::phc::{self, Output, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::password::Password;
 
@@ -61,24 +62,29 @@ pub enum Verification {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownHash;
 
-/// Hashes passwords. It keeps its memory from one hash to the next: new memory is page faults.
+/// Hashes passwords, several lanes at once where there are several processors. It keeps its memory from one hash to the
+/// next: new memory is page faults.
 pub struct PasswordHasher {
     cost: Cost,
     argon2: Argon2<'static>,
     memory: Mutex<Memory>,
+    threads: ThreadPool,
 }
 
 /// What a hash fills, kept from one to the next.
 type Memory = Vec<Block>;
 
 impl PasswordHasher {
-    /// For hashes of this cost.
+    /// For hashes of this cost, on this many processors.
     ///
     /// # Panics
-    /// For a cost that Argon2 cannot have (RFC 9106, 3.1); the configuration admits none.
+    /// For a cost that Argon2 cannot have (RFC 9106, 3.1), of which the configuration admits none, and where the system
+    /// gives no more threads.
     #[expect(clippy::expect_used, reason = "said in `Panics`")]
-    pub fn new(cost: Cost) -> Self {
+    pub fn new(cost: Cost, processors: usize) -> Self {
+        let threads = ThreadPoolBuilder::new().num_threads(processors).build();
         Self {
+            threads: threads.expect("threads"),
             cost,
             argon2: argon2id(cost).expect("a cost that Argon2 can have"),
             memory: Mutex::default(),
@@ -185,7 +191,8 @@ impl PasswordHasher {
             memory.resize(needed, Block::default());
         }
         let blocks = &mut memory[..needed];
-        argon2.hash_password_into_with_memory(password.as_bytes(), salt, output, blocks)
+        let (threads, password) = (&self.threads, password.as_bytes());
+        threads.install(|| argon2.hash_password_into_with_memory(password, salt, output, blocks))
     }
 
     #[expect(
@@ -241,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_hash_is_what_the_crate_itself_verifies() {
-        let hasher = PasswordHasher::new(CHEAP);
+        let hasher = PasswordHasher::new(CHEAP, 2);
         let hash = hasher.hash(&password("Abcdef1x"), [7; 16]);
 
         assert!(hash.as_str().starts_with("$argon2id$v=19$m=64,t=1,p=2$"));
@@ -260,7 +267,7 @@ mod tests {
 
     #[test]
     fn only_the_same_password_matches_also_in_used_memory() {
-        let hasher = PasswordHasher::new(CHEAP);
+        let hasher = PasswordHasher::new(CHEAP, 2);
         let hash = hasher.hash(&password("Abcdef1x"), [7; 16]);
 
         for other in ["abcdef1x", "Abcdef1", "Abcdef1x ", "Abcdef1xx"] {
@@ -277,11 +284,12 @@ mod tests {
 
     #[test]
     fn hashes_of_another_cost_or_kind_match_and_are_outdated() {
-        let hasher = PasswordHasher::new(CHEAP);
-        let larger = PasswordHasher::new(Cost {
+        let hasher = PasswordHasher::new(CHEAP, 2);
+        let larger = Cost {
             memory_kib: 128,
             ..CHEAP
-        });
+        };
+        let larger = PasswordHasher::new(larger, 1);
         let bcrypt = PasswordHash::from_stored(bcrypt::hash("Abcdef1x", 4).unwrap());
         let argon2i = Argon2::new(
             Algorithm::Argon2i,
@@ -314,7 +322,7 @@ mod tests {
 
     #[test]
     fn what_bcrypt_did_not_compare_does_not_become_the_password() {
-        let hasher = PasswordHasher::new(CHEAP);
+        let hasher = PasswordHasher::new(CHEAP, 2);
         let long = "Abcdef1x".repeat(10);
         let stored = PasswordHash::from_stored(bcrypt::hash(&long[..72], 4).unwrap());
 
@@ -325,7 +333,7 @@ mod tests {
 
     #[test]
     fn what_is_no_hash_is_an_error_not_a_mismatch() {
-        let hasher = PasswordHasher::new(CHEAP);
+        let hasher = PasswordHasher::new(CHEAP, 2);
         for stored in [
             "",
             "plain",
@@ -347,7 +355,7 @@ mod tests {
 
     #[test]
     fn the_stand_in_has_the_configured_cost_and_matches_nothing() {
-        let hasher = PasswordHasher::new(CHEAP);
+        let hasher = PasswordHasher::new(CHEAP, 2);
         let stand_in = hasher.stand_in([9; 32]);
 
         assert!(

@@ -72,7 +72,8 @@ async fn resident(world: &World, binaries: &Binaries, name: &str) -> [u64; 2] {
     let idle = process::resident_bytes(process);
     let event = event(name);
     for _ in 0..REQUESTS {
-        lambda.invoke(event.clone()).await.expect("an answer");
+        let answer = lambda.invoke(event.clone()).await;
+        answer.unwrap_or_else(|error| panic!("{name} does not answer: {error:?}"));
     }
     let used = process::resident_bytes(process);
     lambda.stop().await;

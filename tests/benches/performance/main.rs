@@ -1,5 +1,5 @@
 //! How fast everything is, beside what it cannot be faster than: a function that does nothing, and one
-//! Argon2id. `cargo bench -p tests --bench performance` prints tables and writes
+//! Argon2id. `cargo bench --bench performance` prints tables and writes
 //! `target/bench/performance.json`. All targets are ratios of figures from one run.
 //!
 //! `-- --before <folder>` measures other binaries of some functions in the same run;
@@ -115,6 +115,7 @@ fn world(builder: Builder, binaries: &Binaries) -> World {
             - Effect: Allow
               Action: [dynamodb:GetItem]
               Resource: !GetAtt Data.Outputs.UsersTableArn
+              Condition: { "ForAllValues:StringLike": { "dynamodb:LeadingKeys": ["USER#*"] } }
       Events:
         Exchange: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: post, Path: "/exchange" } }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use harness::process;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::median;
 
@@ -27,6 +28,8 @@ pub struct References {
 pub struct Bare {
     argon2: Argon2<'static>,
     blocks: Vec<Block>,
+    /// One, as the functions have.
+    thread: ThreadPool,
     retained: Vec<Duration>,
     fresh: Vec<Duration>,
     c: Vec<Duration>,
@@ -39,7 +42,9 @@ impl Bare {
     pub fn new() -> Self {
         let (memory, passes, lanes) = COST;
         let params = Params::new(memory, passes, lanes, Some(32)).expect("a cost");
+        let thread = ThreadPoolBuilder::new().num_threads(1).build();
         let mut bare = Self {
+            thread: thread.expect("a thread"),
             blocks: vec![Block::default(); params.block_count()],
             argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
             retained: Vec::new(),
@@ -52,23 +57,21 @@ impl Bare {
 
     /// One hash by each.
     pub fn hash(&mut self) {
-        let retained = cpu_time_of(|| self.hash_retained());
+        let retained = self.hash_retained();
         self.retained.push(retained);
-        let fresh = cpu_time_of(|| {
-            let hashed = self
-                .argon2
-                .hash_password_into(PASSWORD, SALT.as_bytes(), &mut [0; 32]);
-            hashed.expect("a hash");
+        let argon2 = &self.argon2;
+        let fresh = cpu_time_of(&self.thread, || {
+            argon2.hash_password_into(PASSWORD, SALT.as_bytes(), &mut [0; 32])
         });
         self.fresh.push(fresh);
         self.c.extend(c_reference());
     }
 
-    fn hash_retained(&mut self) {
+    fn hash_retained(&mut self) -> Duration {
         let (argon2, blocks) = (&self.argon2, &mut self.blocks);
-        let hashed =
-            argon2.hash_password_into_with_memory(PASSWORD, SALT.as_bytes(), &mut [0; 32], blocks);
-        hashed.expect("a hash");
+        cpu_time_of(&self.thread, || {
+            argon2.hash_password_into_with_memory(PASSWORD, SALT.as_bytes(), &mut [0; 32], blocks)
+        })
     }
 
     pub fn measured(self) -> References {
@@ -84,10 +87,15 @@ impl Bare {
     }
 }
 
-fn cpu_time_of(hash: impl FnOnce()) -> Duration {
-    let before = process::thread_cpu_time();
-    hash();
-    process::thread_cpu_time() - before
+fn cpu_time_of(
+    thread: &ThreadPool,
+    hash: impl FnOnce() -> Result<(), argon2::Error> + Send,
+) -> Duration {
+    thread.install(|| {
+        let before = process::thread_cpu_time();
+        hash().expect("a hash");
+        process::thread_cpu_time() - before
+    })
 }
 
 /// By a process of its own, which costs a millisecond more. Its lanes are threads, so the CPU time is what
