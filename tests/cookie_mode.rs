@@ -243,7 +243,8 @@ async fn a_cookie_whose_name_only_looks_the_same_is_another() {
     let Some(world) = world() else { return };
     let client = world.client();
     let (_, browser) = sign_in(&client).await;
-    let cookies = format!("\u{2000}__Host-refresh_token=planted; {}", browser.cookie);
+    let name = "__Host-refresh_token";
+    let cookies = format!("\u{2000}{name}=planted; {name}={}", browser.cookie);
     let request = client
         .request(Method::POST, REFRESH)
         .header("cookie", cookies.as_bytes())
