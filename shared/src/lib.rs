@@ -24,7 +24,3 @@ pub mod store;
 pub mod telemetry;
 
 pub use config::StartError;
-
-/// Of whatever links this. It does not ask the kernel for huge pages, of which an idle function would hold two.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

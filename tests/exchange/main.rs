@@ -10,10 +10,6 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 use redis::Script;
 use serde_json::{Value, json};
 
-/// As the functions have it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let (dynamodb, table) = (dynamodb()?, std::env::var("USERS_TABLE")?);
