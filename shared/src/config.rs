@@ -139,7 +139,7 @@ impl Environment {
         }
     }
 
-    /// Notes what is wrong with several variables together.
+    /// Notes a problem of several variables together.
     pub(crate) fn refuse(&mut self, problem: &str) {
         self.problems.push(problem.to_owned());
     }

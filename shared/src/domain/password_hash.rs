@@ -78,8 +78,8 @@ impl PasswordHasher {
     /// For hashes of this cost, on this many processors.
     ///
     /// # Panics
-    /// For a cost that Argon2 cannot have (RFC 9106, 3.1), of which the configuration admits none, and where the system
-    /// gives no more threads.
+    /// For a cost that Argon2 cannot have (RFC 9106, 3.1); the configuration admits none. Also where the system gives no
+    /// more threads.
     #[expect(clippy::expect_used, reason = "said in `Panics`")]
     pub fn new(cost: Cost, processors: usize) -> Self {
         let threads = ThreadPoolBuilder::new().num_threads(processors).build();

@@ -16,7 +16,7 @@ use super::body::MAX_BYTES;
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What is longer is larger than a body may be, once it is decoded.
+/// A longer text is too large a body once it is decoded.
 const MAX_BASE64: usize = MAX_BYTES.div_ceil(3) * 4;
 
 /// Takes out of an event what the client chose and nobody here reads. `lambda_http` makes a URL of host, scheme, path
