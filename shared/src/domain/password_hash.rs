@@ -1,7 +1,7 @@
 //! Password hashes: Argon2id as PHC strings; bcrypt and other Argon2 hashes are verified and due
 //! for replacement (OWASP Password Storage Cheat Sheet).
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use argon2::password_hash::phc::{self, Output, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -68,7 +68,8 @@ pub struct PasswordHasher {
     cost: Cost,
     argon2: Argon2<'static>,
     memory: Mutex<Memory>,
-    threads: ThreadPool,
+    processors: usize,
+    threads: OnceLock<ThreadPool>,
 }
 
 /// What a hash fills, kept from one to the next.
@@ -78,23 +79,23 @@ impl PasswordHasher {
     /// For hashes of this cost, on this many processors.
     ///
     /// # Panics
-    /// For a cost that Argon2 cannot have (RFC 9106, 3.1); the configuration admits none. Also where the system gives no
-    /// more threads.
+    /// For a cost that Argon2 cannot have (RFC 9106, 3.1); the configuration admits none.
     #[expect(clippy::expect_used, reason = "said in `Panics`")]
     pub fn new(cost: Cost, processors: usize) -> Self {
-        let threads = ThreadPoolBuilder::new().num_threads(processors).build();
         Self {
-            threads: threads.expect("threads"),
             cost,
             argon2: argon2id(cost).expect("a cost that Argon2 can have"),
             memory: Mutex::default(),
+            processors,
+            threads: OnceLock::new(),
         }
     }
 
-    /// Makes its memory now, so that the first hash does not.
+    /// Makes its memory and starts its threads now, so that the first hash does not.
     pub fn prepare(&self) {
         let needed = self.argon2.params().block_count();
         self.memory().resize(needed, Block::default());
+        self.threads();
     }
 
     /// What its hashes cost.
@@ -171,6 +172,20 @@ impl PasswordHasher {
         })
     }
 
+    /// Started by the first hash: threads without work look for it, which a starting environment pays for.
+    #[expect(
+        clippy::expect_used,
+        reason = "without threads no password can be hashed"
+    )]
+    fn threads(&self) -> &ThreadPool {
+        self.threads.get_or_init(|| {
+            let threads = ThreadPoolBuilder::new()
+                .num_threads(self.processors)
+                .build();
+            threads.expect("the system gives threads")
+        })
+    }
+
     /// A panic while hashing leaves nothing in the memory that the next hash would read.
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
@@ -191,8 +206,9 @@ impl PasswordHasher {
             memory.resize(needed, Block::default());
         }
         let blocks = &mut memory[..needed];
-        let (threads, password) = (&self.threads, password.as_bytes());
-        threads.install(|| argon2.hash_password_into_with_memory(password, salt, output, blocks))
+        let password = password.as_bytes();
+        self.threads()
+            .install(|| argon2.hash_password_into_with_memory(password, salt, output, blocks))
     }
 
     #[expect(

@@ -10,7 +10,7 @@
 //! is one script over the session's hash, so that a refresh cannot outrun a revocation, and the
 //! server's clock alone decides, so that functions with different clocks agree.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use redis::{Script, ScriptInvocation};
@@ -31,15 +31,15 @@ const MOST_SESSIONS: usize = 10;
 /// The sessions of all users.
 pub struct Sessions {
     redis: Arc<Redis>,
-    start: Script,
-    exists: Script,
-    rotate: Script,
-    undo_rotation: Script,
-    revoke: Script,
-    revoke_all: Script,
-    revoke_others: Script,
-    before_sign_in: Script,
-    list: Script,
+    start: LazyLock<Script>,
+    exists: LazyLock<Script>,
+    rotate: LazyLock<Script>,
+    undo_rotation: LazyLock<Script>,
+    revoke: LazyLock<Script>,
+    revoke_all: LazyLock<Script>,
+    revoke_others: LazyLock<Script>,
+    before_sign_in: LazyLock<Script>,
+    list: LazyLock<Script>,
 }
 
 /// When a sign-in began, among the moments at which its user's sessions are ended all at once. A session
@@ -105,15 +105,21 @@ impl Sessions {
     pub fn new(redis: Arc<Redis>) -> Self {
         Self {
             redis,
-            start: Script::new(include_str!("scripts/start_session.lua")),
-            exists: Script::new(include_str!("scripts/session_exists.lua")),
-            rotate: Script::new(include_str!("scripts/rotate_session.lua")),
-            undo_rotation: Script::new(include_str!("scripts/undo_rotation.lua")),
-            revoke: Script::new(include_str!("scripts/revoke_session.lua")),
-            revoke_all: Script::new(include_str!("scripts/revoke_all_sessions.lua")),
-            revoke_others: Script::new(include_str!("scripts/revoke_other_sessions.lua")),
-            before_sign_in: Script::new(include_str!("scripts/before_sign_in.lua")),
-            list: Script::new(include_str!("scripts/list_sessions.lua")),
+            start: LazyLock::new(|| Script::new(include_str!("scripts/start_session.lua"))),
+            exists: LazyLock::new(|| Script::new(include_str!("scripts/session_exists.lua"))),
+            rotate: LazyLock::new(|| Script::new(include_str!("scripts/rotate_session.lua"))),
+            undo_rotation: LazyLock::new(|| Script::new(include_str!("scripts/undo_rotation.lua"))),
+            revoke: LazyLock::new(|| Script::new(include_str!("scripts/revoke_session.lua"))),
+            revoke_all: LazyLock::new(|| {
+                Script::new(include_str!("scripts/revoke_all_sessions.lua"))
+            }),
+            revoke_others: LazyLock::new(|| {
+                Script::new(include_str!("scripts/revoke_other_sessions.lua"))
+            }),
+            before_sign_in: LazyLock::new(|| {
+                Script::new(include_str!("scripts/before_sign_in.lua"))
+            }),
+            list: LazyLock::new(|| Script::new(include_str!("scripts/list_sessions.lua"))),
         }
     }
 
