@@ -1,6 +1,6 @@
 //! What is written about the system agrees with the system.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use harness::template;
 use local::build;
@@ -19,7 +19,7 @@ fn resource(name: &str) -> String {
 #[test]
 fn each_endpoint_has_one_name_everywhere() {
     let template = template();
-    let text = read("template.yaml");
+    let text = read("infra/functions.yaml");
     let functions: BTreeSet<String> = template
         .functions
         .iter()
@@ -122,33 +122,37 @@ fn every_variable_of_every_function_is_explained_and_no_other() {
     assert_eq!(explained, &used | &BTreeSet::from(of_the_stack));
 }
 
-/// The template's parameters, and whether they are secrets.
-fn parameters(template: &str) -> BTreeMap<&str, bool> {
-    let (parameters, _) = template.split_once("\nMappings:\n").unwrap();
-    let (_, parameters) = parameters.split_once("\nParameters:\n").unwrap();
-    let mut names = BTreeMap::new();
-    let mut last = "";
-    for line in parameters.lines() {
-        let name = line
-            .strip_prefix("  ")
-            .and_then(|line| line.strip_suffix(':'));
-        if let Some(name) = name.filter(|name| !name.starts_with([' ', '#'])) {
-            names.insert(name, false);
-            last = name;
-        } else if line.trim() == "NoEcho: true" {
-            names.insert(last, true);
-        }
-    }
-    names
+/// The names of what stands under this heading of a template, up to that one.
+fn names<'a>(template: &'a str, from: &str, to: &str) -> BTreeSet<&'a str> {
+    let (_, section) = template.split_once(from).unwrap();
+    let (section, _) = section.split_once(to).unwrap();
+    let lines = section.lines().filter_map(|line| line.strip_prefix("  "));
+    lines
+        .filter(|line| !line.starts_with([' ', '#']))
+        .filter_map(|line| Some(line.split_once(':')?.0))
+        .collect()
 }
 
 /// A parameter that is missing there would be changed, deployed, and change nothing.
 #[test]
 fn the_settings_hold_every_parameter_that_is_no_secret() {
-    let template = read("template.yaml");
-    for (name, is_secret) in parameters(&template) {
-        let line = format!("\n          {name}=${{{name}}}\n");
-        assert_eq!(template.contains(&line), !is_secret, "{name}");
+    let template = read("infra/functions.yaml");
+    let settings = names(&template, "\n  # Settings, ", "\nMappings:\n");
+    let lines = template
+        .lines()
+        .filter_map(|line| line.trim().split_once('='));
+    let content = lines.filter(|(name, value)| *value == format!("${{{name}}}"));
+    assert_eq!(
+        content.map(|(name, _)| name).collect::<BTreeSet<_>>(),
+        settings
+    );
+
+    let secrets = names(&template, "\n  # Secrets.\n", "\n  # Settings, ");
+    assert!(secrets.len() > 8);
+    for name in names(&template, "\nParameters:\n", "\nMappings:\n") {
+        let is_hidden =
+            template.contains(&format!("\n  {name}: {{ Type: String, NoEcho: true }}\n"));
+        assert_eq!(is_hidden, secrets.contains(name), "{name}");
     }
 }
 
@@ -166,7 +170,7 @@ fn the_readme_explains_every_parameter_of_the_template_and_no_other() {
 
     assert_eq!(
         explained.collect::<BTreeSet<_>>(),
-        parameters(&template).into_keys().collect::<BTreeSet<_>>()
+        names(&template, "\nParameters:\n", "\nRules:\n")
     );
 }
 

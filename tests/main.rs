@@ -39,6 +39,7 @@ mod reset_request;
 mod round_trips;
 mod sessions;
 mod telemetry;
+mod templates;
 #[path = "two-factor-disable.rs"]
 mod two_factor_disable;
 mod two_factor_login;

@@ -233,8 +233,8 @@ async fn ending(client: &Client) {
 #[tokio::test]
 async fn a_function_gets_no_further_than_its_role() {
     let world = World::build().template(
-        r#"dynamodb:LeadingKeys: ["USERNAME#*"]"#, // in the policy of Profile alone
-        r#"dynamodb:LeadingKeys: ["NOBODY#*"]"#,
+        r#"dynamodb:LeadingKeys: ["USER#*", "USERNAME#*"] }"#, // in the policy of Profile alone
+        r#"dynamodb:LeadingKeys: ["USER#*", "NOBODY#*"] }"#,
     );
     let Some(world) = world.start() else { return };
     let client = world.client();
@@ -295,7 +295,8 @@ fn only_these_functions_reach_credentials_and_mail() {
         "{:?}",
         deletes_only.collect::<Vec<_>>()
     );
-    let text = std::fs::read_to_string(local::build::workspace().join("template.yaml")).unwrap();
+    let text =
+        std::fs::read_to_string(local::build::workspace().join("infra/functions.yaml")).unwrap();
     assert_eq!(text.matches("ses:SendEmail").count(), 1);
     let (_, mailer) = text.split_once("\n  Mailer:\n").unwrap();
     assert!(mailer.contains("ses:SendEmail"));

@@ -83,7 +83,7 @@ async fn every_line_about_a_request_says_which_request_trace_function_and_route(
         (panics[0], requests[1]),
         (failed[0], requests[1]),
     ] {
-        for name in ["request_id", "trace_id", "function", "route"] {
+        for name in ["request_id", "trace_id", "function", "version", "route"] {
             assert!(
                 line[name].as_str().is_some_and(|text| !text.is_empty()),
                 "{name} of {line}"
@@ -145,8 +145,8 @@ async fn what_is_counted_and_timed_comes_as_embedded_metrics() {
     for line in log.iter().filter(|line| line.get("_aws").is_some()) {
         let metric = &line["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(
-            (&metric["Namespace"], &line["Environment"]),
-            (&json!("Gatehouse"), &json!("dev"))
+            (&metric["Namespace"], &line["Stack"]),
+            (&json!("Gatehouse"), &json!("local"))
         );
         for definition in metric["Metrics"].as_array().unwrap() {
             let (name, unit) = (definition["Name"].as_str().unwrap(), &definition["Unit"]);

@@ -35,6 +35,8 @@ const COUNTERS: [(&str, &str); 12] = [
 const HASH_TIME: &str = "HashTime";
 
 static FUNCTION_NAME: LazyLock<String> = LazyLock::new(|| variable("AWS_LAMBDA_FUNCTION_NAME"));
+static FUNCTION_VERSION: LazyLock<String> =
+    LazyLock::new(|| variable("AWS_LAMBDA_FUNCTION_VERSION"));
 static METRICS: OnceLock<&Collector> = OnceLock::new();
 
 fn variable(name: &str) -> String {
@@ -66,7 +68,7 @@ pub fn init(function: &str) {
     std::panic::set_hook(Box::new(log_panic));
     let metrics = Builder::new()
         .cloudwatch_namespace(NAMESPACE)
-        .with_dimension("Environment", variable("ENVIRONMENT"));
+        .with_dimension("Stack", stack(function).to_owned());
     if let Ok(metrics) = metrics.init() {
         let _ = METRICS.set(metrics);
     }
@@ -74,6 +76,12 @@ pub fn init(function: &str) {
         describe_counter!(name, Unit::Count, description);
     }
     describe_histogram!(HASH_TIME, Unit::Milliseconds, "How long a hash takes");
+}
+
+/// The stack that a function is part of, out of its name: `gatehouse-dev` of `gatehouse-dev-login`.
+fn stack(function: &str) -> &'static str {
+    let suffix = format!("-{}", function.replace('_', "-"));
+    FUNCTION_NAME.strip_suffix(&suffix).unwrap_or("local")
 }
 
 /// Where it happened; what the message says may be a value.
@@ -125,6 +133,7 @@ pub(crate) fn span(request_id: &str, route: Option<&str>, context: Option<&Conte
         request_id,
         trace_id,
         function = *FUNCTION_NAME,
+        version = *FUNCTION_VERSION,
         route
     )
 }

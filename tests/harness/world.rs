@@ -95,6 +95,17 @@ pub fn template() -> Template {
     Template::read(&path, &parameters).expect("a template")
 }
 
+/// The records of all sessions there, by id.
+pub fn sessions(redis: &mut impl redis::ConnectionLike) -> BTreeMap<String, Value> {
+    let keys: Vec<String> = redis.keys("sessions:*}").expect("keys");
+    let records = keys.iter().flat_map(|key| {
+        let hash: BTreeMap<String, String> = redis.hgetall(key).expect("a hash");
+        hash
+    });
+    let record = |(id, json): (String, String)| (id, serde_json::from_str(&json).expect("JSON"));
+    records.map(record).collect()
+}
+
 /// Tests ask more often than people do. Those about limits set the limits that they are about.
 fn no_limits() -> impl Iterator<Item = (String, String)> {
     let functions = template().functions.into_iter();
@@ -168,16 +179,31 @@ impl Builder {
         self.template("\nOutputs:", &format!("\n{resource}\nOutputs:"))
     }
 
-    /// With this in the template in the place of that.
+    /// With this in the functions' template in the place of that.
     pub fn template(mut self, from: &str, to: &str) -> Self {
-        let template = build::workspace().join("template.yaml");
-        let template = std::fs::read_to_string(template).expect("a template");
-        assert_eq!(template.matches(from).count(), 1, "{from}");
+        let workspace = build::workspace();
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("template.yaml");
-        std::fs::write(path, template.replace(from, to)).expect("a file");
-        let nested = build::workspace().join("infra");
-        std::os::unix::fs::symlink(nested, folder.path().join("infra")).expect("a link");
+        let copy = |file: &Path| {
+            let text = std::fs::read_to_string(workspace.join(file)).expect("a template");
+            let text = if file.ends_with("functions.yaml") {
+                assert_eq!(text.matches(from).count(), 1, "{from}");
+                text.replace(from, to)
+            } else {
+                text
+            };
+            std::fs::write(folder.path().join(file), text).expect("a file");
+        };
+        std::fs::create_dir(folder.path().join("infra")).expect("a folder");
+        copy(Path::new("template.yaml"));
+        for entry in std::fs::read_dir(workspace.join("infra")).expect("templates") {
+            let path = entry.expect("an entry").path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "yaml")
+            {
+                copy(path.strip_prefix(&workspace).expect("it is within"));
+            }
+        }
         self.template = Some(folder);
         self
     }
@@ -406,6 +432,11 @@ impl World {
     /// The names in the world's Redis that look like this.
     pub fn redis_keys(&self, pattern: &str) -> Vec<String> {
         self.redis().keys(pattern).unwrap()
+    }
+
+    /// The records of all sessions in the world's Redis, by id.
+    pub fn sessions(&self) -> BTreeMap<String, Value> {
+        sessions(&mut self.redis())
     }
 
     /// The functions' log lines, each after its function's name. Lines arrive a little after the

@@ -110,8 +110,13 @@ fn text(value: &Value) -> String {
 
 /// What a role's statements about tables allow as rights; what a statement says beside actions, one table
 /// and the beginnings of keys is nothing that is understood here, and grants nothing.
-pub fn rights(policies: &Value) -> BTreeSet<Right> {
+///
+/// # Errors
+/// Where an action at a table stands in two statements: IAM may be asked about all keys of a transaction at once, and
+/// then neither statement alone allows them. Where a condition on keys holds for requests that name none.
+pub fn rights(policies: &Value) -> Result<BTreeSet<Right>, String> {
     let mut rights = BTreeSet::new();
+    let mut stated = BTreeSet::new();
     let statements = policies.as_array().into_iter().flatten();
     let statements = statements.flat_map(|policy| list(&policy["Statement"]));
     for statement in statements.filter(|statement| statement["Effect"] == "Allow") {
@@ -121,7 +126,13 @@ pub fn rights(policies: &Value) -> BTreeSet<Right> {
         else {
             continue;
         };
-        let keys = &statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
+        let condition = &statement["Condition"];
+        let keys = &condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
+        if !keys.is_null() && condition["Null"]["dynamodb:LeadingKeys"] != "false" {
+            return Err(format!(
+                "{table}: `Null` does not say that there must be keys"
+            ));
+        }
         for action in list(&statement["Action"]) {
             let Some(action) = action
                 .as_str()
@@ -129,6 +140,9 @@ pub fn rights(policies: &Value) -> BTreeSet<Right> {
             else {
                 continue;
             };
+            if !stated.insert((action.to_owned(), table.to_owned())) {
+                return Err(format!("{action} at {table} stands in two statements"));
+            }
             for keys in list(keys) {
                 rights.insert(Right {
                     action: action.to_owned(),
@@ -138,7 +152,7 @@ pub fn rights(policies: &Value) -> BTreeSet<Right> {
             }
         }
     }
-    rights
+    Ok(rights)
 }
 
 /// A list, or the one thing that may stand in its place.
@@ -152,18 +166,52 @@ fn list(value: &Value) -> Vec<Value> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use serde_json::json;
 
     use super::*;
+
+    static CONDITION: LazyLock<Value> = LazyLock::new(|| {
+        json!({
+            "ForAllValues:StringLike": { "dynamodb:LeadingKeys": ["USER#*"] },
+            "Null": { "dynamodb:LeadingKeys": "false" },
+        })
+    });
 
     fn iam() -> Iam {
         let policies = json!([{ "Statement": [{
             "Effect": "Allow",
             "Action": ["dynamodb:GetItem", "dynamodb:UpdateItem"],
             "Resource": "Users.Arn",
-            "Condition": { "ForAllValues:StringLike": { "dynamodb:LeadingKeys": ["USER#*"] } },
+            "Condition": CONDITION.clone(),
         }] }]);
-        Iam::new([("profile".to_owned(), rights(&policies))].into())
+        Iam::new([("profile".to_owned(), rights(&policies).unwrap())].into())
+    }
+
+    #[test]
+    fn an_action_at_a_table_stands_in_one_statement() {
+        let statement = |action: &str, table: &str| json!({ "Effect": "Allow", "Action": [action], "Resource": table, "Condition": CONDITION.clone() });
+        let put = statement("dynamodb:PutItem", "Users.Arn");
+        for (other, is_allowed) in [
+            (statement("dynamodb:GetItem", "Users.Arn"), true),
+            (statement("dynamodb:PutItem", "Credentials.Arn"), true),
+            (put.clone(), false),
+        ] {
+            let policies = json!([{ "Statement": [put] }, { "Statement": [other] }]);
+            assert_eq!(rights(&policies).is_ok(), is_allowed, "{policies}");
+        }
+    }
+
+    #[test]
+    fn a_condition_on_keys_does_not_hold_without_keys() {
+        let mut statement = json!({ "Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": "Users.Arn", "Condition": CONDITION.clone() });
+        statement["Condition"]
+            .as_object_mut()
+            .unwrap()
+            .remove("Null");
+
+        assert!(rights(&json!([{ "Statement": [statement] }])).is_err());
     }
 
     #[test]

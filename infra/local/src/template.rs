@@ -151,6 +151,10 @@ impl Template {
                 parameters.filter_map(|(name, value)| Some((name.clone(), scalar(value)?)));
             let (nested, outputs) = Self::read_with_outputs(&path, &parameters.collect())?;
             template.tables.extend(nested.tables);
+            template.functions.extend(nested.functions);
+            if !nested.cors.origins.is_empty() {
+                template.cors = nested.cors;
+            }
             scope.nested.insert(name.clone(), outputs);
         }
         let globals = scope.evaluate(&document["Globals"]["Function"])?;
@@ -238,7 +242,8 @@ fn function(resource: &str, globals: &Value, properties: &Value) -> Result<Funct
         memory_mib: setting("MemorySize").unwrap_or(128),
         routes,
         stream: reads,
-        rights: iam::rights(&properties["Policies"]),
+        rights: iam::rights(&properties["Policies"])
+            .map_err(|error| format!("{resource}: {error}"))?,
     })
 }
 
