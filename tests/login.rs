@@ -461,7 +461,7 @@ async fn a_login_that_cannot_be_recorded_leaves_no_session() {
     }
 
     assert_eq!(client.profile(&account.access).await.status, 200);
-    let sessions = world.redis_keys("refresh_token:*");
+    let sessions = world.sessions();
     assert_eq!(sessions.len(), 1, "{sessions:?}");
     let audit = world.dynamodb().audit(&account.id).await;
     assert!(

@@ -274,7 +274,7 @@ async fn a_transaction_that_meets_another_is_tried_again_and_not_for_ever() {
     );
     assert_eq!(faulty.faults_left(), 0, "four tries");
     assert_eq!(world.dynamodb().items("EMAIL#").await.len(), 1);
-    let sessions = world.redis_keys("refresh_token:*");
+    let sessions = world.sessions();
     assert_eq!(
         sessions.len(),
         1,

@@ -1,6 +1,8 @@
 //! The whole story on a Redis cluster, which refuses whatever touches two slots at once.
 
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use harness::World;
@@ -85,6 +87,31 @@ fn free_port() -> u16 {
 }
 
 impl Cluster {
+    /// Forgets its scripts a hundred times a second, until the value goes: as the shards of a serverless cache do when it
+    /// grows.
+    fn forgets_scripts(&self) -> impl Drop + use<> {
+        struct Forgetting(Arc<AtomicBool>);
+        impl Drop for Forgetting {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let client = redis::Client::open(self.url.replace("redis://", "redis://operator:secret@"));
+        let mut connection = client.unwrap().get_connection().unwrap();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let forgetting = Forgetting(is_over.clone());
+        std::thread::spawn(move || {
+            while !is_over.load(Ordering::Relaxed) {
+                let flushed = redis::cmd("SCRIPT")
+                    .arg("FLUSH")
+                    .query::<()>(&mut connection);
+                flushed.expect("it forgets");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        forgetting
+    }
+
     /// From now on there is one user, with the rights that the template gives the functions in the cloud's
     /// cache. The URL is theirs.
     fn only_for_the_functions(&self) -> String {
@@ -107,6 +134,10 @@ impl Cluster {
             .arg(">secret")
             .query(&mut connection)
             .unwrap();
+        let mut operator = redis::cmd("ACL");
+        operator.arg("SETUSER").arg("operator").arg("reset");
+        let operator = operator.arg("on").arg(">secret").arg("+script|flush");
+        let () = operator.query(&mut connection).unwrap();
         let mut default = redis::cmd("ACL");
         default.arg("SETUSER").arg("default").arg("off");
         let () = default.query(&mut connection).unwrap();
@@ -114,7 +145,33 @@ impl Cluster {
     }
 }
 
-/// Under the user that the functions have in the cloud, and no other.
+/// A script that touches a key which is not among its `KEYS` fails on a serverless cache (Valkey, "Scripting with Lua").
+#[test]
+fn scripts_touch_no_key_that_they_do_not_name() {
+    let folder = local::build::workspace().join("shared/src/store/scripts");
+    let mut scripts = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let script = std::fs::read_to_string(&path).unwrap();
+        let walks_over_keys = script.contains("for i, key in ipairs(KEYS) do");
+        for call in script.split("redis.call(").skip(1) {
+            let end = call.find([',', ')']).unwrap();
+            let (command, rest) = call.split_at(end);
+            let key = rest[1..].trim_start();
+            let is_named = key.starts_with("KEYS[1]")
+                || key.starts_with("KEYS[2]")
+                || walks_over_keys && key.starts_with("key");
+            assert!(
+                command == "'TIME'" || is_named,
+                "{path:?}: {command}, {key}"
+            );
+        }
+        scripts += 1;
+    }
+    assert_eq!(scripts, 11);
+}
+
+/// Under the user that the functions have in the cloud, and no other; the node forgets its scripts at any time.
 #[tokio::test]
 async fn everything_works_on_a_cluster() {
     // Whatever has to be installed is, once another world has started.
@@ -128,6 +185,7 @@ async fn everything_works_on_a_cluster() {
         .variable("REDIS_CLUSTER", "true");
     let Some(world) = world.start() else { return };
     let account = world.client().register().await;
+    let forgetting = cluster.forgets_scripts();
 
     let (access, refresh) = world.client().login(&account).await;
     let wrong = json!({ "email": account.email, "password": "Wrong-7-horse" });
@@ -161,4 +219,5 @@ async fn everything_works_on_a_cluster() {
         client.refresh(&renewed.text("refreshToken")).await.code(),
         "refresh_token_invalid"
     );
+    drop(forgetting);
 }

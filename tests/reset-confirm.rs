@@ -65,10 +65,7 @@ async fn a_sign_in_under_way_does_not_outlive_a_reset() {
     let anew = login(&world.client(), &account, &new).await;
     assert_eq!(anew.status, 200, "{anew:?}");
     let redis = redis::Client::open(redis.url.as_str()).unwrap();
-    let sessions: Vec<String> = redis::cmd("KEYS")
-        .arg("refresh_token:*")
-        .query(&mut redis.get_connection().unwrap())
-        .unwrap();
+    let sessions = harness::world::sessions(&mut redis.get_connection().unwrap());
     assert_eq!(sessions.len(), 1, "{sessions:?}");
     let entries = dynamodb.audit(&account.id).await;
     assert!(entries.contains(&entry("failure")), "{entries:?}");

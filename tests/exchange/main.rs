@@ -24,7 +24,7 @@ async fn main() -> Result<(), Error> {
             .key("sk", text("PROFILE"))
             .consistent_read(true);
         let mut redis = redis.clone();
-        let invocation = script.key("refresh_token:{01K00000000000000000000000}");
+        let invocation = script.key("sessions:{01K00000000000000000000000}");
         let (item, exists) = tokio::join!(request.send(), async {
             invocation.invoke_async::<bool>(&mut redis).await
         });

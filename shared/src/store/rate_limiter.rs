@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use futures_util::future::{join_all, try_join_all};
-use redis::{Cmd, Script};
+use redis::Cmd;
 
 use super::Error;
-use super::redis::Redis;
+use super::redis::{Redis, Script};
 use crate::domain::client_address::ClientAddress;
 use crate::domain::device_token::DeviceId;
 use crate::domain::rate_limit::{Policy, Quota};
@@ -161,7 +161,7 @@ impl RateLimiter {
     }
 
     async fn count_slot(&self, request_id: &str, slot: &[&Counter]) -> Result<Verdict, Error> {
-        let mut call = self.count.prepare_invoke();
+        let mut call = self.count.call();
         call.arg(request_id);
         for counter in slot {
             let limit = counter.policy.limit;

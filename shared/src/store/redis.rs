@@ -13,15 +13,18 @@ use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline,
-    RedisError, RedisFuture, RedisResult, ScriptInvocation, ServerErrorKind, Value,
+    RedisError, RedisFuture, RedisResult, ServerErrorKind, ToRedisArgs, Value,
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
 use super::Error;
 
-// Two tries, each with a connection, end before the two seconds after which a client is told.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
+/// A name to resolve, two handshakes over TLS, a password and a cluster's map: on a fraction of a processor this takes a
+/// while. What a request has left of its time bounds it, too.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The same where no request waits. Lambda gives the start of an environment ten seconds.
+const EARLY_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Where Redis is.
@@ -40,7 +43,7 @@ pub struct InvalidUrl;
 /// A connection to Redis that heals itself.
 pub struct Redis {
     server: Server,
-    uses_tls: bool,
+    connects_early: bool,
     connection: Mutex<Option<Connection>>,
 }
 
@@ -51,7 +54,74 @@ enum Server {
 
 enum Call<'a> {
     Command(&'a Cmd),
-    Script(&'a ScriptInvocation<'a>),
+    Script(&'a ScriptCall<'a>),
+}
+
+/// A Lua script. Every key that it touches is among its `KEYS`: a serverless cache refuses others.
+pub struct Script {
+    text: &'static str,
+    digest: String,
+}
+
+/// A script with its keys and arguments.
+pub struct ScriptCall<'a> {
+    script: &'a Script,
+    keys: Vec<String>,
+    arguments: Vec<Vec<u8>>,
+}
+
+impl Script {
+    /// A script of this text.
+    pub fn new(text: &'static str) -> Self {
+        let digest = redis::Script::new(text).get_hash().to_owned();
+        Self { text, digest }
+    }
+
+    /// Its call, without keys and arguments yet.
+    pub fn call(&self) -> ScriptCall<'_> {
+        ScriptCall {
+            script: self,
+            keys: Vec::new(),
+            arguments: Vec::new(),
+        }
+    }
+}
+
+impl ScriptCall<'_> {
+    /// Names one more key.
+    pub fn key(&mut self, key: impl Into<String>) -> &mut Self {
+        self.keys.push(key.into());
+        self
+    }
+
+    /// Gives one more argument.
+    pub fn arg(&mut self, argument: impl ToRedisArgs) -> &mut Self {
+        argument.write_redis_args(&mut self.arguments);
+        self
+    }
+
+    fn command(&self, name: &str, script: &str) -> Cmd {
+        let mut command = redis::cmd(name);
+        command
+            .arg(script)
+            .arg(self.keys.len())
+            .arg(&self.keys)
+            .arg(&self.arguments);
+        command
+    }
+
+    /// By its digest; the node that does not know it is told its text, which it then keeps. (`SCRIPT LOAD` would go to
+    /// all nodes of a cluster, and fail with any of them.)
+    async fn send<T: FromRedisValue>(&self, connection: &mut Connection) -> RedisResult<T> {
+        let by_digest = self.command("EVALSHA", &self.script.digest);
+        match by_digest.query_async(connection).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                let whole = self.command("EVAL", self.script.text);
+                whole.query_async(connection).await
+            }
+            result => result,
+        }
+    }
 }
 
 impl Redis {
@@ -70,7 +140,7 @@ impl Redis {
             return Err(InvalidUrl);
         }
         let uses_tls = config.url.expose_secret().starts_with("rediss://");
-        Ok(Self::with(server, uses_tls))
+        Ok(Self::with(server, uses_tls || config.is_cluster))
     }
 
     /// What stands in for a connection whose configuration is refused: nothing is ever sent.
@@ -80,19 +150,19 @@ impl Redis {
         Self::with(Server::Standalone(Box::new(client)), false)
     }
 
-    fn with(server: Server, uses_tls: bool) -> Self {
+    fn with(server: Server, connects_early: bool) -> Self {
         Self {
             server,
-            uses_tls,
+            connects_early,
             connection: Mutex::new(None),
         }
     }
 
-    /// Shakes hands over TLS before there is anything to ask: a starting environment has a whole CPU for
-    /// what would take its first request, on a fraction of one, several times as long. Without TLS there
-    /// is nothing to gain. Best effort: the first request connects once more, and tells.
+    /// Connects before there is anything to ask: a starting environment has a whole CPU, and time, for what would take
+    /// its first request, on a fraction of one, several times as long. Without TLS and cluster there is nothing to gain.
+    /// Best effort: the first request connects once more, and tells.
     pub async fn connect_early(&self) {
-        if self.uses_tls && self.connect().await.is_err() {
+        if self.connects_early && self.connect(EARLY_CONNECT_TIMEOUT).await.is_err() {
             tracing::warn!("Redis does not answer yet");
         }
     }
@@ -100,7 +170,7 @@ impl Redis {
     /// Runs a command.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] after two tries.
+    /// [`Error::Unavailable`] where it cannot be connected, or after two tries.
     pub async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
         self.send(Call::Command(command)).await
     }
@@ -108,33 +178,35 @@ impl Redis {
     /// Runs a script; it is loaded where it is not known yet.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] after two tries.
-    pub async fn invoke<T: FromRedisValue>(
-        &self,
-        script: &ScriptInvocation<'_>,
-    ) -> Result<T, Error> {
+    /// [`Error::Unavailable`] where it cannot be connected, or after two tries.
+    pub async fn invoke<T: FromRedisValue>(&self, script: &ScriptCall<'_>) -> Result<T, Error> {
         self.send(Call::Script(script)).await
     }
 
     async fn send<T: FromRedisValue>(&self, call: Call<'_>) -> Result<T, Error> {
-        match self.attempt(&call).await {
+        let connection = self.connect(CONNECT_TIMEOUT).await.map_err(classify)?;
+        match self.attempt(connection, &call).await {
             Err(error) if connection_is_dead(&error) => {
                 tracing::warn!(
                     cause = describe(&error),
                     "the connection to Redis was replaced"
                 );
-                self.attempt(&call).await
+                let connection = self.connect(CONNECT_TIMEOUT).await.map_err(classify)?;
+                self.attempt(connection, &call).await
             }
             result => result,
         }
         .map_err(classify)
     }
 
-    async fn attempt<T: FromRedisValue>(&self, call: &Call<'_>) -> RedisResult<T> {
-        let mut connection = self.connect().await?;
+    async fn attempt<T: FromRedisValue>(
+        &self,
+        mut connection: Connection,
+        call: &Call<'_>,
+    ) -> RedisResult<T> {
         let result = match call {
             Call::Command(command) => command.query_async(&mut connection).await,
-            Call::Script(script) => script.invoke_async(&mut connection).await,
+            Call::Script(script) => script.send(&mut connection).await,
         };
         if result.as_ref().is_err_and(connection_is_dead) {
             *self.connection.lock().await = None;
@@ -142,13 +214,16 @@ impl Redis {
         result
     }
 
-    async fn connect(&self) -> RedisResult<Connection> {
+    async fn connect(&self, patience: Duration) -> RedisResult<Connection> {
         let mut current = self.connection.lock().await;
         if let Some(connection) = &*current {
             return Ok(connection.clone());
         }
         // Boxed, so that a command that needs none does not carry what connecting takes.
-        let connection = Box::pin(self.server.connect()).await?;
+        // It bounds the handshakes as well: the client bounds the socket alone.
+        let connecting = tokio::time::timeout(patience, Box::pin(self.server.connect()));
+        let timed_out = |_| RedisError::from((ErrorKind::Io, "connecting timed out"));
+        let connection = connecting.await.map_err(timed_out)??;
         *current = Some(connection.clone());
         Ok(connection)
     }
@@ -173,27 +248,16 @@ impl Server {
     }
 
     async fn connect(&self) -> RedisResult<Connection> {
-        let timeout = |_| RedisError::from((ErrorKind::Io, "connecting timed out"));
-        match self {
+        Ok(match self {
             Self::Standalone(client) => {
                 let config = AsyncConnectionConfig::new()
-                    .set_connection_timeout(Some(CONNECT_TIMEOUT))
+                    .set_connection_timeout(None)
                     .set_response_timeout(Some(RESPONSE_TIMEOUT));
                 let connecting = client.get_multiplexed_async_connection_with_config(&config);
-                // The client bounds the socket; this bounds the handshakes on it as well.
-                let connection = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
-                    .await
-                    .map_err(timeout)??;
-                Ok(Connection::Standalone(connection))
+                Connection::Standalone(connecting.await?)
             }
-            Self::Cluster(client) => {
-                let connecting = client.get_async_connection();
-                let connection = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
-                    .await
-                    .map_err(timeout)??;
-                Ok(Connection::Cluster(connection))
-            }
-        }
+            Self::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
+        })
     }
 }
 

@@ -2,21 +2,19 @@
 //!
 //! | key | type | content |
 //! |---|---|---|
-//! | `refresh_token:{<userId>}:<sessionId>` | hash | counter, rotated_at, created_at, last_used_at, expires_at, absolute_expires_at (ms), rotated_by, ip, user_agent, role, remember |
-//! | `sessions:{<userId>}` | sorted set | session ids by creation |
+//! | `sessions:{<userId>}` | hash | for each session id JSON: counter, rotated_at, created_at, last_used_at, expires_at, absolute_expires_at (ms), rotated_by, ip, user_agent, role, remember |
 //! | `sessions:{<userId>}:epoch` | text | changes whenever sessions of a user are ended all at once; kept for a minute |
 //!
-//! The braces are literal: they keep what one script touches in one slot of a cluster. Each change
-//! is one script over the session's hash, so that a refresh cannot outrun a revocation, and the
-//! server's clock alone decides, so that functions with different clocks agree.
+//! One key holds all sessions of a user: a script must name every key that it touches, and what ends all of them cannot
+//! know their names. The braces are literal: they keep what one script touches in one slot of a cluster. Each change
+//! is one script, so that a refresh cannot outrun a revocation, and the server's clock alone decides, so that functions
+//! with different clocks agree.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use redis::{Script, ScriptInvocation};
-
 use super::Error;
-use super::redis::Redis;
+use super::redis::{Redis, Script, ScriptCall};
 use crate::domain::session::{Lifetime, RotationPolicy, Session, SessionId};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::{Admitted, Role, UserId};
@@ -84,20 +82,24 @@ pub struct Listed {
     pub user_agent: String,
 }
 
-fn session_key(user_id: UserId, id: SessionId) -> String {
-    format!("{}{id}", session_prefix(user_id))
-}
-
-fn session_prefix(user_id: UserId) -> String {
-    format!("refresh_token:{{{user_id}}}:")
-}
-
-fn set_key(user_id: UserId) -> String {
+fn sessions_key(user_id: UserId) -> String {
     format!("sessions:{{{user_id}}}")
 }
 
 fn epoch_key(user_id: UserId) -> String {
-    format!("{}:epoch", set_key(user_id))
+    format!("{}:epoch", sessions_key(user_id))
+}
+
+/// A script about sessions, after what all of them begin with.
+macro_rules! script {
+    ($file:literal) => {
+        LazyLock::new(|| {
+            Script::new(concat!(
+                include_str!("scripts/sessions.lua"),
+                include_str!(concat!("scripts/", $file, ".lua"))
+            ))
+        })
+    };
 }
 
 impl Sessions {
@@ -105,21 +107,15 @@ impl Sessions {
     pub fn new(redis: Arc<Redis>) -> Self {
         Self {
             redis,
-            start: LazyLock::new(|| Script::new(include_str!("scripts/start_session.lua"))),
-            exists: LazyLock::new(|| Script::new(include_str!("scripts/session_exists.lua"))),
-            rotate: LazyLock::new(|| Script::new(include_str!("scripts/rotate_session.lua"))),
-            undo_rotation: LazyLock::new(|| Script::new(include_str!("scripts/undo_rotation.lua"))),
-            revoke: LazyLock::new(|| Script::new(include_str!("scripts/revoke_session.lua"))),
-            revoke_all: LazyLock::new(|| {
-                Script::new(include_str!("scripts/revoke_all_sessions.lua"))
-            }),
-            revoke_others: LazyLock::new(|| {
-                Script::new(include_str!("scripts/revoke_other_sessions.lua"))
-            }),
-            before_sign_in: LazyLock::new(|| {
-                Script::new(include_str!("scripts/before_sign_in.lua"))
-            }),
-            list: LazyLock::new(|| Script::new(include_str!("scripts/list_sessions.lua"))),
+            start: script!("start_session"),
+            exists: script!("session_exists"),
+            rotate: script!("rotate_session"),
+            undo_rotation: script!("undo_rotation"),
+            revoke: script!("revoke_session"),
+            revoke_all: script!("revoke_all_sessions"),
+            revoke_others: script!("revoke_other_sessions"),
+            before_sign_in: script!("before_sign_in"),
+            list: script!("list_sessions"),
         }
     }
 
@@ -209,9 +205,8 @@ impl Sessions {
     /// Those of the store.
     pub async fn undo(&self, rotated: &Rotated) -> Result<(), Error> {
         let session = &rotated.session;
-        let mut call = self.undo_rotation.prepare_invoke();
-        call.key(session_key(session.user_id, session.id))
-            .arg(session.counter)
+        let mut call = on_session(&self.undo_rotation, session.id, session.user_id);
+        call.arg(session.counter)
             .arg(session.rotated_at.milliseconds())
             .arg(rotated.previously_rotated_at)
             .arg(rotated.previously_expired_at);
@@ -237,10 +232,9 @@ impl Sessions {
         user_id: UserId,
         origin: &Origin,
     ) -> Result<(bool, Epoch), Error> {
-        let mut call = self.before_sign_in.prepare_invoke();
-        call.key(set_key(user_id))
+        let mut call = self.before_sign_in.call();
+        call.key(sessions_key(user_id))
             .key(epoch_key(user_id))
-            .arg(session_prefix(user_id))
             .arg(&origin.ip)
             .arg(&origin.user_agent);
         let (origin_is_known, epoch) = self.redis.invoke(&call).await?;
@@ -253,9 +247,10 @@ impl Sessions {
     /// Those of the store.
     pub async fn list(&self, user_id: UserId) -> Result<Vec<Listed>, Error> {
         type Row = (String, i64, i64, String, String);
-        let mut call = self.list.prepare_invoke();
-        call.key(set_key(user_id)).arg(session_prefix(user_id));
-        let rows: Vec<Row> = self.redis.invoke(&call).await?;
+        let mut call = self.list.call();
+        call.key(sessions_key(user_id));
+        let mut rows: Vec<Row> = self.redis.invoke(&call).await?;
+        rows.sort_unstable_by(|one, other| (other.1, &other.0).cmp(&(one.1, &one.0)));
         let listed = |(id, created_at, last_used_at, ip, user_agent): Row| {
             Some(Listed {
                 id: id.parse().ok()?,
@@ -313,20 +308,17 @@ impl Sessions {
 }
 
 /// A call of a script that is about one session.
-fn on_session(script: &Script, id: SessionId, user_id: UserId) -> ScriptInvocation<'_> {
-    let mut call = script.prepare_invoke();
-    call.key(session_key(user_id, id))
-        .key(set_key(user_id))
-        .arg(id.to_string());
+fn on_session(script: &Script, id: SessionId, user_id: UserId) -> ScriptCall<'_> {
+    let mut call = script.call();
+    call.key(sessions_key(user_id)).arg(id.to_string());
     call
 }
 
 /// A call of a script that ends several sessions of a user.
-fn on_all(script: &Script, user_id: UserId) -> ScriptInvocation<'_> {
-    let mut call = script.prepare_invoke();
-    call.key(set_key(user_id))
+fn on_all(script: &Script, user_id: UserId) -> ScriptCall<'_> {
+    let mut call = script.call();
+    call.key(sessions_key(user_id))
         .key(epoch_key(user_id))
-        .arg(session_prefix(user_id))
         .arg(milliseconds(EPOCH_KEPT));
     call
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use harness::{Account, World};
 use local::build::Binaries;
-use redis::Commands;
 use serde_json::{Value, json};
 use shared::clock;
 use shared::domain::id::Id;
@@ -72,8 +71,7 @@ async fn fill(world: &World, users: usize, sessions: usize) -> Vec<Caller> {
         .get(&dynamodb.credentials, &partition, "PASSWORD")
         .await;
     let mut redis = world.redis();
-    let session: Vec<String> = redis.keys("refresh_token:*").expect("keys");
-    let session: Vec<(String, String)> = redis.hgetall(&session[0]).expect("a session");
+    let session = world.sessions().into_values().next().expect("a session");
 
     let mut accounts = Vec::new();
     for chunk in (0..users).collect::<Vec<_>>().chunks(10_000) {
@@ -137,14 +135,9 @@ fn claim(pk: &str, user_id: &str) -> Value {
 }
 
 /// A session like another one.
-fn start_session(pipeline: &mut redis::Pipeline, user_id: &str, fields: &[(String, String)]) {
+fn start_session(pipeline: &mut redis::Pipeline, user_id: &str, record: &Value) {
     let id = Id::<User>::new(clock::now(), random::bytes()).to_string();
-    let (hash, set) = (
-        format!("refresh_token:{{{user_id}}}:{id}"),
-        format!("sessions:{{{user_id}}}"),
-    );
-    pipeline.hset_multiple(&hash, fields).ignore();
-    pipeline.expire(&hash, 604_800).ignore();
-    pipeline.zadd(&set, id, 0).ignore();
-    pipeline.expire(&set, 604_800).ignore();
+    let key = format!("sessions:{{{user_id}}}");
+    pipeline.hset(&key, id, record.to_string()).ignore();
+    pipeline.expire(&key, 604_800).ignore();
 }
