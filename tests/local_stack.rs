@@ -566,6 +566,11 @@ async fn redis_may_be_a_cluster() {
     );
 }
 
+/// An address as a container has it, for a process of this machine.
+fn from_here(value: &str) -> String {
+    value.replace("//host.docker.internal:", "//127.0.0.1:")
+}
+
 /// `--sam-env` and `--env-file`: a function that is started with these variables alone works.
 #[tokio::test]
 async fn other_tools_run_the_functions_with_the_variables_that_are_written() {
@@ -598,12 +603,17 @@ async fn other_tools_run_the_functions_with_the_variables_that_are_written() {
         let declared: Vec<&String> = function.variables.keys().collect();
         let written = by_resource[&function.resource].as_object().unwrap();
         assert!(written.keys().eq(declared), "{}", function.name);
+        let dynamodb = written["AWS_ENDPOINT_URL_DYNAMODB"].as_str().unwrap();
+        assert!(
+            dynamodb.starts_with("http://host.docker.internal:"),
+            "{dynamodb}"
+        );
         if function.name != "register" {
             continue;
         }
         let written = written.iter();
         let written =
-            written.map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()));
+            written.map(|(name, value)| (name.clone(), from_here(value.as_str().unwrap())));
         for (user, variables) in [("sam", written.collect()), ("watch", lines.clone())] {
             let log = local::log::Log::kept();
             let binary = binaries["register"].clone();

@@ -121,6 +121,7 @@ pub struct Builder {
     variables: BTreeMap<String, String>,
     binaries: Option<Binaries>,
     data_dir: Option<PathBuf>,
+    sam_env: Option<PathBuf>,
     template: Option<tempfile::TempDir>,
     /// Functions whose clocks are wrong, and by how much.
     clocks: Vec<(&'static str, &'static str)>,
@@ -169,6 +170,12 @@ impl Builder {
     /// Data that outlives the world.
     pub fn data_dir(mut self, folder: &Path) -> Self {
         self.data_dir = Some(folder.to_owned());
+        self
+    }
+
+    /// With the functions' variables in this file, for `sam local`.
+    pub fn sam_env(mut self, file: &Path) -> Self {
+        self.sam_env = Some(file.to_owned());
         self
     }
 
@@ -264,6 +271,7 @@ impl Builder {
         let mut options = Options::new(binaries, Log::kept());
         options.variables = self.variables;
         options.data_dir = self.data_dir;
+        options.sam_env = self.sam_env;
         if let Some(folder) = &self.template {
             options.template = folder.path().join("template.yaml");
         }
@@ -306,6 +314,7 @@ impl World {
             variables: variables.chain(no_limits()).collect(),
             binaries: None,
             data_dir: None,
+            sam_env: None,
             template: None,
             clocks: Vec::new(),
         }

@@ -8,14 +8,6 @@ use serde_json::{Value, json};
 use crate::Error;
 use crate::lambda::{Lambda, REGION};
 
-/// The name under which a container reaches this machine: on Linux it shares the network
-/// (`--docker-network host`), elsewhere Docker's own machine has this name for ours.
-pub const FROM_A_CONTAINER: &str = if cfg!(target_os = "linux") {
-    "127.0.0.1"
-} else {
-    "host.docker.internal"
-};
-
 /// For `sam local --env-vars`: by resource, what the template declares; `host` stands for this machine.
 ///
 /// # Errors

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::Error;
 use crate::build::{self, Binaries};
+use crate::containers::{self, Bridge};
 use crate::dynamodb::DynamoDb;
 use crate::env_files;
 use crate::gateway::{self, Gateway};
@@ -297,6 +298,7 @@ struct Stack {
     dynamodb: DynamoDb,
     _ses: Ses,
     redis: Option<Redis>,
+    _bridge: Option<Bridge>,
     _lock: Option<File>,
 }
 
@@ -336,12 +338,20 @@ impl Stack {
         }
         let lambdas = lambdas(&template, &options, &chosen)?;
         let functions = || lambdas.iter().map(|lambda| &**lambda);
-        if let Some(file) = &options.sam_env {
-            write_private(
-                file,
-                &env_files::for_sam(functions(), env_files::FROM_A_CONTAINER)?,
-            )?;
-        }
+        let bridge = match &options.sam_env {
+            Some(file) => {
+                write_private(file, &env_files::for_sam(functions(), containers::HOST)?)?;
+                let called = [
+                    "AWS_ENDPOINT_URL_DYNAMODB",
+                    "AWS_ENDPOINT_URL_SESV2",
+                    "REDIS_URL",
+                ];
+                let called = called.iter().filter_map(|name| chosen.get(*name));
+                let called: Vec<&str> = called.map(String::as_str).collect();
+                bridge(file, &called).await
+            }
+            None => None,
+        };
         if let Some(file) = &options.env_file {
             write_private(file, &env_files::for_cargo_lambda(functions()))?;
         }
@@ -402,6 +412,7 @@ impl Stack {
             dynamodb,
             _ses: ses,
             redis,
+            _bridge: bridge,
             _lock: lock,
         })
     }
@@ -412,6 +423,25 @@ impl Stack {
             stream.abort();
         }
         stop_all(&self.lambdas).await;
+    }
+}
+
+/// The way of `sam local`'s containers to what functions call; says how to take it, or why there is none. On standard
+/// error: standard output is for the line that says the stack is ready.
+async fn bridge(file: &Path, called: &[&str]) -> Option<Bridge> {
+    match Bridge::open(called).await {
+        Ok(bridge) => {
+            let (file, add_host) = (file.display(), containers::ADD_HOST);
+            eprintln!(
+                "for a function in Lambda's container, in another terminal: sam build && \
+                 sam local invoke Register -e events/register.json --env-vars {file} {add_host}"
+            );
+            Some(bridge)
+        }
+        Err(error) => {
+            eprintln!("containers cannot reach this stack, Docker's bridge was not found: {error}");
+            None
+        }
     }
 }
 
