@@ -235,3 +235,23 @@ async fn two_hundred_interleavings_of_refresh_and_revocation_leave_no_usable_tok
         "either came first at times: {refreshes}"
     );
 }
+
+/// Each session of a user ends at its own time, though one key holds all of them.
+#[tokio::test]
+async fn a_session_that_has_expired_is_over_beside_one_that_lives_longer() {
+    let world = World::build().variable("JWT_REFRESH_EXPIRY", "2s").start();
+    let Some(world) = world else { return };
+    let client = world.client();
+    let account = client.register().await;
+    let body = json!({ "email": account.email, "password": account.password, "rememberMe": true });
+    let remembered = client.post("/api/auth/login", body).await;
+    let remembered = remembered.text("accessToken");
+
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+
+    assert_eq!(
+        client.profile(&account.access).await.code(),
+        "token_expired"
+    );
+    assert_eq!(list(&client, &remembered).await.len(), 1);
+}
