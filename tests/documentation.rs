@@ -122,7 +122,7 @@ fn every_variable_of_every_function_is_explained_and_no_other() {
     assert_eq!(explained, &used | &BTreeSet::from(of_the_stack));
 }
 
-/// The names of what stands under this heading of a template, up to that one.
+/// The names in a section of a template, between these two texts.
 fn names<'a>(template: &'a str, from: &str, to: &str) -> BTreeSet<&'a str> {
     let (_, section) = template.split_once(from).unwrap();
     let (section, _) = section.split_once(to).unwrap();
