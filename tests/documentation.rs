@@ -3,12 +3,8 @@
 use std::collections::BTreeSet;
 
 use harness::template;
+use harness::world::read;
 use local::build;
-
-fn read(file: &str) -> String {
-    let path = build::workspace().join(file);
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"))
-}
 
 /// A folder's name as a resource's: `delete-account`, `DeleteAccount`.
 fn resource(name: &str) -> String {

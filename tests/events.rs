@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use harness::World;
-use local::build;
 use local::template::Function;
+use local::{build, containers};
 use serde_json::{Value, json};
 
 /// Functions that no client calls; their events are tested where they are.
@@ -86,7 +86,7 @@ async fn every_event_is_answered_by_its_function_in_lambdas_container() {
         let mut sam = tokio::process::Command::new("sam");
         sam.args(["local", "invoke", &function.resource, "--event"]);
         sam.arg(&file).arg("--env-vars").arg(&variables);
-        sam.args(["--add-host", "host.docker.internal:host-gateway"]);
+        sam.args(containers::ADD_HOST.split(' '));
         sam.args(["--skip-pull-image", "--region", "us-east-1"]);
         let output = sam.current_dir(build::workspace()).output().await.unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);

@@ -568,7 +568,8 @@ async fn redis_may_be_a_cluster() {
 
 /// An address as a container has it, for a process of this machine.
 fn from_here(value: &str) -> String {
-    value.replace("//host.docker.internal:", "//127.0.0.1:")
+    let host = format!("//{}:", local::containers::HOST);
+    value.replace(&host, "//127.0.0.1:")
 }
 
 /// `--sam-env` and `--env-file`: a function that is started with these variables alone works.

@@ -295,8 +295,7 @@ fn only_these_functions_reach_credentials_and_mail() {
         "{:?}",
         deletes_only.collect::<Vec<_>>()
     );
-    let text =
-        std::fs::read_to_string(local::build::workspace().join("infra/functions.yaml")).unwrap();
+    let text = harness::world::read("infra/functions.yaml");
     assert_eq!(text.matches("ses:SendEmail").count(), 1);
     let (_, mailer) = text.split_once("\n  Mailer:\n").unwrap();
     assert!(mailer.contains("ses:SendEmail"));

@@ -115,8 +115,7 @@ impl Cluster {
     /// From now on there is one user, with the rights that the template gives the functions in the cloud's
     /// cache. The URL is theirs.
     fn only_for_the_functions(&self) -> String {
-        let template = local::build::workspace().join("infra/data.yaml");
-        let template = std::fs::read_to_string(template).unwrap();
+        let template = harness::world::read("infra/data.yaml");
         let (_, after) = template.split_once("UserName: gatehouse").unwrap();
         let (_, after) = after.split_once("AccessString: >-").unwrap();
         let rights = after

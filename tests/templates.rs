@@ -3,12 +3,8 @@
 use std::collections::BTreeSet;
 
 use harness::template;
+use harness::world::read;
 use local::build;
-
-fn read(file: &str) -> String {
-    let path = build::workspace().join(file);
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"))
-}
 
 /// The resource or section of this name, as the template's text has it.
 fn block<'a>(text: &'a str, indent: &str, name: &str) -> &'a str {

@@ -95,6 +95,12 @@ pub fn template() -> Template {
     Template::read(&path, &parameters).expect("a template")
 }
 
+/// A file of the workspace.
+pub fn read(file: &str) -> String {
+    let path = build::workspace().join(file);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
 /// The records of all sessions there, by id.
 pub fn sessions(redis: &mut impl redis::ConnectionLike) -> BTreeMap<String, Value> {
     let keys: Vec<String> = redis.keys("sessions:*}").expect("keys");

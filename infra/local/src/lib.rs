@@ -11,11 +11,11 @@
 //! - [`stream`]: a table's stream to the function that reads it;
 //! - [`mail`]: SES, and the inbox;
 //! - [`env_files`]: the functions' variables for other tools that run them;
-//! - `containers`: the way of `sam local`'s containers to this machine;
+//! - [`containers`]: the way of `sam local`'s containers to this machine;
 //! - [`gateway`]: API Gateway's HTTP API, payload 2.0.
 
 pub mod build;
-mod containers;
+pub mod containers;
 pub mod dynamodb;
 pub mod env_files;
 pub mod gateway;
