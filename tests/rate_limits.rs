@@ -395,6 +395,24 @@ async fn behind_cloudfront_its_word_for_the_client_counts() {
     }
 }
 
+/// While CloudFront's secret is replaced, some of its places send the new one and some the old.
+#[tokio::test]
+async fn behind_cloudfront_two_secrets_are_taken_while_one_replaces_the_other() {
+    let (secret, other) = (
+        "an origin verify secret of 32 bytes or more",
+        "another origin verify secret, as long as that",
+    );
+    let world = with(&[]).variable("ORIGIN_VERIFY_SECRET", secret);
+    let world = world.variable("ORIGIN_VERIFY_SECRET_PREVIOUS", other);
+    let Some(world) = world.start() else { return };
+    let client = world.client();
+    for (given, status) in [(secret, 400), (other, 400), ("none", 403), ("", 403)] {
+        let request = client.request(Method::POST, LOGIN).json(&json!({}));
+        let answer = client.send(request.header("x-origin-verify", given)).await;
+        assert_eq!(answer.status, status, "{given:?}");
+    }
+}
+
 /// security.md 14.
 #[tokio::test]
 async fn without_the_limiter_nobody_passes() {

@@ -40,7 +40,7 @@ fn what_aws_itself_logs_goes_to_vended_logs() {
     let template = read("template.yaml");
     let access = block(&template, "  ", "AccessLogs");
     assert!(
-        access.contains("\"/aws/vendedlogs/gatehouse/${AWS::StackName}/access\""),
+        access.contains("- /aws/vendedlogs/gatehouse/${AWS::StackName}/access-${Number}\n"),
         "{access}"
     );
     let edge = read("infra/edge.yaml");

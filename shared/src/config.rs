@@ -7,6 +7,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -360,6 +362,9 @@ impl Environment {
         let config = redis::Config {
             url: SecretString::from(self.text("REDIS_URL")),
             is_cluster: self.boolean("REDIS_CLUSTER", false),
+            ca: self.optional("REDIS_CA", "certificates in PEM", |text| {
+                are_certificates(text).then(|| text.to_owned())
+            }),
         };
         Redis::new(&config).unwrap_or_else(|redis::InvalidUrl| {
             if !config.url.expose_secret().is_empty() {
@@ -499,6 +504,11 @@ fn minutes(number: u64) -> Duration {
 
 fn days(number: u64) -> Duration {
     Duration::from_secs(number * 24 * 60 * 60)
+}
+
+fn are_certificates(pem: &str) -> bool {
+    let mut certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).peekable();
+    certificates.peek().is_some() && certificates.all(|certificate| certificate.is_ok())
 }
 
 fn parse_origins(text: &str) -> Option<Vec<String>> {

@@ -4,12 +4,14 @@
 pub mod authenticator;
 pub mod browser;
 pub mod client;
+pub mod cluster;
 pub mod dynamodb;
 pub mod peers;
 #[cfg(target_os = "linux")]
 pub mod process;
 pub mod round_trips;
 pub mod smtp;
+pub mod tls;
 pub mod token;
 pub mod world;
 

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 use local::build;
 use serde_json::Value;
 
+use crate::tls::Certificates;
+
 /// What the server wants to hear; its special characters must survive the URL.
 const PASSWORD: &str = "p@ss:w/rd %";
 
@@ -38,7 +40,7 @@ impl SmtpServer {
             crate::world::skip("Python's aiosmtpd is not installed");
             return None;
         };
-        let (ca, certificate, key) = certificates();
+        let certificates = Certificates::of("localhost");
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| {
             let path = folder.path().join(name);
@@ -48,8 +50,8 @@ impl SmtpServer {
         let mut process = Command::new(python)
             .arg(build::workspace().join("tests/harness/smtp_server.py"))
             .arg(mode)
-            .arg(file("certificate.pem", &certificate))
-            .arg(file("key.pem", &key))
+            .arg(file("certificate.pem", &certificates.certificate))
+            .arg(file("key.pem", &certificates.key))
             .arg(PASSWORD)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -71,7 +73,7 @@ impl SmtpServer {
             scheme,
             port,
             mails,
-            ca,
+            ca: certificates.ca,
             _folder: folder,
         })
     }
@@ -111,17 +113,4 @@ fn python() -> Option<String> {
         import.args(["-c", "import aiosmtpd"]).stderr(Stdio::null());
         import.status().is_ok_and(|status| status.success())
     })
-}
-
-/// An authority, and a certificate and key for `localhost` from it.
-fn certificates() -> (String, String, String) {
-    let ca_key = rcgen::KeyPair::generate().unwrap();
-    let mut ca = rcgen::CertificateParams::new([]).unwrap();
-    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let ca_certificate = ca.self_signed(&ca_key).unwrap();
-    let issuer = rcgen::Issuer::new(ca, ca_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let server = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
-    let certificate = server.signed_by(&key, &issuer).unwrap();
-    (ca_certificate.pem(), certificate.pem(), key.serialize_pem())
 }

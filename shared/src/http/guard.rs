@@ -92,7 +92,8 @@ struct BotProtection {
 
 /// Guards one endpoint.
 pub struct Guard {
-    origin_verify_secret: Option<SecretString>,
+    /// What CloudFront sends, and while it is replaced the other one; none where there is no CloudFront.
+    origin_verify_secrets: Vec<SecretString>,
     callers: Callers,
     limiter: RateLimiter,
     global: Option<Policy>,
@@ -136,8 +137,13 @@ impl Guard {
             let policy = environment.rate_limit(endpoint.name, endpoint.default)?;
             Some((policy, endpoint.per))
         });
+        let mut origin_verify = |name| environment.optional_secret(name);
+        let secrets = [
+            origin_verify("ORIGIN_VERIFY_SECRET"),
+            origin_verify("ORIGIN_VERIFY_SECRET_PREVIOUS"),
+        ];
         Self {
-            origin_verify_secret: environment.optional_secret("ORIGIN_VERIFY_SECRET"),
+            origin_verify_secrets: secrets.into_iter().flatten().collect(),
             callers,
             limiter: environment.rate_limiter(),
             global: environment.rate_limit("GLOBAL", "100/15m"),
@@ -197,12 +203,15 @@ impl Guard {
             let peer = ClientAddress::parse(&request.origin().ip);
             peer.ok_or_else(|| ApiError::Internal("an event without an address".into()))
         };
-        let Some(secret) = &self.origin_verify_secret else {
+        if self.origin_verify_secrets.is_empty() {
             return peer();
-        };
+        }
         let given = request.header(&ORIGIN_VERIFY).unwrap_or_default();
-        let secret = secret.expose_secret().as_bytes();
-        if constant_time::verify_slices_are_equal(secret, given.as_bytes()).is_err() {
+        let is_given = |secret: &SecretString| {
+            let secret = secret.expose_secret().as_bytes();
+            constant_time::verify_slices_are_equal(secret, given.as_bytes()).is_ok()
+        };
+        if !self.origin_verify_secrets.iter().any(is_given) {
             return Err(ApiError::Forbidden);
         }
         let viewer = request.header(&VIEWER_ADDRESS);

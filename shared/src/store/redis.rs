@@ -13,7 +13,7 @@ use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline,
-    RedisError, RedisFuture, RedisResult, ServerErrorKind, ToRedisArgs, Value,
+    RedisError, RedisFuture, RedisResult, ServerErrorKind, TlsCertificates, ToRedisArgs, Value,
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
@@ -34,6 +34,8 @@ pub struct Config {
     pub url: SecretString,
     /// Whether the server is a cluster that redirects.
     pub is_cluster: bool,
+    /// Certificates (PEM) that vouch for the server, in the place of the public authorities.
+    pub ca: Option<String>,
 }
 
 /// The URL is none that Redis has.
@@ -233,11 +235,23 @@ impl Server {
     fn new(config: &Config) -> RedisResult<Self> {
         let info = config.url.expose_secret().into_connection_info()?;
         let tcp = TcpSettings::default().set_nodelay(true);
+        let certificates = config.ca.as_ref().map(|ca| TlsCertificates {
+            client_tls: None,
+            root_cert: Some(ca.clone().into_bytes()),
+        });
         if !config.is_cluster {
-            let client = Client::open(info.set_tcp_settings(tcp))?;
+            let info = info.set_tcp_settings(tcp);
+            let client = match certificates {
+                Some(certificates) => Client::build_with_tls(info, certificates)?,
+                None => Client::open(info)?,
+            };
             return Ok(Self::Standalone(Box::new(client)));
         }
-        let cluster = ClusterClient::builder([info])
+        let mut cluster = ClusterClient::builder([info]);
+        if let Some(certificates) = certificates {
+            cluster = cluster.certs(certificates);
+        }
+        let cluster = cluster
             .tcp_settings(tcp)
             .connection_timeout(CONNECT_TIMEOUT)
             .response_timeout(RESPONSE_TIMEOUT)
