@@ -27,349 +27,21 @@ that is checked here.
 
 import argparse
 import contextlib
-import http.server
 import json
-import logging
-import os
 import pathlib
 import re
 import secrets
-import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-import tomllib
-import urllib.error
-import urllib.request
 
-import boto3
-import samtranslator.translator.transform
-from samcli.yamlhelper import yaml_dump, yaml_parse
+from samcli.yamlhelper import yaml_parse
 
-WORKSPACE = pathlib.Path(__file__).resolve().parent.parent
-BUILT = WORKSPACE / ".aws-sam/build/template.yaml"
-TRANSLATED = BUILT.with_name("translated.yaml")
-BUILT_FUNCTIONS = WORKSPACE / ".aws-sam/build/Functions/template.yaml"
-REGION = "us-east-1"
-# What the mailer's role is given beside its own policy; why is said above.
-ANY_IDENTITY = "stand-in-any-identity"
-ANY_IDENTITY_POLICY = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": "ses:SendEmail", "Resource": "*"}],
-}
-PASSWORD = "Correct-7-horse-" + secrets.token_hex(4)
-# Tests hash more often than a shared machine likes.
-CHEAP_HASHES = ["Argon2MemoryKib=1024", "Argon2Iterations=1", "Argon2Parallelism=1"]
-
-
-def step(text):
-    print(f"\n== {text}", flush=True)
-
-
-def check(holds, what):
-    if not holds:
-        raise SystemExit(f"not so: {what}")
-    print(f"ok: {what}", flush=True)
-
-
-def wait_until(what, holds, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not (found := holds()):
-        if time.monotonic() > deadline:
-            raise SystemExit(f"not within {seconds} s: {what}")
-        time.sleep(0.2)
-    print(f"ok: {what}", flush=True)
-    return found
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def environment_without_aws():
-    """This process's variables: whatever AWS account this machine is signed in to stays out of it."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-
-
-@contextlib.contextmanager
-def child(command, **options):
-    """A process in a group of its own, which is asked to end with the block and, if it stays, killed."""
-    process = subprocess.Popen(command, start_new_session=True, **options)
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-class Emulator:
-    """AWS, as far as this check needs it."""
-
-    def __init__(self, folder):
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.log = folder / "emulator.log"
-        self.environment = environment_without_aws() | {
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_CONFIG_FILE": "/dev/null",
-            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-            "SAM_CLI_TELEMETRY": "0",
-        }
-        # A function's environment has AWS_REGION and keys of its role from Lambda alone.
-        self.own_environment = self.environment | {
-            "AUTH": "true",
-            "GATEWAY_PORT": str(self.port),
-            "BIND_HOST": "127.0.0.1",
-            "MINISTACK_HOST": "127.0.0.1",
-            "TMPDIR": str(folder),
-            "LOG_LEVEL": "WARNING",
-        }
-
-    @contextlib.contextmanager
-    def running(self):
-        command = [WORKSPACE / "target/ci-emulator/bin/python", WORKSPACE / ".ci/emulator.py"]
-        with open(self.log, "wb") as log, child(command, env=self.own_environment, stdout=log, stderr=log):
-            wait_until("the emulator answers", self.is_ready)
-            yield self
-
-    def is_ready(self):
-        with contextlib.suppress(OSError):
-            return urllib.request.urlopen(f"{self.url}/_ministack/health").status == 200
-
-    def client(self, service):
-        return boto3.client(
-            service,
-            endpoint_url=self.url,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
-
-    def stack(self, name):
-        return self.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
-
-    def outputs(self, stack):
-        return {output["OutputKey"]: output["OutputValue"] for output in self.stack(stack).get("Outputs", [])}
-
-    def delete_stack(self, name):
-        cloudformation = self.client("cloudformation")
-        cloudformation.delete_stack(StackName=name)
-        cloudformation.get_waiter("stack_delete_complete").wait(
-            StackName=name, WaiterConfig={"Delay": 2, "MaxAttempts": 60}
-        )
-
-    def mails(self):
-        with urllib.request.urlopen(f"{self.url}/_ministack/ses/messages") as answer:
-            accounts = json.load(answer)["messages"]
-        return [mail for mails in accounts.values() for mail in mails]
-
-    def run(self, *command, **options):
-        return subprocess.run(command, cwd=WORKSPACE, env=self.environment, **options)
-
-
-class Inbox(http.server.BaseHTTPRequestHandler):
-    """The emulator's mails as `cargo local` shows them at /_local/mail, for the tests."""
-
-    emulator = None
-
-    def do_GET(self):
-        mails = [
-            {
-                "id": mail["MessageId"],
-                "to": mail["To"],
-                "from": mail["Source"],
-                "subject": mail["Subject"],
-                "text": mail["BodyText"],
-                "html": mail["BodyHtml"],
-                "sentAt": str(mail["Timestamp"]),
-            }
-            for mail in reversed(self.emulator.mails())
-        ]
-        body = json.dumps(mails).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-@contextlib.contextmanager
-def inbox(emulator):
-    handler = type("EmulatorInbox", (Inbox,), {"emulator": emulator})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-
-
-@contextlib.contextmanager
-def redis(folder):
-    server = shutil.which("valkey-server") or shutil.which("redis-server")
-    if not server:
-        raise SystemExit("neither valkey-server nor redis-server is installed")
-    port = free_port()
-    command = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    with child(command, stdout=subprocess.DEVNULL):
-        yield f"redis://127.0.0.1:{port}"
-
-
-class Environment:
-    """One of samconfig.toml's, deployed."""
-
-    def __init__(self, emulator, name, redis_url, parameters):
-        self.emulator, self.name = emulator, name
-        self.stack = f"gatehouse-{name}"
-        config = tomllib.loads((WORKSPACE / "samconfig.toml").read_text())
-        given = dict(pair.split("=", 1) for pair in config[name]["deploy"]["parameters"]["parameter_overrides"])
-        given |= {"Cache": "none", "RedisUrl": redis_url}
-        self.parameters = given | dict(pair.split("=", 1) for pair in parameters)
-        self.url = None
-
-    def deploy(self, template=TRANSLATED, may_fail=False, **changes):
-        """`sam deploy --config-env <name>`; what it printed."""
-        self.parameters |= changes
-        overrides = [f"{name}={value}" for name, value in self.parameters.items()]
-        command = ["sam", "deploy", "--config-file", str(WORKSPACE / "samconfig.toml"), "--config-env", self.name]
-        command += ["--no-confirm-changeset", "--no-progressbar", "--parameter-overrides", *overrides]
-        command += ["--template-file", str(template)]
-        done = self.emulator.run(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if done.returncode and not may_fail:
-            print(done.stdout)
-            raise SystemExit(f"sam deploy --config-env {self.name} failed")
-        if not may_fail:
-            self.make_routes()
-            policy = json.dumps(ANY_IDENTITY_POLICY)
-            iam = self.emulator.client("iam")
-            iam.put_role_policy(RoleName=self.role("mailer"), PolicyName=ANY_IDENTITY, PolicyDocument=policy)
-        return done.stdout
-
-    def role(self, function):
-        configuration = self.emulator.client("lambda").get_function_configuration(
-            FunctionName=f"{self.stack}-{function}"
-        )
-        return configuration["Role"].rsplit("/", 1)[-1]
-
-    def outputs(self):
-        return self.emulator.outputs(self.stack)
-
-    def status(self):
-        return self.emulator.stack(self.stack)["StackStatus"]
-
-    def make_routes(self):
-        """What API Gateway would have read out of the API's OpenAPI body: routes, integrations, CORS."""
-        gateway = self.emulator.client("apigatewayv2")
-        api = self.outputs()["ApiDomain"].split(".")[0]
-        self.url = f"{self.emulator.url}/_aws/execute-api/{api}/$default"
-        existing = {route["RouteKey"] for route in gateway.get_routes(ApiId=api, MaxResults="500")["Items"]}
-        functions = self.emulator.client("lambda")
-        resources = yaml_parse(BUILT_FUNCTIONS.read_text())["Resources"]
-        for name, resource in resources.items():
-            events = resource.get("Properties", {}).get("Events", {}).values()
-            routes = [event["Properties"] for event in events if event["Type"] == "HttpApi"]
-            if not routes:
-                continue
-            function = f"{self.stack}-{re.sub(r'(?<!^)(?=[A-Z])', '-', name).lower()}"
-            arn = functions.get_alias(FunctionName=function, Name="live")["AliasArn"]
-            integration = None
-            for route in routes:
-                key = f"{route['Method'].upper()} {route['Path']}"
-                if key in existing:
-                    continue
-                integration = integration or gateway.create_integration(
-                    ApiId=api,
-                    IntegrationType="AWS_PROXY",
-                    IntegrationUri=arn,
-                    PayloadFormatVersion="2.0",
-                )
-                target = f"integrations/{integration['IntegrationId']}"
-                gateway.create_route(ApiId=api, RouteKey=key, Target=target)
-        origins = self.parameters["AllowedOrigins"].split(",")
-        cors = resources["Api"]["Properties"]["CorsConfiguration"]
-        gateway.update_api(ApiId=api, CorsConfiguration=cors | {"AllowOrigins": origins})
-
-    def call(self, method, path, body=None, access=None):
-        headers = {"content-type": "application/json"}
-        if access:
-            headers["authorization"] = f"Bearer {access}"
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, headers, method=method)
-        try:
-            with urllib.request.urlopen(request) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read() or b"{}")
-
-    def register(self):
-        email = f"ada-{secrets.token_hex(6)}@example.com"
-        status, answer = self.call("POST", "/api/auth/register", {"email": email, "password": PASSWORD})
-        check(status == 201, f"{self.name}: somebody registers ({status})")
-        return email, answer
-
-    def login(self, email):
-        return self.call("POST", "/api/auth/login", {"email": email, "password": PASSWORD})
-
-    def logged(self, text):
-        logs = self.emulator.client("logs")
-        group = f"/gatehouse/{self.stack}/functions"
-        return logs.filter_log_events(logGroupName=group, filterPattern=f'"{text}"')["events"]
-
-
-def build(emulator):
-    step("sam build")
-    # Faster to build; what is deployed for good is built as Cargo.toml says.
-    emulator.environment["CARGO_PROFILE_RELEASE_LTO"] = "off"
-    emulator.environment["CARGO_PROFILE_RELEASE_CODEGEN_UNITS"] = "16"
-    done = emulator.run("sam", "build", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode:
-        raise SystemExit(done.stdout)
-    check(BUILT.exists(), "every function is built")
-
-
-def translated(emulator):
-    """The built template, with the functions' in plain CloudFormation beside it."""
-    step("the functions' template, packaged and translated")
-    packaged = BUILT_FUNCTIONS.with_name("packaged.yaml")
-    command = ["sam", "package", "--template-file", str(BUILT_FUNCTIONS), "--resolve-s3", "--no-progressbar"]
-    done = emulator.run(*command, "--output-template-file", str(packaged), stdout=subprocess.PIPE,
-                        stderr=subprocess.STDOUT, text=True)
-    check(done.returncode == 0, "packaged" if not done.returncode else done.stdout)
-    logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it tells of features that only AWS has
-    os.environ["AWS_DEFAULT_REGION"] = REGION  # the translator asks for it
-    # The parameters that decide what there is; dev and staging have the same.
-    parameters = {"Environment": "dev", "Tracing": "Disabled"}
-    template = yaml_parse(packaged.read_text())
-    plain = samtranslator.translator.transform.transform(template, parameters, NoManagedPolicies())
-    for resource in plain["Resources"].values():
-        for policy in resource["Properties"].get("Policies", []):
-            for statement in policy["PolicyDocument"]["Statement"]:
-                statement.get("Condition", {}).pop("Null", None)
-    BUILT_FUNCTIONS.with_name("plain.yaml").write_text(json.dumps(plain))
-    template = yaml_parse(BUILT.read_text())
-    template["Resources"]["Functions"]["Properties"]["TemplateURL"] = "Functions/plain.yaml"
-    TRANSLATED.write_text(yaml_dump(template))
-
-
-class NoManagedPolicies:
-    """The translator asks IAM for AWS' own policies, to give them by their names: these templates name none."""
-
-    def load(self):
-        return {}
+import operations
+from harness import (
+    ANY_IDENTITY, BUILT, CHEAP_HASHES, TRANSLATED, WORKSPACE, Emulator, Environment, build, check,
+    environment_without_aws, inbox, redis, step, translated, wait_until,
+)
 
 
 def references_are_few():
@@ -405,34 +77,6 @@ def environments_are_apart(dev, staging):
     check(staging.login(email)[0] == 401, "staging does not")
     status, _ = staging.call("GET", "/api/auth/profile", access=answer["accessToken"])
     check(status == 401, "staging takes none of dev's tokens")
-
-
-def preflight(emulator):
-    step("infra/preflight")
-    command = [sys.executable, WORKSPACE / "infra/preflight", "staging"]
-
-    def look():
-        done = emulator.run(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        return done.returncode, done.stdout
-    code, printed = look()
-    check("ok: account 000000000000" in printed and "idling will cost" in printed, "it looks at the account")
-    check(code == 0 and "PROBLEM" not in printed, "nothing stands in the way")
-    emulator.client("cloudformation").create_stack(StackName="gatehouse-staging", TemplateBody=json.dumps({
-        "Resources": {"Impossible": {"Type": "AWS::SSM::Parameter", "Properties": {
-            "Type": "String", "Value": "{{resolve:secretsmanager:no-such-secret}}"}}}}))
-    wait_until("a deployment fails", lambda: emulator.stack("gatehouse-staging")["StackStatus"] == "ROLLBACK_COMPLETE")
-    code, printed = look()
-    check(code == 1 and "ROLLBACK_COMPLETE: delete it first" in printed, "it says what does")
-    emulator.delete_stack("gatehouse-staging")
-
-
-def smoke(environment):
-    step("infra/smoke")
-    done = environment.emulator.run(WORKSPACE / "infra/smoke", environment.url, text=True,
-                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    check(done.returncode == 0, "it finds nothing wrong" if not done.returncode else done.stdout)
-    done = environment.emulator.run(WORKSPACE / "infra/smoke", f"{environment.url}/elsewhere", stderr=subprocess.PIPE, text=True)
-    check(done.returncode == 1 and "404" in done.stderr, "where there is no system, it says so")
 
 
 def limits_hold(staging):
@@ -508,24 +152,16 @@ def updates_in_place(dev):
 
     step("secrets are rotated while users are signed in")
     old = answer["accessToken"]
-    rotate(dev, "JwtSecret", "JwtRefreshSecret", "DataEncryptionKey")
+    operations.rotate(dev, "JwtSecret", "JwtRefreshSecret", "DataEncryptionKey")
     new = dev.login(email)[1]["accessToken"]
     check(dev.call("GET", "/api/auth/profile", access=old)[0] == 200, "a token of before is still taken")
     status, refreshed = dev.call("POST", "/api/auth/refresh", {"refreshToken": answer["refreshToken"]})
     check(status == 200, "a refresh token of before, too")
     for access in [new, refreshed["accessToken"]]:
         check(dev.call("GET", "/api/auth/profile", access=access)[0] == 200, "a new one works")
-    rotate(dev, "JwtSecret")
+    operations.rotate(dev, "JwtSecret")
     check(dev.call("GET", "/api/auth/profile", access=old)[0] == 401, "after the next rotation it is not")
     return email
-
-
-def rotate(environment, *secrets):
-    """As the README says it; the interpreter is the one that has boto3."""
-    command = [sys.executable, WORKSPACE / "infra/rotate-secret", environment.stack, *secrets]
-    for _ in ["announced", "used"]:
-        done = environment.emulator.run(*command, stdout=subprocess.PIPE, text=True, check=True)
-        environment.deploy(SecretsVersion=re.search(r"SecretsVersion=(\S+)", done.stdout)[1])
 
 
 def failure_rolls_back(dev, email):
@@ -555,28 +191,12 @@ def delete(environments, emulator):
     check(not functions, f"no function is left ({[function['FunctionName'] for function in functions]})")
 
 
-def infrastructure(emulator):
-    step("network and a cache of one node, by themselves")
-    deploy = ["sam", "deploy", "--resolve-s3", "--capabilities", "CAPABILITY_IAM"]
-
-    def put(name, *parameters):
-        command = [*deploy, "--template-file", f"infra/{name}.yaml", "--stack-name", f"check-{name}"]
-        command += ["--parameter-overrides", *parameters] if parameters else []
-        done = emulator.run(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        check(done.returncode == 0, f"infra/{name}.yaml" if not done.returncode else done.stdout)
-        return emulator.outputs(f"check-{name}")
-
-    network = put("network")
-    data = put(
-        "data", "Environment=prod", "System=check", "Cache=node",
-        f"SubnetIds={network['SubnetIds']}", f"CacheSecurityGroup={network['CacheSecurityGroup']}",
-    )
-    check(data["CacheAddress"], f"the cache has an address")
-    table = emulator.client("dynamodb").describe_table(TableName=data["CredentialsTable"])["Table"]
-    check(table["DeletionProtectionEnabled"], "in prod the tables are protected from deletion")
-    emulator.delete_stack("check-data")
-    left = emulator.client("dynamodb").list_tables()["TableNames"]
-    check({data["UsersTable"], data["CredentialsTable"]} <= set(left), "the tables outlive their stack")
+def begins_anew(dev):
+    step("another stack of the same name, beside what the first has left behind")
+    dev.deploy(UsersTableName="", UsersTableStreamArn="", CredentialsTableName="", EmailIdentity="none",
+               SecretsVersion="AWSCURRENT")
+    email, _ = dev.register()
+    check(dev.login(email)[0] == 200, "it works")
 
 
 def show_logs(emulator):
@@ -601,7 +221,7 @@ def main():
         redis_url = cleanup.enter_context(redis(folder))
         cleanup.enter_context(emulator.running())
         mails = cleanup.enter_context(inbox(emulator))
-        preflight(emulator)
+        operations.preflight(emulator)
         translated(emulator)
         try:
             dev = Environment(emulator, "dev", f"{redis_url}/0", ["EmailIdentity=address", *CHEAP_HASHES])
@@ -611,7 +231,7 @@ def main():
             step("sam deploy --config-env staging, beside it")
             staging.deploy()
             environments_are_apart(dev, staging)
-            smoke(dev)
+            operations.smoke(dev)
             run_tests(dev, mails)
             limits_hold(staging)
             mail_waits(staging, emulator)
@@ -619,8 +239,13 @@ def main():
             roles_are_enforced(dev, emulator)
             email = updates_in_place(dev)
             failure_rolls_back(dev, email)
-            infrastructure(emulator)
+            operations.origin_secret_is_replaced(dev)
+            operations.secret_of_an_earlier_stack(dev, email)
+            operations.hostile_preview(dev)
+            operations.restore(dev, email)
+            operations.infrastructure(emulator)
             delete([dev, staging], emulator)
+            begins_anew(dev)
         except BaseException:
             show_logs(emulator)
             raise

@@ -1,10 +1,10 @@
-"""Starts ministack with one thing put right: where it updates a nested stack, it forgets the attributes of what did not
-change, and whatever refers to them fails."""
+"""Starts ministack with two things put right. Where it updates a nested stack, it forgets the attributes of what did not
+change, and whatever refers to them fails; and it takes a cache's user to have one password, however many it is given."""
 
 import sys
 
 from ministack.app import main
-from ministack.services import cloudformation
+from ministack.services import cloudformation, elasticache
 from ministack.services.cloudformation import provisioners
 
 update_resource = provisioners._update_resource
@@ -17,5 +17,17 @@ def update_with_attributes(resource_type, physical_id, old, new, stack, logical_
     return update_resource(resource_type, physical_id, old, new, stack, logical_id, old_attrs)
 
 
+modify_user = elasticache._modify_user
+
+
+def modify_user_with_passwords(parameters):
+    answer = modify_user(parameters)
+    passwords = [name for name in parameters if name.startswith("Passwords.member.")]
+    if passwords:
+        elasticache._users[elasticache._p(parameters, "UserId")]["Authentication"]["PasswordCount"] = len(passwords)
+    return answer
+
+
 provisioners._update_resource = update_with_attributes
+elasticache._modify_user = modify_user_with_passwords
 sys.exit(main())

@@ -23,13 +23,8 @@ fn block<'a>(text: &'a str, indent: &str, name: &str) -> &'a str {
 /// in reserve. Each is counted as often as it is written.
 #[test]
 fn templates_have_dynamic_references_in_reserve() {
-    for file in [
-        "template.yaml",
-        "infra/functions.yaml",
-        "infra/data.yaml",
-        "infra/edge.yaml",
-    ] {
-        assert!(read(file).matches("{{resolve:").count() <= 30, "{file}");
+    for file in templates() {
+        assert!(read(&file).matches("{{resolve:").count() <= 30, "{file}");
     }
 }
 
@@ -109,16 +104,9 @@ fn every_role_is_bounded() {
         1 + roles,
         "the functions', and each by itself"
     );
-    for file in std::fs::read_dir(build::workspace().join("infra")).unwrap() {
-        let path = file.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        if name.ends_with(".yaml") && name != "functions.yaml" && name != "pipeline.yaml" {
-            assert!(
-                !std::fs::read_to_string(&path)
-                    .unwrap()
-                    .contains("AWS::IAM::Role"),
-                "{name}"
-            );
+    for file in templates() {
+        if file != "infra/functions.yaml" && file != "infra/pipeline.yaml" {
+            assert!(!read(&file).contains("AWS::IAM::Role"), "{file}");
         }
     }
 }
@@ -182,4 +170,137 @@ fn actions_are_pinned_by_commit_and_what_builds_has_no_way_to_aws() {
     let deploy = block(&text, "  ", "deploy");
     assert!(deploy.contains("id-token: write"));
     assert!(!deploy.contains("cargo") && !deploy.contains("sam build"));
+}
+
+/// What can be encrypted by a key of one's own is: a resource of a kind that is forgotten here is listed.
+#[test]
+fn everything_that_holds_data_takes_the_key() {
+    let property = |kind: &str| {
+        Some(match kind {
+            "AWS::AppConfig::ConfigurationProfile" => "KmsKeyIdentifier",
+            "AWS::DynamoDB::Table" => "KMSMasterKeyId",
+            "AWS::ElastiCache::ReplicationGroup" | "AWS::ElastiCache::ServerlessCache" => {
+                "KmsKeyId"
+            }
+            "AWS::Logs::LogGroup" | "AWS::SecretsManager::Secret" => "KmsKeyId",
+            "AWS::SNS::Topic" | "AWS::SQS::Queue" => "KmsMasterKeyId",
+            _ => return None,
+        })
+    };
+    let mut resources = 0;
+    for file in templates() {
+        if file == "infra/pipeline.yaml" {
+            continue; // its bucket holds code
+        }
+        let text = read(&file);
+        let (_, section) = text.split_once("\nResources:\n").unwrap();
+        for resource in section.split("\n    Type: ").skip(1) {
+            let (kind, rest) = resource.split_once('\n').unwrap();
+            // Up to the next one's name.
+            let body = rest.split("\n  ").take_while(|line| line.starts_with(' '));
+            let body = body.collect::<String>();
+            if let Some(property) = property(kind) {
+                let key = format!("{property}: !If [HasKey, !Ref KmsKeyArn, !Ref AWS::NoValue]");
+                assert!(body.contains(&key), "{file}: {kind}\n{body}");
+                resources += 1;
+            }
+        }
+    }
+    let globals = read("infra/functions.yaml");
+    assert!(globals.contains("\n    KmsKeyArn: !If [HasKey, !Ref KmsKeyArn, !Ref AWS::NoValue]"));
+    assert!(resources > 15, "{resources}");
+}
+
+/// A stack that is deleted, or replaced by mistake, takes with it neither users nor what reads their second factors, nor
+/// the trail of what happened.
+#[test]
+fn what_cannot_be_made_again_outlives_its_stack() {
+    let mut resources = 0;
+    for file in ["template.yaml", "infra/data.yaml"] {
+        let text = read(file);
+        for kind in [
+            "AWS::DynamoDB::Table",
+            "AWS::Logs::LogGroup",
+            "AWS::SecretsManager::Secret",
+        ] {
+            for resource in text.split(&format!("\n    Type: {kind}\n")).skip(1) {
+                if resource.starts_with("    Condition: HasCache\n") {
+                    continue; // the cache's password, which goes with the cache
+                }
+                let resource = resource.trim_start_matches("    Condition: CreatesTables\n");
+                let kept = "    DeletionPolicy: RetainExceptOnCreate";
+                let (first, rest) = resource.split_once('\n').unwrap();
+                assert!(first.starts_with(kept), "{file}: {kind}: {first}");
+                assert!(
+                    rest.starts_with("    UpdateReplacePolicy: Retain\n"),
+                    "{file}: {kind}"
+                );
+                resources += 1;
+            }
+        }
+    }
+    assert_eq!(resources, 8);
+    let pipeline = read(".github/workflows/environment.yml");
+    assert!(pipeline.contains("--enable-termination-protection"));
+}
+
+/// What a deployment makes can do no more than the deployment may (IAM User Guide, "Permissions boundaries"), and is told to
+/// no service but those that run it.
+#[test]
+fn a_deployment_makes_no_role_beyond_its_boundary() {
+    let text = read("infra/pipeline.yaml");
+    let execution = block(&text, "  ", "Execution");
+    let statements: Vec<&str> = execution.split("- Effect: Allow\n").skip(1).collect();
+    for action in [
+        "iam:AttachRolePolicy",
+        "iam:CreateRole",
+        "iam:PutRolePermissionsBoundary",
+        "iam:PutRolePolicy",
+    ] {
+        let allowing: Vec<_> = statements
+            .iter()
+            .filter(|text| text.contains(action))
+            .collect();
+        assert_eq!(allowing.len(), 1, "{action}");
+        let condition = "Condition: { StringEquals: { iam:PermissionsBoundary: !Ref Boundary } }";
+        assert!(allowing[0].contains(condition), "{action}");
+    }
+    let passing = "Condition: { StringEquals: { iam:PassedToService: [codedeploy.amazonaws.com, lambda.amazonaws.com] } }";
+    assert!(execution.contains(passing));
+    for forbidden in [
+        "iam:*",
+        "DeleteRolePermissionsBoundary",
+        "iam:CreatePolicy",
+        "Action: \"*\"",
+    ] {
+        assert!(!execution.contains(forbidden), "{forbidden}");
+    }
+}
+
+/// A repository that was renamed, or made since 15 July 2026, has numbers in its subject (GitHub, "Immutable subject
+/// claims"); a wildcard in their place would let in repositories whose names only look alike.
+#[test]
+fn a_repository_is_known_by_both_forms_of_its_subject() {
+    let text = read("infra/pipeline.yaml");
+    let role = block(&text, "  ", "Deployment");
+    for form in [
+        "- !Sub repo:${Repository}:environment:${Environment}\n",
+        "- repo:${Owner}@${OwnerId}/${Name}@${RepositoryId}:environment:${Environment}\n",
+    ] {
+        assert!(role.contains(form), "{form}");
+    }
+    let (_, trust) = role.split_once("AssumeRolePolicyDocument:").unwrap();
+    let (trust, _) = trust.split_once("Policies:").unwrap();
+    assert!(
+        !trust.contains("StringLike") && !trust.contains('*'),
+        "{trust}"
+    );
+}
+
+fn templates() -> Vec<String> {
+    let folder = std::fs::read_dir(build::workspace().join("infra")).unwrap();
+    let names = folder.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let yaml = names.filter(|name| name.ends_with(".yaml"));
+    let nested = yaml.map(|name| format!("infra/{name}"));
+    nested.chain(["template.yaml".to_owned()]).collect()
 }

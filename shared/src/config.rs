@@ -563,6 +563,7 @@ mod tests {
             ("JWT_AUDIENCE", "audience"),
             ("JWT_EXPIRY", "15 bananas"),
             ("REDIS_URL", "http://example.com"),
+            ("REDIS_CA", "no-certificate"),
             ("PASSWORD_MIN_LENGTH", "7"),
             ("JWT_REFRESH_EXPIRY", "0s"),
             ("ENVIRONMENT", "production"),
@@ -581,6 +582,7 @@ mod tests {
             "JWT_ISSUER is missing",
             "JWT_EXPIRY must be a duration",
             "REDIS_URL must be a redis:// or rediss:// URL",
+            "REDIS_CA must be certificates in PEM",
             "PASSWORD_MIN_LENGTH must be a whole number from 8 to 64",
             "JWT_REFRESH_EXPIRY must be a duration",
             "APP_NAME is missing",
@@ -593,6 +595,7 @@ mod tests {
             "short-too",
             "bananas",
             "example.com",
+            "no-certificate",
         ] {
             assert!(!error.contains(value), "{value}: {error}");
         }

@@ -47,8 +47,10 @@ fn variable(name: &str) -> String {
 /// this crate's; everything else is held at warnings, because below that libraries log requests with all that is in
 /// them.
 pub fn init(function: &str) {
-    let level = variable("AWS_LAMBDA_LOG_LEVEL").parse::<Level>();
-    let ours = LevelFilter::from_level(level.unwrap_or(Level::INFO));
+    let ours = LevelFilter::from_level(match variable("AWS_LAMBDA_LOG_LEVEL").as_str() {
+        "FATAL" => Level::ERROR, // the one of Lambda's levels that is none of tracing's
+        level => level.parse().unwrap_or(Level::INFO),
+    });
     let targets = Targets::new()
         .with_default(LevelFilter::WARN)
         // It logs a failure without its span, and a panic with its message.

@@ -1,0 +1,345 @@
+"""What the deployment check stands on: the emulator, an inbox, a Redis, and an environment that the real SAM CLI deploys."""
+
+import contextlib
+import http.server
+import json
+import logging
+import os
+import pathlib
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+import tomllib
+import urllib.error
+import urllib.request
+
+import boto3
+import samtranslator.translator.transform
+from samcli.yamlhelper import yaml_dump, yaml_parse
+
+WORKSPACE = pathlib.Path(__file__).resolve().parent.parent
+BUILT = WORKSPACE / ".aws-sam/build/template.yaml"
+TRANSLATED = BUILT.with_name("translated.yaml")
+BUILT_FUNCTIONS = WORKSPACE / ".aws-sam/build/Functions/template.yaml"
+REGION = "us-east-1"
+# What the mailer's role is given beside its own policy; why is said above.
+ANY_IDENTITY = "stand-in-any-identity"
+ANY_IDENTITY_POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "ses:SendEmail", "Resource": "*"}],
+}
+PASSWORD = "Correct-7-horse-" + secrets.token_hex(4)
+# Tests hash more often than a shared machine likes.
+CHEAP_HASHES = ["Argon2MemoryKib=1024", "Argon2Iterations=1", "Argon2Parallelism=1"]
+
+
+def step(text):
+    print(f"\n== {text}", flush=True)
+
+
+def check(holds, what):
+    if not holds:
+        raise SystemExit(f"not so: {what}")
+    print(f"ok: {what}", flush=True)
+
+
+def wait_until(what, holds, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"not within {seconds} s: {what}")
+        time.sleep(0.2)
+    print(f"ok: {what}", flush=True)
+    return found
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def environment_without_aws():
+    """This process's variables: whatever AWS account this machine is signed in to stays out of it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+
+
+@contextlib.contextmanager
+def child(command, **options):
+    """A process in a group of its own, which is asked to end with the block and, if it stays, killed."""
+    process = subprocess.Popen(command, start_new_session=True, **options)
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+class Emulator:
+    """AWS, as far as this check needs it."""
+
+    def __init__(self, folder):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / "emulator.log"
+        self.environment = environment_without_aws() | {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_CONFIG_FILE": "/dev/null",
+            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+            "SAM_CLI_TELEMETRY": "0",
+        }
+        # A function's environment has AWS_REGION and keys of its role from Lambda alone.
+        self.own_environment = self.environment | {
+            "AUTH": "true",
+            "GATEWAY_PORT": str(self.port),
+            "BIND_HOST": "127.0.0.1",
+            "MINISTACK_HOST": "127.0.0.1",
+            "TMPDIR": str(folder),
+            "LOG_LEVEL": "WARNING",
+        }
+
+    @contextlib.contextmanager
+    def running(self):
+        command = [WORKSPACE / "target/ci-emulator/bin/python", WORKSPACE / ".ci/emulator.py"]
+        with open(self.log, "wb") as log, child(command, env=self.own_environment, stdout=log, stderr=log):
+            wait_until("the emulator answers", self.is_ready)
+            yield self
+
+    def is_ready(self):
+        with contextlib.suppress(OSError):
+            return urllib.request.urlopen(f"{self.url}/_ministack/health").status == 200
+
+    def client(self, service, **keys):
+        """As the account's owner, or with other keys."""
+        keys = keys or {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+        return boto3.client(service, endpoint_url=self.url, region_name=REGION, **keys)
+
+    def stack(self, name):
+        return self.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+
+    def outputs(self, stack):
+        return {output["OutputKey"]: output["OutputValue"] for output in self.stack(stack).get("Outputs", [])}
+
+    def delete_stack(self, name):
+        cloudformation = self.client("cloudformation")
+        cloudformation.delete_stack(StackName=name)
+        cloudformation.get_waiter("stack_delete_complete").wait(
+            StackName=name, WaiterConfig={"Delay": 2, "MaxAttempts": 60}
+        )
+
+    def bucket(self):
+        """The one that SAM makes for what it deploys."""
+        return self.client("s3").list_buckets()["Buckets"][0]["Name"]
+
+    def mails(self):
+        with urllib.request.urlopen(f"{self.url}/_ministack/ses/messages") as answer:
+            accounts = json.load(answer)["messages"]
+        return [mail for mails in accounts.values() for mail in mails]
+
+    def run(self, *command, **options):
+        return subprocess.run(command, cwd=WORKSPACE, env=self.environment, **options)
+
+
+class Inbox(http.server.BaseHTTPRequestHandler):
+    """The emulator's mails as `cargo local` shows them at /_local/mail, for the tests."""
+
+    emulator = None
+
+    def do_GET(self):
+        mails = [
+            {
+                "id": mail["MessageId"],
+                "to": mail["To"],
+                "from": mail["Source"],
+                "subject": mail["Subject"],
+                "text": mail["BodyText"],
+                "html": mail["BodyHtml"],
+                "sentAt": str(mail["Timestamp"]),
+            }
+            for mail in reversed(self.emulator.mails())
+        ]
+        body = json.dumps(mails).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def inbox(emulator):
+    handler = type("EmulatorInbox", (Inbox,), {"emulator": emulator})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+@contextlib.contextmanager
+def redis(folder):
+    server = shutil.which("valkey-server") or shutil.which("redis-server")
+    if not server:
+        raise SystemExit("neither valkey-server nor redis-server is installed")
+    port = free_port()
+    command = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    with child(command, stdout=subprocess.DEVNULL):
+        yield f"redis://127.0.0.1:{port}"
+
+
+class Environment:
+    """One of samconfig.toml's, deployed."""
+
+    def __init__(self, emulator, name, redis_url, parameters):
+        self.emulator, self.name = emulator, name
+        self.stack = f"gatehouse-{name}"
+        config = tomllib.loads((WORKSPACE / "samconfig.toml").read_text())
+        given = dict(pair.split("=", 1) for pair in config[name]["deploy"]["parameters"]["parameter_overrides"])
+        given |= {"Cache": "none", "RedisUrl": redis_url}
+        self.parameters = given | dict(pair.split("=", 1) for pair in parameters)
+        self.url = None
+
+    def deploy(self, template=TRANSLATED, may_fail=False, **changes):
+        """`sam deploy --config-env <name>`; what it printed."""
+        self.parameters |= changes
+        nothing = '""'
+        overrides = [f"{name}={value or nothing}" for name, value in self.parameters.items()]
+        command = ["sam", "deploy", "--config-file", str(WORKSPACE / "samconfig.toml"), "--config-env", self.name]
+        command += ["--no-confirm-changeset", "--no-progressbar", "--parameter-overrides", *overrides]
+        command += ["--template-file", str(template)]
+        done = self.emulator.run(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode and not may_fail:
+            print(done.stdout)
+            raise SystemExit(f"sam deploy --config-env {self.name} failed")
+        if not may_fail:
+            self.make_routes()
+            policy = json.dumps(ANY_IDENTITY_POLICY)
+            iam = self.emulator.client("iam")
+            iam.put_role_policy(RoleName=self.role("mailer"), PolicyName=ANY_IDENTITY, PolicyDocument=policy)
+        return done.stdout
+
+    def role(self, function):
+        configuration = self.emulator.client("lambda").get_function_configuration(
+            FunctionName=f"{self.stack}-{function}"
+        )
+        return configuration["Role"].rsplit("/", 1)[-1]
+
+    def outputs(self):
+        return self.emulator.outputs(self.stack)
+
+    def status(self):
+        return self.emulator.stack(self.stack)["StackStatus"]
+
+    def make_routes(self):
+        """What API Gateway would have read out of the API's OpenAPI body: routes, integrations, CORS."""
+        gateway = self.emulator.client("apigatewayv2")
+        api = self.outputs()["ApiDomain"].split(".")[0]
+        self.url = f"{self.emulator.url}/_aws/execute-api/{api}/$default"
+        existing = {route["RouteKey"] for route in gateway.get_routes(ApiId=api, MaxResults="500")["Items"]}
+        functions = self.emulator.client("lambda")
+        resources = yaml_parse(BUILT_FUNCTIONS.read_text())["Resources"]
+        for name, resource in resources.items():
+            events = resource.get("Properties", {}).get("Events", {}).values()
+            routes = [event["Properties"] for event in events if event["Type"] == "HttpApi"]
+            if not routes:
+                continue
+            function = f"{self.stack}-{re.sub(r'(?<!^)(?=[A-Z])', '-', name).lower()}"
+            arn = functions.get_alias(FunctionName=function, Name="live")["AliasArn"]
+            integration = None
+            for route in routes:
+                key = f"{route['Method'].upper()} {route['Path']}"
+                if key in existing:
+                    continue
+                integration = integration or gateway.create_integration(
+                    ApiId=api,
+                    IntegrationType="AWS_PROXY",
+                    IntegrationUri=arn,
+                    PayloadFormatVersion="2.0",
+                )
+                target = f"integrations/{integration['IntegrationId']}"
+                gateway.create_route(ApiId=api, RouteKey=key, Target=target)
+        origins = self.parameters["AllowedOrigins"].split(",")
+        cors = resources["Api"]["Properties"]["CorsConfiguration"]
+        gateway.update_api(ApiId=api, CorsConfiguration=cors | {"AllowOrigins": origins})
+
+    def call(self, method, path, body=None, access=None, headers=()):
+        headers = {"content-type": "application/json"} | dict(headers)
+        if access:
+            headers["authorization"] = f"Bearer {access}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read() or b"{}")
+
+    def register(self):
+        email = f"ada-{secrets.token_hex(6)}@example.com"
+        status, answer = self.call("POST", "/api/auth/register", {"email": email, "password": PASSWORD})
+        check(status == 201, f"{self.name}: somebody registers ({status})")
+        return email, answer
+
+    def login(self, email):
+        return self.call("POST", "/api/auth/login", {"email": email, "password": PASSWORD})
+
+    def logged(self, text):
+        logs = self.emulator.client("logs")
+        group = self.outputs()["FunctionLogs"]
+        return logs.filter_log_events(logGroupName=group, filterPattern=f'"{text}"')["events"]
+
+
+def build(emulator):
+    step("sam build")
+    # Faster to build; what is deployed for good is built as Cargo.toml says.
+    emulator.environment["CARGO_PROFILE_RELEASE_LTO"] = "off"
+    emulator.environment["CARGO_PROFILE_RELEASE_CODEGEN_UNITS"] = "16"
+    done = emulator.run("sam", "build", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise SystemExit(done.stdout)
+    check(BUILT.exists(), "every function is built")
+
+
+def translated(emulator):
+    """The built template, with the functions' in plain CloudFormation beside it."""
+    step("the functions' template, packaged and translated")
+    packaged = BUILT_FUNCTIONS.with_name("packaged.yaml")
+    command = ["sam", "package", "--template-file", str(BUILT_FUNCTIONS), "--resolve-s3", "--no-progressbar"]
+    done = emulator.run(*command, "--output-template-file", str(packaged), stdout=subprocess.PIPE,
+                        stderr=subprocess.STDOUT, text=True)
+    check(done.returncode == 0, "packaged" if not done.returncode else done.stdout)
+    logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it tells of features that only AWS has
+    os.environ["AWS_DEFAULT_REGION"] = REGION  # the translator asks for it
+    # The parameters that decide what there is; dev and staging have the same.
+    parameters = {"Environment": "dev", "Tracing": "Disabled"}
+    template = yaml_parse(packaged.read_text())
+    plain = samtranslator.translator.transform.transform(template, parameters, NoManagedPolicies())
+    for resource in plain["Resources"].values():
+        for policy in resource["Properties"].get("Policies", []):
+            for statement in policy["PolicyDocument"]["Statement"]:
+                statement.get("Condition", {}).pop("Null", None)
+    BUILT_FUNCTIONS.with_name("plain.yaml").write_text(json.dumps(plain))
+    template = yaml_parse(BUILT.read_text())
+    template["Resources"]["Functions"]["Properties"]["TemplateURL"] = "Functions/plain.yaml"
+    TRANSLATED.write_text(yaml_dump(template))
+
+
+class NoManagedPolicies:
+    """The translator asks IAM for AWS' own policies, to give them by their names: these templates name none."""
+
+    def load(self):
+        return {}
