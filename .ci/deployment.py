@@ -240,6 +240,7 @@ def main():
             email = updates_in_place(dev)
             failure_rolls_back(dev, email)
             operations.origin_secret_is_replaced(dev)
+            operations.secret_that_leaked(dev, email)
             operations.secret_of_an_earlier_stack(dev, email)
             operations.hostile_preview(dev)
             operations.restore(dev, email)

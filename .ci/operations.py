@@ -202,6 +202,19 @@ def restore_deleted(emulator, tables):
         dynamodb.delete_table(TableName=name)
 
 
+def secret_that_leaked(dev, email):
+    step("a secret that somebody else has learned")
+    code, printed = tool(dev.emulator, "rotate-secret", dev.stack, "DataEncryptionKey", "--at-once")
+    check(code == 1 and "only in two steps" in printed, "the key of the second factors is not thrown away")
+    answer = dev.login(email)[1]
+    dev.deploy(**rotate_step(dev.emulator, dev.stack, "JwtSecret", "JwtRefreshSecret", "--at-once"))
+    status, _ = dev.call("GET", "/api/auth/profile", access=answer["accessToken"])
+    check(status == 401, "an access token of before is void")
+    status, _ = dev.call("POST", "/api/auth/refresh", {"refreshToken": answer["refreshToken"]})
+    check(status == 401, "a refresh token, too")
+    check(dev.login(email)[0] == 200, "whoever signs in anew is served")
+
+
 def secret_of_an_earlier_stack(dev, email):
     step("a secret that an earlier stack has left behind")
     manager = dev.emulator.client("secretsmanager")
