@@ -2,7 +2,6 @@
 roles of the pipeline in the hands of hostile code."""
 
 import contextlib
-import datetime
 import http.server
 import json
 import re
@@ -13,7 +12,7 @@ import threading
 import botocore.exceptions
 from samcli.yamlhelper import yaml_parse
 
-from harness import BUILT, REGION, WORKSPACE, check, step, wait_until
+from harness import WORKSPACE, check, step, wait_until
 
 
 def tool(emulator, name, *arguments, **variables):
@@ -94,7 +93,10 @@ def rotate_step(emulator, stack, *arguments):
 
 def rotate(environment, *secrets):
     for _ in ["announced", "used"]:
-        environment.deploy(**rotate_step(environment.emulator, environment.stack, *secrets))
+        step = rotate_step(environment.emulator, environment.stack, *secrets)
+        code, printed = tool(environment.emulator, "rotate-secret", environment.stack, *secrets)
+        check(code == 1 and f"SecretsVersion={step['SecretsVersion']}" in printed, "no further step before the deployment")
+        environment.deploy(**step)
 
 
 def origin_secret_is_replaced(dev):
@@ -104,6 +106,8 @@ def origin_secret_is_replaced(dev):
     edge = yaml_parse((WORKSPACE / "infra/edge.yaml").read_text())
     secret = edge["Resources"]["OriginVerifySecret"]
     secret["Properties"].pop("ReplicaRegions")
+    origin = edge["Resources"]["Distribution"]["Properties"]["DistributionConfig"]["Origins"][0]
+    header = origin["OriginCustomHeaders"][0]["HeaderValue"]
     name = f"{dev.stack}-edge"
 
     def deploy_edge(action, **parameters):
@@ -112,34 +116,42 @@ def origin_secret_is_replaced(dev):
             TemplateBody=json.dumps({
                 "Parameters": {name: edge["Parameters"][name] for name in ("OriginVerifyVersion", "KmsKeyArn")},
                 "Conditions": {"HasKey": edge["Conditions"]["HasKey"]},
-                "Resources": {"OriginVerifySecret": secret},
+                "Resources": {
+                    "OriginVerifySecret": secret,
+                    "Header": {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Name": "sent", "Value": header}},
+                },
             }),
             Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         )
         wait_until(f"{name} is deployed", lambda: emulator.stack(name)["StackStatus"] in ("CREATE_COMPLETE", "UPDATE_COMPLETE"))
 
-    def sends(version):
+    def sent():
+        value = emulator.client("ssm").get_parameter(Name="sent")["Parameter"]["Value"]
+        return {"x-origin-verify": value, "cloudfront-viewer-address": "198.51.100.1:1"}
+
+    def version(number):
         values = json.loads(emulator.client("secretsmanager").get_secret_value(SecretId=f"{name}-origin-verify")["SecretString"])
-        return {"x-origin-verify": values[version], "cloudfront-viewer-address": "198.51.100.1:1"}
+        return {"x-origin-verify": values[number]}
 
     def status(headers):
         return dev.call("POST", "/api/auth/login", {}, headers=headers)[0]
 
     deploy_edge("create_stack")
     dev.deploy(OriginVerifySecretName=f"{name}-origin-verify")
-    old = sends("1")
+    old = sent()
     check(status({}) == 403 and status(old) == 400, "what comes from CloudFront is served, and nothing else")
     check(status({"x-origin-verify": "none"}) == 403, "the place of the other version lets nobody in")
     first = rotate_step(emulator, dev.stack, "OriginVerifySecret")
     check(first == {"OriginVerifyVersions": "1,2"}, "first the functions learn the new one")
     check(rotate_step(emulator, dev.stack, "OriginVerifySecret") == first, "which it says again until they have")
     dev.deploy(**first)
-    new = sends("2")
+    new = version("2")
     check(status(old) == 400 and status(new) == 400, "both are served")
     second = rotate_step(emulator, dev.stack, "OriginVerifySecret")
     check(second == {"OriginVerifyVersion": "2"}, "then CloudFront sends it")
     deploy_edge("update_stack", **second)
-    check(status(old) == 400 and status(new) == 400, "what is on its way with the old one is served")
+    check(sent()["x-origin-verify"] == new["x-origin-verify"], "which it does")
+    check(status(old) == 400 and status(sent()) == 400, "what is on its way with the old one is served as well")
     dev.deploy(**rotate_step(emulator, dev.stack, "OriginVerifySecret"))
     check(status(old) == 403 and status(new) == 400, "with the next replacement the old one ends")
     dev.deploy(OriginVerifySecretName="")
@@ -195,6 +207,8 @@ def restore_deleted(emulator, tables):
         dynamodb.delete_table(TableName=table)
     code, printed = tool(emulator, "restore", "gone")
     check(code == 1 and "there is no stack gone" in printed, "without a stack it asks for the tables")
+    code, printed = tool(emulator, "restore", "gone", "--at", "2026-11-27T10:00:00Z", "--tables", *tables)
+    check(code == 1 and "leave --at out" in printed, "a deleted table comes back as it was then, and at no other moment")
     code, printed = tool(emulator, "restore", "gone", "--tables", *tables)
     check(code == 0 and "UsersTableName=gone-users-" in printed, "they are restored" if not code else printed)
     for name in re.findall(r'TableName=(\S+)",', printed):
@@ -254,7 +268,6 @@ def infrastructure(emulator):
     step("the cache's password is replaced")
 
     def passwords():
-        """Those that the cache takes, as the emulator was given them."""
         users = emulator.client("elasticache").describe_users(UserId="check-functions")["Users"]
         return users[0]["Authentication"]["PasswordCount"]
 
