@@ -27,7 +27,7 @@ BUILT = WORKSPACE / ".aws-sam/build/template.yaml"
 TRANSLATED = BUILT.with_name("translated.yaml")
 BUILT_FUNCTIONS = WORKSPACE / ".aws-sam/build/Functions/template.yaml"
 REGION = "us-east-1"
-# What the mailer's role is given beside its own policy; why is said above.
+# What the mailer's role is given beside its own policy; deployment.py says why.
 ANY_IDENTITY = "stand-in-any-identity"
 ANY_IDENTITY_POLICY = {
     "Version": "2012-10-17",

@@ -143,7 +143,7 @@ fn the_settings_hold_every_parameter_that_is_no_secret() {
         settings
     );
 
-    // What is exempt stands in no function's variable.
+    // The other parameters are in no function's variables.
     for name in names(&template, "\n  # Of the API, ", "\nMappings:\n") {
         let variable = |line: &&str| {
             let value = line

@@ -87,8 +87,8 @@ async fn everything_works_on_a_cluster() {
     forgetting.end();
 }
 
-/// Somebody signs in, and again and again, while the slot of their sessions is on its way from one node to another. What
-/// does not find it is asked to come again; what was answered holds.
+/// A user signs in sixty times while the slot of their sessions moves between two nodes. A login may be answered 503; every
+/// session that a login has started is valid afterwards.
 #[tokio::test]
 async fn nobody_loses_a_session_while_the_cluster_grows() {
     if World::inside().is_none() {

@@ -184,7 +184,7 @@ fn everything_that_holds_data_takes_the_key() {
             }
             "AWS::Logs::LogGroup" | "AWS::SecretsManager::Secret" => "KmsKeyId",
             "AWS::SNS::Topic" | "AWS::SQS::Queue" => "KmsMasterKeyId",
-            // These hold no data, or have theirs encrypted by what is above.
+            // These hold no data, or keep it in a resource of a kind named above.
             "AWS::ApiGatewayV2::ApiMapping"
             | "AWS::ApiGatewayV2::DomainName"
             | "AWS::AppConfig::Application"
