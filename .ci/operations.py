@@ -287,7 +287,7 @@ def infrastructure(emulator):
     emulator.delete_stack("check-data")
     left = emulator.client("dynamodb").list_tables()["TableNames"]
     check({data["UsersTable"], data["CredentialsTable"]} <= set(left), "the tables outlive their stack")
-    for name in ("JwtSecret", "JwtRefreshSecret", "EmailTokenSecret", "DataEncryptionKey"):
+    for name in ("JwtSecret", "JwtRefreshSecret", "GuardSecret", "EmailTokenSecret", "DataEncryptionKey"):
         check(emulator.client("secretsmanager").describe_secret(SecretId=data[name]), f"so does {name}")
     restore_deleted(emulator, [data["UsersTable"], data["CredentialsTable"]])
 

@@ -98,7 +98,8 @@ async fn forged_and_foreign_tokens_are_refused_everywhere() {
     }
     let expired = forge(&header, &with(&claims, "exp", json!(1_000_000_000)));
     assert_eq!(client.profile(&expired).await.code(), "token_expired");
-    assert_eq!(client.logout(&expired).await.code(), "token_expired");
+    // What it asks for is the end of its session.
+    assert_eq!(client.logout(&expired).await.status, 200);
 }
 
 #[tokio::test]

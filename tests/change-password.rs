@@ -51,7 +51,7 @@ async fn a_wrong_current_password_changes_nothing_and_is_recorded() {
 
     assert_eq!(
         (answer.status.as_u16(), answer.code()),
-        (401, "invalid_credentials")
+        (403, "invalid_credentials")
     );
     client.login(&account).await;
     assert_eq!(client.profile(&other).await.status, 200);

@@ -1,5 +1,6 @@
 //! Cookie mode: the refresh token where no script can reach it, and proof that a page of ours asks.
 
+use harness::client::{unique_email, unique_password};
 use harness::{Account, Answer, Client, World};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -254,16 +255,133 @@ async fn a_cookie_whose_name_only_looks_the_same_is_another() {
     assert_eq!(client.send(request).await.status, 200);
 }
 
+/// A page whose cookie is gone is not signed in; a client that sends a body has forgotten its field.
 #[tokio::test]
-async fn a_refresh_without_a_token_anywhere_is_400() {
+async fn a_cookie_that_is_absent_is_401_and_a_field_that_is_forgotten_400() {
     let Some(world) = world() else { return };
     let client = world.client();
+    let request = || client.request(Method::POST, REFRESH);
 
-    let nothing = client.send(client.request(Method::POST, REFRESH)).await;
-    let other_cookie = client.request(Method::POST, REFRESH);
-    let other_cookie = client.send(other_cookie.header("cookie", "a=b")).await;
+    for absent in [
+        request(),
+        request().header("cookie", "a=b"),
+        request().header("x-csrf-token", "0").json(&json!({})),
+        request()
+            .header("x-token-transport", "cookie")
+            .json(&json!({})),
+        request().header("origin", ORIGIN).json(&json!({})),
+    ] {
+        let answer = client.send(absent).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.code()),
+            (401, "missing_token")
+        );
+    }
+    let forgotten = client.send(request().json(&json!({}))).await;
+    assert!(forgotten.names(&["refreshToken"]), "{forgotten:?}");
+}
 
-    assert!(nothing.names(&["refreshToken"]) && other_cookie.names(&["refreshToken"]));
+#[tokio::test]
+async fn a_transport_that_does_not_exist_is_refused_before_anything_happens() {
+    let Some(world) = world() else { return };
+    let client = world.client();
+    let account = client.register().await;
+    for (path, body) in [
+        (
+            "/api/auth/register",
+            json!({ "email": unique_email(), "password": unique_password() }),
+        ),
+        (
+            "/api/auth/login",
+            json!({ "email": account.email, "password": account.password }),
+        ),
+        (REFRESH, json!({ "refreshToken": account.refresh })),
+    ] {
+        let request = client.request(Method::POST, path).json(&body);
+        let typo = client
+            .send(request.header("x-token-transport", "cookies"))
+            .await;
+        let request = client.request(Method::POST, path).json(&body);
+        let named = client
+            .send(request.header("x-token-transport", "Body"))
+            .await;
+
+        assert!(typo.names(&["X-Token-Transport"]), "{path}: {typo:?}");
+        assert!(named["refreshToken"].is_string(), "{path}: {named:?}");
+    }
+}
+
+/// A page that has lost it can neither refresh nor log out.
+#[tokio::test]
+async fn the_csrf_token_can_be_fetched_again_with_the_cookie_by_a_page_of_ours() {
+    let Some(world) = world() else { return };
+    let client = world.client();
+    let (account, browser) = sign_in(&client).await;
+    let fetch = async |cookie: Option<&str>, origin: Option<&str>| {
+        let mut request = client.request(Method::POST, "/api/auth/csrf-token");
+        if let Some(cookie) = cookie {
+            request = request.header("cookie", format!("__Host-refresh_token={cookie}"));
+        }
+        if let Some(origin) = origin {
+            request = request.header("origin", origin);
+        }
+        client.send(request).await
+    };
+
+    let fetched = fetch(Some(&browser.cookie), Some(ORIGIN)).await;
+
+    assert_eq!(fetched.text("csrfToken"), browser.csrf);
+    assert!(fetched.cookies().is_empty() && fetched.body.get("accessToken").is_none());
+    let foreign = fetch(Some(&browser.cookie), Some("https://evil.example")).await;
+    let nowhere = fetch(Some(&browser.cookie), None).await;
+    for answer in [foreign, nowhere] {
+        assert_eq!(answer.code(), "origin_not_allowed");
+    }
+    assert_eq!(fetch(None, Some(ORIGIN)).await.code(), "missing_token");
+    let other = fetch(Some(&account.access), Some(ORIGIN)).await;
+    assert_eq!(other.code(), "refresh_token_invalid");
+}
+
+/// bugs 6.
+#[tokio::test]
+async fn a_logout_by_cookie_needs_no_access_token_that_is_still_valid() {
+    let Some(world) = World::build()
+        .variable("CORS_ALLOWED_ORIGINS", ORIGIN)
+        .variable("JWT_EXPIRY", "1s")
+        .start()
+    else {
+        return;
+    };
+    let client = world.client();
+    for with_access in [true, false] {
+        let (_, browser) = sign_in(&client).await;
+        harness::token::wait_until_expired(&browser.access).await;
+        let logout = async |csrf: Option<&str>| {
+            let cookie = format!("__Host-refresh_token={}", browser.cookie);
+            let mut request = client
+                .request(Method::POST, "/api/auth/logout")
+                .header("cookie", cookie)
+                .header("origin", ORIGIN);
+            if with_access {
+                request = request.bearer_auth(&browser.access);
+            }
+            if let Some(csrf) = csrf {
+                request = request.header("x-csrf-token", csrf);
+            }
+            client.send(request).await
+        };
+
+        let forged = logout(None).await;
+        let answer = logout(Some(&browser.csrf)).await;
+
+        assert_eq!(forged.code(), "csrf_failed");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.cookie("__Host-refresh_token").as_deref(), Some(""));
+        let dead = browser
+            .post(&client, REFRESH, Some(ORIGIN), Some(&browser.csrf))
+            .await;
+        assert_eq!(dead.code(), "refresh_token_invalid");
+    }
 }
 
 /// The secret is changed while somebody is signed in: nobody is signed out.
@@ -277,6 +395,8 @@ async fn a_session_in_cookie_mode_survives_a_rotation_of_the_secret() {
             .variable("JWT_ISSUER", "https://auth.example")
             .variable("JWT_REFRESH_SECRET", secret)
             .variable("JWT_REFRESH_SECRET_PREVIOUS", previous)
+            .variable("GUARD_SECRET", &secret.repeat(2))
+            .variable("GUARD_SECRET_PREVIOUS", &previous.repeat(2))
             .data_dir(folder.path())
             .start()
     };

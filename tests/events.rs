@@ -14,7 +14,7 @@ const NO_CLIENTS: [(&str, &str); 2] = [
 ];
 
 /// Every file with its answer's status and error code.
-const EVENTS: [(&str, u16, &str); 38] = [
+const EVENTS: [(&str, u16, &str); 39] = [
     ("register.json", 201, ""),
     ("register-invalid.json", 400, "validation_failed"),
     ("register-minimal.json", 201, ""),
@@ -40,9 +40,10 @@ const EVENTS: [(&str, u16, &str); 38] = [
     // Codes are nobody's to know beforehand: a device to verify, and none to use.
     ("two-factor-setup.json", 200, ""),
     ("two-factor-setup-no-token.json", 401, "missing_token"),
-    ("two-factor-verify.json", 401, "two_factor_invalid"),
+    ("two-factor-verify.json", 403, "two_factor_invalid"),
     ("two-factor-verify-malformed.json", 400, "validation_failed"),
     ("two-factor-disable.json", 400, "two_factor_not_enabled"),
+    ("two-factor-undo.json", 400, "invalid_verification_token"),
     (
         "verify-email-unknown.json",
         400,
@@ -52,7 +53,7 @@ const EVENTS: [(&str, u16, &str); 38] = [
     ("verify-email.json", 200, ""),
     ("reset-request-unknown.json", 200, ""),
     ("reset-request.json", 200, ""),
-    ("change-password-wrong.json", 401, "invalid_credentials"),
+    ("change-password-wrong.json", 403, "invalid_credentials"),
     ("change-password.json", 200, ""),
     // The password is the first one again after this.
     ("reset-confirm-unknown.json", 400, "invalid_reset_token"),
@@ -60,7 +61,7 @@ const EVENTS: [(&str, u16, &str); 38] = [
     // The account is gone after the last.
     (
         "delete-account-wrong-password.json",
-        401,
+        403,
         "invalid_credentials",
     ),
     ("delete-account.json", 200, ""),

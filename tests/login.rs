@@ -137,7 +137,9 @@ async fn a_refused_login_asks_the_stores_and_hashes_alike_whether_the_account_ex
         };
         let (asked, hashed) = (faulty.operations().len(), hashes());
         refusal(&world, identifier, "Wrong-7-horse").await;
-        (faulty.operations().split_off(asked), hashes() - hashed)
+        let mut asked = faulty.operations().split_off(asked);
+        asked.sort_unstable(); // the last two are together
+        (asked, hashes() - hashed)
     };
 
     let known = work(&account.email).await;
@@ -145,7 +147,7 @@ async fn a_refused_login_asks_the_stores_and_hashes_alike_whether_the_account_ex
     assert_eq!(
         known,
         (
-            ["GetItem", "GetItem", "GetItem", "PutItem"]
+            ["GetItem", "GetItem", "GetItem", "PutItem", "UpdateItem"]
                 .map(str::to_owned)
                 .to_vec(),
             1

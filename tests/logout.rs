@@ -1,7 +1,7 @@
 //! `POST /api/auth/logout`.
 
-use harness::World;
 use harness::client::with_content_type;
+use harness::{World, token};
 use reqwest::Method;
 use serde_json::json;
 
@@ -164,17 +164,50 @@ async fn a_logout_needs_a_valid_access_token_and_a_valid_body_if_any() {
     );
 }
 
+/// security L13: whoever holds a token of a session that is over does not fill its owner's trail.
 #[tokio::test]
-async fn a_logout_is_in_the_audit_trail() {
+async fn a_logout_that_ends_something_is_in_the_audit_trail_once() {
     let Some(world) = World::inside() else { return };
     let client = world.client();
     let account = client.register().await;
 
-    client.logout(&account.access).await;
+    for _ in 0..6 {
+        assert_eq!(client.logout(&account.access).await.status, 200);
+    }
 
     let audit = world.dynamodb().audit(&account.id).await;
+    let entry = ("logout".to_owned(), "success".to_owned());
+    assert_eq!(audit.iter().filter(|other| **other == entry).count(), 1);
+}
+
+/// bugs 6: an hour later, the access token has expired.
+#[tokio::test]
+async fn an_expired_access_token_or_the_refresh_token_ends_the_session_as_well() {
+    let world = World::build().variable("JWT_EXPIRY", "1s");
+    let Some(world) = world.start() else { return };
+    let client = world.client();
+    let (one, other) = (client.register().await, client.register().await);
+    token::wait_until_expired(&one.access).await;
+    token::wait_until_expired(&other.access).await;
+    assert_eq!(client.profile(&one.access).await.code(), "token_expired");
+
+    let by_access = client.logout(&one.access).await;
+    let body = json!({ "refreshToken": other.refresh });
+    let by_refresh = client.post(PATH, body).await;
+    let nonsense = client
+        .post(PATH, json!({ "refreshToken": "nonsense" }))
+        .await;
+
+    assert_eq!(by_access.status, 200, "{by_access:?}");
+    assert_eq!(by_refresh.status, 200, "{by_refresh:?}");
     assert_eq!(
-        audit.last().unwrap(),
-        &("logout".to_owned(), "success".to_owned())
+        (nonsense.status.as_u16(), nonsense.code()),
+        (401, "refresh_token_invalid")
     );
+    for refresh in [&one.refresh, &other.refresh] {
+        assert_eq!(
+            client.refresh(refresh).await.code(),
+            "refresh_token_invalid"
+        );
+    }
 }

@@ -1,7 +1,7 @@
 //! SES events → marked addresses.
 
 use harness::peers::Fault;
-use harness::{World, until};
+use harness::{Account, World, until};
 use serde_json::{Value, json};
 
 const EVENT: &str = include_str!("../events/mail-events.json");
@@ -62,17 +62,70 @@ async fn an_address_that_bounced_gets_no_further_mail() {
     assert!(world.local().dead_letters().is_empty());
 }
 
+fn complaint(email: &str, kind: Option<&str>) -> Value {
+    let recipients = json!([{ "emailAddress": email }]);
+    let complaint = json!({ "complainedRecipients": recipients, "complaintFeedbackType": kind });
+    event_of(&json!({ "eventType": "Complaint", "complaint": complaint }))
+}
+
+async fn register_proven(world: &World) -> Account {
+    let client = world.client();
+    let account = client.register().await;
+    let token = world.mailed_token("verify_email", &account.email).await;
+    client.verify_email(&account, &token).await;
+    account
+}
+
 #[tokio::test]
 async fn who_complained_gets_no_further_mail_either() {
     let Some(world) = World::inside() else { return };
-    let account = world.client().register().await;
-    let recipients = json!([{ "emailAddress": account.email }]);
-    let complaint =
-        json!({ "eventType": "Complaint", "complaint": { "complainedRecipients": recipients } });
+    for kind in [None, Some("abuse"), Some("fraud"), Some("other")] {
+        let account = register_proven(&world).await;
 
-    hand_over(&world, &event_of(&complaint)).await;
+        hand_over(&world, &complaint(&account.email, kind)).await;
 
-    assert_eq!(mark(&world, &account.email).await, "complaint");
+        assert_eq!(mark(&world, &account.email).await, "complaint", "{kind:?}");
+    }
+}
+
+/// bugs 4.
+#[tokio::test]
+async fn a_report_that_is_no_complaint_marks_nobody_and_removes_nobody() {
+    let Some(world) = World::inside() else { return };
+    for kind in ["not-spam", "auth-failure"] {
+        let proven = register_proven(&world).await;
+        let unproven = world.client().register().await;
+
+        for account in [&proven, &unproven] {
+            hand_over(&world, &complaint(&account.email, Some(kind))).await;
+            assert_eq!(mark(&world, &account.email).await, Value::Null, "{kind}");
+        }
+
+        world.client().login(&unproven).await;
+    }
+}
+
+/// security L6: people press "spam", and not "this wasn't me".
+#[tokio::test]
+async fn a_complaint_about_an_account_that_nobody_has_proven_removes_it() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    let account = client.register().await;
+    client.enrol(&account).await;
+
+    for _ in 0..2 {
+        hand_over(&world, &complaint(&account.email, Some("abuse"))).await;
+    }
+
+    assert_eq!(
+        client.profile(&account.access).await.code(),
+        "token_revoked"
+    );
+    let body = json!({ "email": account.email, "username": account.username, "password": account.password });
+    let anew = client.post("/api/auth/register", body).await;
+    assert_eq!(anew.status, 201, "{anew:?}");
+    world.mail(&account.email, "Verify").await;
+    assert_eq!(mark(&world, &account.email).await, Value::Null);
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ mod register;
 mod reset_confirm;
 #[path = "reset-request.rs"]
 mod reset_request;
+mod revocation;
 mod round_trips;
 mod sessions;
 mod telemetry;
@@ -45,6 +46,8 @@ mod two_factor_disable;
 mod two_factor_login;
 #[path = "two-factor-setup.rs"]
 mod two_factor_setup;
+#[path = "two-factor-undo.rs"]
+mod two_factor_undo;
 #[path = "two-factor-verify.rs"]
 mod two_factor_verify;
 #[path = "verify-email.rs"]

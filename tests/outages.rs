@@ -180,9 +180,15 @@ async fn without_dynamodb_clients_are_told_and_it_heals_without_a_restart() {
     let Some(world) = world.start() else { return };
     proxy.set_upstream(address(&world.local().info().dynamodb_url));
     let client = world.client();
-    let account = client.register().await;
+    let mut account = client.register().await;
 
     for mode in [Mode::Gone, Mode::Silent] {
+        let (access, refresh) = client.login(&account).await;
+        account = Account {
+            access,
+            refresh,
+            ..account
+        };
         proxy.set(mode);
         all_are_unavailable(&ask_all(&client, &account).await);
         proxy.set(Mode::Gone);

@@ -21,13 +21,26 @@ fn scripts_touch_no_key_that_they_do_not_name() {
         let path = file.unwrap().path();
         let script = std::fs::read_to_string(&path).unwrap();
         let walks_over_keys = script.contains("for i, key in ipairs(KEYS) do");
+        // What all of them begin with takes a key from the script.
+        let is_prefix = path.ends_with("sessions.lua");
+        for called in [
+            " read(", " write(", " all(", "(all(", " prune(", "{list(", " list(",
+        ] {
+            for call in script.split(called).skip(1).filter(|_| !is_prefix) {
+                let is_named = call.starts_with("KEYS[1]") || call.starts_with("KEYS[2]");
+                assert!(
+                    is_named || call.starts_with("key)"),
+                    "{path:?}: {called}{call}"
+                );
+            }
+        }
         for call in script.split("redis.call(").skip(1) {
             let end = call.find([',', ')']).unwrap();
             let (command, rest) = call.split_at(end);
             let key = rest[1..].trim_start();
             let is_named = key.starts_with("KEYS[1]")
                 || key.starts_with("KEYS[2]")
-                || walks_over_keys && key.starts_with("key");
+                || (walks_over_keys || is_prefix) && key.starts_with("key");
             assert!(
                 command == "'TIME'" || is_named,
                 "{path:?}: {command}, {key}"

@@ -271,7 +271,7 @@ fn what_cannot_be_made_again_outlives_its_stack() {
             }
         }
     }
-    assert_eq!(resources, 8);
+    assert_eq!(resources, 9);
     let pipeline = read(".github/workflows/environment.yml");
     assert!(pipeline.contains("--enable-termination-protection"));
 }

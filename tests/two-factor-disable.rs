@@ -131,16 +131,27 @@ async fn with_the_account_its_second_factor_goes() {
     let Some(world) = World::inside() else { return };
     let client = world.client();
     let account = client.register().await;
-    client.enrol(&account).await;
+    let (_, codes) = client.enrol(&account).await;
+    let without = json!({ "password": account.password });
+    let wrong = json!({ "password": account.password, "twoFactorToken": "000000" });
+    for (body, code) in [
+        (without, "two_factor_required"),
+        (wrong, "two_factor_invalid"),
+    ] {
+        let refused = client
+            .delete_as(&account.access, "/api/auth/profile", body)
+            .await;
+        assert_eq!((refused.status.as_u16(), refused.code()), (403, code));
+    }
 
-    let body = json!({ "password": account.password });
+    let body = json!({ "password": account.password, "twoFactorToken": codes[0] });
     let deleted = client
         .delete_as(&account.access, "/api/auth/profile", body)
         .await;
 
     assert_eq!(deleted.status, 200, "{deleted:?}");
     let items = world.dynamodb().scan(&world.dynamodb().credentials).await;
-    assert_eq!(items.len(), 12);
+    assert_eq!(items.len(), 11, "the code that was used is gone at once");
     assert!(
         items.iter().all(|item| item["ttl"]["N"].is_string()),
         "{items:?}"

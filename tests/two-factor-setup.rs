@@ -120,6 +120,55 @@ async fn an_account_has_at_most_five_devices() {
     );
 }
 
+/// security S2: whoever has found an access token must not keep its owner out.
+#[tokio::test]
+async fn a_session_that_is_not_recent_needs_the_password() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    let account = client.register().await;
+    world.age_session(&account.access, 11);
+    let access = client.refresh(&account.refresh).await.text("accessToken");
+    let account = Account { access, ..account };
+
+    let refused = set_up(&client, &account, json!({})).await;
+    let wrong = set_up(&client, &account, json!({ "password": "Wrong-7-horse" })).await;
+    let body = json!({ "password": account.password });
+    let allowed = set_up(&client, &account, body).await;
+
+    assert_eq!(
+        (refused.status.as_u16(), refused.code()),
+        (403, "reauthentication_required"),
+        "a refresh renews no sign-in"
+    );
+    assert_eq!(
+        (wrong.status.as_u16(), wrong.code()),
+        (403, "invalid_credentials")
+    );
+    assert!(wrong.header("www-authenticate").is_none());
+    assert_eq!(allowed.status, 200, "{allowed:?}");
+    // Where it was set up, its first code needs no further proof; elsewhere it does.
+    let (elsewhere, _) = client.login(&account).await;
+    world.age_session(&elsewhere, 11);
+    let mut app = Authenticator::scan(&allowed);
+    let body = json!({ "token": app.next().await });
+    let stolen = client.post_as(&elsewhere, VERIFY, body.clone()).await;
+    assert_eq!(stolen.code(), "reauthentication_required");
+    let verified = client.post_as(&account.access, VERIFY, body).await;
+    assert_eq!(verified.status, 200, "{verified:?}");
+    // New codes and a further device: a factor, and the password as well.
+    let code = app.next().await;
+    for (path, body) in [
+        (VERIFY, json!({ "token": code, "regenerate": true })),
+        ("/api/auth/2fa/setup", json!({ "token": code })),
+    ] {
+        let answer = client.post_as(&account.access, path, body.clone()).await;
+        assert_eq!(answer.code(), "reauthentication_required", "{path}");
+    }
+    let body = json!({ "token": code, "regenerate": true, "password": account.password });
+    let renewed = client.post_as(&account.access, VERIFY, body).await;
+    assert_eq!(renewed.status, 200, "{renewed:?}");
+}
+
 #[tokio::test]
 async fn setups_that_are_never_finished_do_not_pile_up() {
     let Some(world) = World::inside() else { return };
@@ -131,7 +180,7 @@ async fn setups_that_are_never_finished_do_not_pile_up() {
     }
 
     let items = world.dynamodb().scan(&world.dynamodb().credentials).await;
-    let is_device = |item: &&Value| item["sk"]["S"].as_str().unwrap().starts_with("TOTP#");
+    let is_device = |item: &&Value| item["pk"]["S"].as_str().unwrap().starts_with("TOTP#");
     let devices: Vec<&Value> = items.iter().filter(is_device).collect();
     assert_eq!(devices.len(), 5);
     assert!(devices.iter().all(|device| device["ttl"]["N"].is_string()));

@@ -127,11 +127,8 @@ async fn of_two_devices_that_verify_at_once_one_turns_it_on() {
         let profile = client.profile(&account.access).await;
         assert_eq!(profile["twoFactor"]["devices"].as_array().unwrap().len(), 1);
         let items = world.dynamodb().scan(&world.dynamodb().credentials).await;
-        let of_account = format!("USER#{}", account.id);
-        let is_code = |item: &&Value| {
-            let sort_key = item["sk"]["S"].as_str().unwrap();
-            item["pk"]["S"] == of_account && sort_key.starts_with("BACKUP_CODE#")
-        };
+        let of_account = format!("CODE#{}", account.id);
+        let is_code = |item: &&Value| item["pk"]["S"] == of_account;
         assert_eq!(items.iter().filter(is_code).count(), 10);
     }
 }

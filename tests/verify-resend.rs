@@ -26,13 +26,8 @@ async fn a_newer_mail_voids_the_older_one() {
     let old = client
         .post("/api/auth/verify-email", json!({ "token": first }))
         .await;
-    let new = client
-        .post("/api/auth/verify-email", json!({ "token": second }))
-        .await;
-    assert_eq!(
-        (old.code(), new.status.as_u16()),
-        ("invalid_verification_token", 200)
-    );
+    assert_eq!(old.code(), "invalid_verification_token");
+    client.verify_email(&account, &second).await;
 }
 
 #[tokio::test]
@@ -43,9 +38,7 @@ async fn every_address_gets_the_same_answer_and_only_who_needs_it_a_mail() {
     let client = world.client();
     let (open, verified) = (client.register().await, client.register().await);
     let token = world.mailed_token("verify_email", &verified.email).await;
-    client
-        .post("/api/auth/verify-email", json!({ "token": token }))
-        .await;
+    client.verify_email(&verified, &token).await;
     let unknown = unique_email();
     let mut answers = Vec::new();
     for email in [&open.email, &verified.email, &unknown] {

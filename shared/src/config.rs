@@ -25,16 +25,21 @@ use crate::domain::token::{
 };
 use crate::http::authentication::Authenticator;
 use crate::http::cookie_mode::CookieCheck;
-use crate::http::lockout::Lockout;
+use crate::http::lockout::{CodeLockout, LoginLockout, SessionLockout};
+use crate::http::password_check::{PasswordCheck, Reauthentication};
 use crate::http::second_factor::SecondFactor;
 use crate::http::token_issuer::TokenIssuer;
 use crate::store::audit::Audit;
+use crate::store::credentials::Credentials;
 use crate::store::dynamodb::DynamoDb;
-use crate::store::rate_limiter::RateLimiter;
+use crate::store::mailed_tokens::MailedTokens;
+use crate::store::outbox::Outbox;
+use crate::store::rate_limiter::{RateLimiter, TextHasher};
 use crate::store::redis::{self, Redis};
 use crate::store::reset_tokens::ResetTokens;
 use crate::store::sessions::Sessions;
 use crate::store::two_factor::TwoFactor;
+use crate::store::unproven_accounts::UnprovenAccounts;
 use crate::store::users::Users;
 
 /// Shorter than this, an HMAC-SHA256 key is weaker than its hash (RFC 7518, 3.2).
@@ -315,14 +320,42 @@ impl Environment {
         Some(Policy { name, limit })
     }
 
-    /// What locks accounts: `LOGIN_LOCKOUT`.
-    pub fn lockout(&mut self) -> Lockout {
-        let limit = self.limit("LOGIN_LOCKOUT", "5/15m");
-        let name = "login-lockout".to_owned();
-        Lockout::new(
-            self.rate_limiter(),
-            limit.map(|limit| Policy { name, limit }),
-        )
+    /// What counts wrong passwords at login: `LOGIN_LOCKOUT`, and `ACCOUNT_LOCKOUT` whatever was typed.
+    pub fn login_lockout(&mut self) -> LoginLockout {
+        LoginLockout {
+            limiter: self.rate_limiter(),
+            hasher: TextHasher::new(&self.secret("GUARD_SECRET")),
+            policy: self.lockout("LOGIN_LOCKOUT", "5/15m", "login-lockout"),
+            account_policy: self.lockout("ACCOUNT_LOCKOUT", "20/15m", "account-lockout"),
+        }
+    }
+
+    fn lockout(&mut self, variable: &str, default: &str, name: &str) -> Option<Policy> {
+        let name = name.to_owned();
+        let limit = self.limit(variable, default)?;
+        Some(Policy { name, limit })
+    }
+
+    /// What asks those who are signed in for their password.
+    pub fn password_check(&mut self, dynamodb: &DynamoDb, audit: &Audit) -> PasswordCheck {
+        let table = self.text("CREDENTIALS_TABLE");
+        PasswordCheck {
+            credentials: Credentials::new(dynamodb.clone(), table),
+            hasher: self.password_hasher(),
+            lockout: SessionLockout {
+                limiter: self.rate_limiter(),
+                policy: self.lockout("LOGIN_LOCKOUT", "5/15m", "reauthentication-lockout"),
+            },
+            audit: audit.clone(),
+        }
+    }
+
+    /// The same, for those who have not signed in a moment ago: `RECENT_SIGN_IN`.
+    pub fn reauthentication(&mut self, dynamodb: &DynamoDb, audit: &Audit) -> Reauthentication {
+        Reauthentication {
+            password: self.password_check(dynamodb, audit),
+            recent: self.duration("RECENT_SIGN_IN", minutes(10)),
+        }
     }
 
     /// What the second factor needs, on this table.
@@ -331,17 +364,20 @@ impl Environment {
         dynamodb: DynamoDb,
         table: String,
         audit: Audit,
+        outbox: Outbox,
     ) -> SecondFactor {
-        let limit = self.limit("TWO_FACTOR_LOCKOUT", "10/15m");
-        let name = "two-factor-lockout".to_owned();
-        let policy = limit.map(|limit| Policy { name, limit });
         let secret = self.secret("DATA_ENCRYPTION_KEY");
         let previous = self.optional_secret("DATA_ENCRYPTION_KEY_PREVIOUS");
         SecondFactor {
-            store: TwoFactor::new(dynamodb, table),
+            store: TwoFactor::new(dynamodb.clone(), table),
             cipher: Cipher::new(&secret, previous.as_ref()),
-            lockout: Lockout::new(self.rate_limiter(), policy),
+            lockout: CodeLockout {
+                limiter: self.rate_limiter(),
+                policy: self.lockout("TWO_FACTOR_LOCKOUT", "10/15m", "two-factor-lockout"),
+            },
             audit,
+            outbox,
+            dynamodb,
         }
     }
 
@@ -381,19 +417,19 @@ impl Environment {
         let refresh = self.signing("JWT_REFRESH_SECRET");
         TokenIssuer {
             access: AccessTokenIssuer::new(self.signing("JWT_SECRET"), expiry),
-            csrf: CsrfTokens::new(&refresh.secret, None),
+            csrf: CsrfTokens::new(&self.secret("GUARD_SECRET"), None),
             refresh: RefreshTokenIssuer::new(refresh),
         }
     }
 
     /// What issues device tokens.
     pub fn device_token_issuer(&mut self) -> DeviceTokenIssuer {
-        DeviceTokenIssuer::new(self.signing("JWT_REFRESH_SECRET"))
+        DeviceTokenIssuer::new(self.signing("GUARD_SECRET"))
     }
 
     /// What verifies device tokens.
     pub fn device_token_verifier(&mut self) -> DeviceTokenVerifier {
-        DeviceTokenVerifier::new(self.verifying("JWT_REFRESH_SECRET"))
+        DeviceTokenVerifier::new(self.verifying("GUARD_SECRET"))
     }
 
     /// What checks requests that come with a cookie.
@@ -403,8 +439,8 @@ impl Environment {
             "origins such as https://app.example.com, separated by commas",
         );
         let origins = self.parsed(name, Vec::new(), form, parse_origins);
-        let secret = self.secret("JWT_REFRESH_SECRET");
-        let previous = self.optional_secret("JWT_REFRESH_SECRET_PREVIOUS");
+        let secret = self.secret("GUARD_SECRET");
+        let previous = self.optional_secret("GUARD_SECRET_PREVIOUS");
         CookieCheck {
             origins,
             csrf_tokens: CsrfTokens::new(&secret, previous.as_ref()),
@@ -436,6 +472,21 @@ impl Environment {
         }
     }
 
+    /// What removes accounts whose address nobody has proven.
+    pub fn unproven_accounts(&mut self) -> UnprovenAccounts {
+        let dynamodb = self.dynamodb();
+        let users = self.text("USERS_TABLE");
+        let credentials = self.text("CREDENTIALS_TABLE");
+        UnprovenAccounts {
+            users: Users::new(dynamodb.clone(), users.clone()),
+            two_factor: TwoFactor::new(dynamodb.clone(), credentials.clone()),
+            credentials: Credentials::new(dynamodb.clone(), credentials),
+            mailed_tokens: MailedTokens::new(dynamodb.clone(), users.clone()),
+            audit: Audit::new(dynamodb.clone(), users),
+            dynamodb,
+        }
+    }
+
     /// What authenticates requests, with its own connections.
     pub fn authenticator(&mut self, users: Users) -> Authenticator {
         Authenticator {
@@ -452,6 +503,11 @@ impl Environment {
     /// The same, for those who asked to be remembered.
     pub fn remember_me_expiry(&mut self) -> Duration {
         self.lifetime("REMEMBER_ME_EXPIRY", days(30))
+    }
+
+    /// From the registration to the end of an account whose address nobody proves, where that is required.
+    pub fn unverified_account_expiry(&mut self) -> Duration {
+        self.lifetime("UNVERIFIED_ACCOUNT_EXPIRY", days(7))
     }
 
     /// From sign-in to the end of a session.

@@ -44,8 +44,16 @@ pub enum ApiError {
     Forbidden,
     /// The right password, or a session, where a second factor is needed too.
     TwoFactorRequired,
-    /// A wrong code, or one that was used.
+    /// A wrong code.
     TwoFactorInvalid,
+    /// A right code that was used: the next one works.
+    TwoFactorUsed,
+    /// The same two of somebody who is signed in, and stays so.
+    SignedInTwoFactorInvalid,
+    /// See [`Self::SignedInTwoFactorInvalid`].
+    SignedInTwoFactorUsed,
+    /// A wrong password of somebody who is signed in, and stays so.
+    SignedInInvalidCredentials,
     /// There is no second factor to use.
     TwoFactorNotEnabled,
     /// The device is active already.
@@ -56,8 +64,16 @@ pub enum ApiError {
     CsrfFailed,
     /// A cookie from a page whose origin is not on the list.
     OriginNotAllowed,
+    /// What the caller wants to do takes a recent sign-in, or the password.
+    ReauthenticationRequired,
+    /// A mailed token, and nothing that shows that its bearer registered the account.
+    ConfirmationRequired,
+    /// Too many wrong passwords in a row: the old one is not taken any more.
+    PasswordResetRequired,
     /// No such thing, or not the caller's.
     NotFound,
+    /// The path is there, for other methods.
+    MethodNotAllowed,
     /// Another account has the address.
     EmailTaken,
     /// Another account has the username.
@@ -83,6 +99,17 @@ impl ApiError {
     /// A rule that one field breaks.
     pub fn invalid(field: &str, rule: ValidationError) -> Self {
         Self::ValidationFailed(vec![Detail::new(field, rule)])
+    }
+
+    /// The same for somebody who is signed in: what is wrong is the password or the code, not the
+    /// authentication (RFC 9110, 15.5.4), and no client is to renew its tokens over it.
+    pub fn of_signed_in(self) -> Self {
+        match self {
+            Self::InvalidCredentials => Self::SignedInInvalidCredentials,
+            Self::TwoFactorInvalid => Self::SignedInTwoFactorInvalid,
+            Self::TwoFactorUsed => Self::SignedInTwoFactorUsed,
+            error => error,
+        }
     }
 
     /// Status, code and message.
@@ -169,6 +196,26 @@ impl ApiError {
                 "two_factor_invalid",
                 "The code is not valid.",
             ),
+            Self::TwoFactorUsed => (
+                StatusCode::UNAUTHORIZED,
+                "two_factor_invalid",
+                "The code was used already. Wait for the next one.",
+            ),
+            Self::SignedInTwoFactorInvalid => (
+                StatusCode::FORBIDDEN,
+                "two_factor_invalid",
+                "The code is not valid. Send the one that the app shows now, or a backup code.",
+            ),
+            Self::SignedInTwoFactorUsed => (
+                StatusCode::FORBIDDEN,
+                "two_factor_invalid",
+                "The code was used already. Wait for the next one.",
+            ),
+            Self::SignedInInvalidCredentials => (
+                StatusCode::FORBIDDEN,
+                "invalid_credentials",
+                "The password is not the current one.",
+            ),
             Self::TwoFactorNotEnabled => (
                 StatusCode::BAD_REQUEST,
                 "two_factor_not_enabled",
@@ -193,6 +240,26 @@ impl ApiError {
                 StatusCode::FORBIDDEN,
                 "origin_not_allowed",
                 "The origin is not allowed.",
+            ),
+            Self::ReauthenticationRequired => (
+                StatusCode::FORBIDDEN,
+                "reauthentication_required",
+                "Sign in again, or send the password as well.",
+            ),
+            Self::ConfirmationRequired => (
+                StatusCode::FORBIDDEN,
+                "confirmation_required",
+                "Send the password of the account too, or open the link where the account was registered.",
+            ),
+            Self::PasswordResetRequired => (
+                StatusCode::FORBIDDEN,
+                "password_reset_required",
+                "A new password must be set first, by the mailed link.",
+            ),
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "This path takes other methods.",
             ),
             Self::RateLimited(_) => (
                 StatusCode::TOO_MANY_REQUESTS,
@@ -280,9 +347,10 @@ impl ApiError {
     /// The challenge of a 401 (RFC 9110, 11.6.1; RFC 6750, 3: `error` where a token was given).
     pub fn challenge(&self) -> Option<&'static str> {
         match self {
-            Self::MissingToken | Self::InvalidCredentials | Self::TwoFactorInvalid => {
-                Some("Bearer")
-            }
+            Self::MissingToken
+            | Self::InvalidCredentials
+            | Self::TwoFactorInvalid
+            | Self::TwoFactorUsed => Some("Bearer"),
             _ if self.status() == StatusCode::UNAUTHORIZED => {
                 Some(r#"Bearer error="invalid_token""#)
             }

@@ -63,6 +63,11 @@ impl Authenticator {
         format!("{:06}", (number & 0x7fff_ffff) % 1_000_000)
     }
 
+    /// The code that was used last.
+    pub fn last(&self) -> String {
+        self.code(self.last_step)
+    }
+
     /// A code that was not used before: of this step or the next; after both, one has to wait.
     pub async fn next(&mut self) -> String {
         self.last_step = step().max(self.last_step + 1);
@@ -74,11 +79,11 @@ impl Authenticator {
 
     /// Lets codes that were used work again, so that a test need not wait.
     pub async fn forget(&mut self, world: &World, user: &str) {
-        let (dynamodb, sort_key) = (world.dynamodb(), format!("TOTP#{}", self.device));
+        let (dynamodb, sort_key) = (world.dynamodb(), format!("DEVICE#{}", self.device));
         self.last_step = step() - 1;
         let value = json!({ "N": self.last_step.to_string() });
         let table = dynamodb.credentials.clone();
-        let key = format!("USER#{user}");
+        let key = format!("TOTP#{user}");
         dynamodb
             .set(&table, &key, &sort_key, "last_used_step", value)
             .await;

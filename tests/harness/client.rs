@@ -44,7 +44,7 @@ const OTHER_HEADERS: [&str; 11] = [
 ];
 
 /// What a field can break, and the parameters that say by what: a closed list (README, "What a field can break").
-const DETAIL_CODES: [(&str, &[&str]); 19] = [
+const DETAIL_CODES: [(&str, &[&str]); 20] = [
     ("common_password", &[]),
     ("control_characters", &[]),
     ("exactly_one", &[]),
@@ -53,6 +53,7 @@ const DETAIL_CODES: [(&str, &[&str]); 19] = [
     ("invalid_email", &[]),
     ("invalid_token", &[]),
     ("invalid_url", &[]),
+    ("invalid_value", &[]),
     ("missing_digit", &[]),
     ("missing_lower_case", &[]),
     ("missing_symbol", &[]),
@@ -67,7 +68,7 @@ const DETAIL_CODES: [(&str, &[&str]); 19] = [
 ];
 
 /// The closed list of `api.md`.
-const CODES: [(u16, &[&str]); 10] = [
+const CODES: [(u16, &[&str]); 11] = [
     (
         400,
         &[
@@ -102,9 +103,16 @@ const CODES: [(u16, &[&str]); 10] = [
             "bot_detected",
             "csrf_failed",
             "origin_not_allowed",
+            "reauthentication_required",
+            "confirmation_required",
+            "password_reset_required",
+            // Of somebody who is signed in, and stays so.
+            "invalid_credentials",
+            "two_factor_invalid",
         ],
     ),
     (404, &["not_found"]),
+    (405, &["method_not_allowed"]),
     (
         409,
         &[
@@ -288,6 +296,15 @@ impl Client {
             access: text(&answer["accessToken"]),
             refresh: text(&answer["refreshToken"]),
         }
+    }
+
+    /// Proves the account's address.
+    pub async fn verify_email(&self, account: &Account, token: &str) {
+        let body = json!({ "token": token });
+        let answer = self
+            .post_as(&account.access, "/api/auth/verify-email", body)
+            .await;
+        assert_eq!(answer.status, 200, "{answer:?}");
     }
 
     /// Turns the second factor on; the app, and the backup codes.

@@ -108,12 +108,7 @@ impl DynamoDb {
 
     /// The user's audit entries as (event, outcome), oldest first.
     pub async fn audit(&self, id: &str) -> Vec<(String, String)> {
-        let mut entries: Vec<Value> = self.items(&format!("USER#{id}")).await;
-        entries.retain(|item| {
-            item["sk"]["S"]
-                .as_str()
-                .is_some_and(|sk| sk.starts_with("AUDIT#"))
-        });
+        let mut entries: Vec<Value> = self.items(&format!("AUDIT#{id}")).await;
         entries.sort_by_key(|item| item["sk"]["S"].as_str().map(str::to_owned));
         let text =
             |item: &Value, name: &str| item[name]["S"].as_str().expect("a string").to_owned();

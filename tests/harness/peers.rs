@@ -52,8 +52,8 @@ struct Held {
 }
 
 impl Held {
-    /// Waits where these bytes are to be held back.
-    async fn pass(&self, bytes: &[u8]) {
+    /// Waits where these bytes are to be held back; whether it did.
+    async fn pass(&self, bytes: &[u8]) -> bool {
         let is_held = {
             let mut what = self.what.lock().unwrap();
             let text = String::from_utf8_lossy(bytes);
@@ -75,6 +75,7 @@ impl Held {
         if is_held {
             let _ = self.is_holding.subscribe().wait_for(|held| !held).await;
         }
+        is_held
     }
 }
 
@@ -175,8 +176,12 @@ async fn connection(
             changed = generation.changed() => if changed.is_err() { return },
             read = client.read(&mut from_client) => match read {
                 Ok(length @ 1..) => {
-                    held.pass(&from_client[..length]).await;
+                    let was_held = held.pass(&from_client[..length]).await;
                     if server.write_all(&from_client[..length]).await.is_err() { return }
+                    if was_held {
+                        // Its sender has perhaps given up: a server that sees that would do nothing any more.
+                        let _ = tokio::time::timeout(Duration::from_secs(2), server.readable()).await;
+                    }
                 }
                 _ => return,
             },

@@ -245,6 +245,15 @@ impl Builder {
             .await
     }
 
+    /// Starts it with a DynamoDB behind a proxy.
+    pub async fn behind_dynamodb_proxy(self) -> Option<(World, TcpProxy)> {
+        let proxy = TcpProxy::start("127.0.0.1:9").await;
+        let url = format!("http://{}", proxy.address);
+        let world = self.variable("AWS_ENDPOINT_URL_DYNAMODB", &url).start()?;
+        proxy.set_upstream(address(&world.local().info().dynamodb_url));
+        Some((world, proxy))
+    }
+
     /// Starts it with a Redis behind a proxy.
     pub async fn behind_redis_proxy(self) -> Option<(World, TcpProxy, Redis)> {
         let redis = Redis::start(None, &[]).expect("a Redis");
@@ -371,6 +380,19 @@ impl World {
         Client::new(self.url(), address, self.observed.clone())
     }
 
+    /// Makes a session as if its user had signed in so many minutes earlier.
+    pub fn age_session(&self, access: &str, minutes: i64) {
+        let (_, claims) = token::parts(access);
+        let key = format!("sessions:{{{}}}", claims["sub"].as_str().expect("a user"));
+        let id = claims["sid"].as_str().expect("a session");
+        let mut redis = self.redis();
+        let record: String = redis.hget(&key, id).expect("a session");
+        let mut record: Value = serde_json::from_str(&record).expect("JSON");
+        let created_at = record["created_at"].as_i64().expect("a time");
+        record["created_at"] = (created_at - minutes * 60_000).into();
+        let _: () = redis.hset(&key, id, record.to_string()).expect("it is set");
+    }
+
     pub fn dynamodb(&self) -> DynamoDb {
         DynamoDb::new(self.local().info())
     }
@@ -384,12 +406,24 @@ impl World {
         let mail = mails
             .last()
             .unwrap_or_else(|| panic!("no mail {kind} to {to}"));
-        let purpose = kind.replace('_', "-");
-        let token = token::mailed(
-            EMAIL_TOKEN_SECRET,
-            &purpose,
-            mail["token_id"]["S"].as_str().unwrap(),
-        );
+        let purpose = match kind {
+            "two_factor_on" => "undo-two-factor".to_owned(),
+            "reset_required" => "reset-password".to_owned(),
+            kind => kind.replace('_', "-"),
+        };
+        self.token(&purpose, mail["token_id"]["S"].as_str().unwrap())
+    }
+
+    /// The token of "this wasn't me" in the mails to this address.
+    pub async fn rejection_token(&self, to: &str) -> String {
+        let mails = self.dynamodb().items("OUTBOX#").await;
+        let mut mails = mails.iter().filter(|mail| mail["to"]["S"] == to);
+        let id = mails.find_map(|mail| mail["rejection_token_id"]["S"].as_str());
+        self.token("reject-email", id.expect("a mail with this link"))
+    }
+
+    fn token(&self, purpose: &str, id: &str) -> String {
+        let token = token::mailed(EMAIL_TOKEN_SECRET, purpose, id);
         self.observed.secret(&token);
         token
     }

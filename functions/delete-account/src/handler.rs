@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use shared::StartError;
+use shared::api::Field;
 use shared::api::delete_account::DeleteAccountRequest;
 use shared::config::Environment;
 use shared::domain::user::User;
@@ -8,12 +9,12 @@ use shared::error::ApiError;
 use shared::http::authentication::Authenticator;
 use shared::http::guard::{Endpoint, Guard};
 use shared::http::password_check::PasswordCheck;
+use shared::http::second_factor::{Factor, SecondFactor};
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Audit, Event, Outcome};
-use shared::store::credentials::Credentials;
 use shared::store::dynamodb::{DynamoDb, TransactionError, Write};
-use shared::store::outbox::{Kind, Outbox};
-use shared::store::two_factor::TwoFactor;
+use shared::store::mailed_tokens::MailedTokens;
+use shared::store::outbox::{Kind, Links, Outbox};
 use shared::store::users::Users;
 
 /// From the deletion to the purge; until then address and username stay taken.
@@ -22,20 +23,36 @@ const PURGE_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Tries at a deletion that meets a change of the same record.
 const TRIES: u32 = 3;
 
-/// The record has changed since it was read.
+/// Which part of the transaction was refused.
 #[derive(Clone, Copy)]
-struct Stale;
+enum Refused {
+    /// The code has been used meanwhile.
+    FactorUsed,
+    /// The record has changed since it was read.
+    Stale,
+}
 
 pub async fn delete_account(app: &App, request: Request) -> Result<Response, ApiError> {
+    delete(app, request).await.map_err(ApiError::of_signed_in)
+}
+
+async fn delete(app: &App, request: Request) -> Result<Response, ApiError> {
     let caller = app.authenticator.required(&request).await?;
     let body: DeleteAccountRequest = request.json()?;
     let password = body.password.into_inner();
+    let code = body.two_factor_token.map(Field::into_inner);
     let (check, event) = (&app.password_check, Event::AccountDelete);
-    check
-        .verify(&caller.user, &password, event, &request)
+    check.verify(&caller, &password, event, &request).await?;
+    let factor = app
+        .second_factor
+        .check_if_enabled(&caller.user, code.as_ref(), event, &request)
         .await?;
 
-    let user = delete_current(app, caller.user, &request).await?;
+    let result = delete_current(app, caller.user, factor.as_ref(), &request).await;
+    if let Some(factor) = &factor {
+        app.second_factor.settle(factor, &result, &request).await;
+    }
+    let user = result?;
     audit::log(
         Some(user.id),
         Event::AccountDelete,
@@ -51,12 +68,20 @@ pub async fn delete_account(app: &App, request: Request) -> Result<Response, Api
 }
 
 /// Deletes the account as its record is now: it may change meanwhile, and with it the username.
-async fn delete_current(app: &App, mut user: User, request: &Request) -> Result<User, ApiError> {
+async fn delete_current(
+    app: &App,
+    mut user: User,
+    factor: Option<&Factor>,
+    request: &Request,
+) -> Result<User, ApiError> {
     for _ in 0..TRIES {
-        match delete(app, &user, request).await {
+        match write(app, &user, factor, request).await {
             Ok(()) => return Ok(user),
             Err(TransactionError::Store(error)) => return Err(error.into()),
-            Err(TransactionError::Refused(Stale)) => {
+            Err(TransactionError::Refused(Refused::FactorUsed)) => {
+                return Err(ApiError::TwoFactorUsed);
+            }
+            Err(TransactionError::Refused(Refused::Stale)) => {
                 let current = app.users.find(user.id, request.received_at()).await?;
                 user = current
                     .filter(User::is_active)
@@ -71,8 +96,13 @@ async fn delete_current(app: &App, mut user: User, request: &Request) -> Result<
 
 /// The account with all that belongs to it, or nothing: the status ends sign-in at once, the `ttl`
 /// lets the items go, the claims too, only when the account is purged.
-async fn delete(app: &App, user: &User, request: &Request) -> Result<(), TransactionError<Stale>> {
-    let now = request.received_at();
+async fn write(
+    app: &App,
+    user: &User,
+    factor: Option<&Factor>,
+    request: &Request,
+) -> Result<(), TransactionError<Refused>> {
+    let (now, store) = (request.received_at(), &app.second_factor.store);
     let purge_at = now.plus(PURGE_AFTER);
     let mut items = vec![
         app.users.delete(user, now, purge_at),
@@ -80,8 +110,13 @@ async fn delete(app: &App, user: &User, request: &Request) -> Result<(), Transac
         app.password_check
             .credentials
             .expire_password(user.id, purge_at),
-        app.outbox
-            .create(Kind::AccountDeleted, user, None, request.language(), now),
+        app.outbox.create(
+            Kind::AccountDeleted,
+            user,
+            &Links::none(),
+            request.language(),
+            request.origin(),
+        ),
         app.audit.create(
             user.id,
             Event::AccountDelete,
@@ -89,18 +124,32 @@ async fn delete(app: &App, user: &User, request: &Request) -> Result<(), Transac
             request.origin(),
         ),
     ];
-    items.extend(app.two_factor.expire_all(user.id, now, purge_at).await?);
     if let Some(username) = &user.username {
         items.push(app.users.expire_username(username, user.id, purge_at));
     }
-    app.dynamodb
-        .transact(
-            items
-                .into_iter()
-                .map(|item| Write::new(item, Stale))
-                .collect(),
-        )
-        .await
+    let rejection = user.rejection.iter();
+    items.extend(rejection.map(|rejection| app.mailed_tokens.discard_rejection(rejection)));
+    // What the code is of goes at once, and the code with it.
+    let mut used_up = Vec::new();
+    for device in store.find_devices(user.id, now).await? {
+        let id = device.id();
+        match factor.filter(|factor| factor.is_of_device(id)) {
+            Some(factor) => used_up.push(factor.remove_device(store, id)),
+            None => items.push(store.expire_device(user.id, id, purge_at)),
+        }
+    }
+    for hash in store.find_backup_codes(user.id, now).await? {
+        match factor.filter(|factor| factor.is_of_backup_code(&hash)) {
+            Some(factor) => used_up.push(factor.remove_backup_code(store, &hash)),
+            None => items.push(store.expire_backup_code(user.id, &hash, purge_at)),
+        }
+    }
+    let used_up = used_up.into_iter();
+    let used_up = used_up.map(|item| Write::new(item, Refused::FactorUsed));
+    let items = items
+        .into_iter()
+        .map(|item| Write::new(item, Refused::Stale));
+    app.dynamodb.transact(used_up.chain(items).collect()).await
 }
 
 /// What this endpoint may touch.
@@ -110,7 +159,8 @@ pub struct App {
     authenticator: Authenticator,
     dynamodb: DynamoDb,
     users: Users,
-    two_factor: TwoFactor,
+    second_factor: SecondFactor,
+    mailed_tokens: MailedTokens,
     outbox: Outbox,
     audit: Audit,
 }
@@ -124,20 +174,23 @@ impl App {
         let credentials_table = environment.text("CREDENTIALS_TABLE");
         let users = Users::new(dynamodb.clone(), users_table.clone());
         let audit = Audit::new(dynamodb.clone(), users_table.clone());
-        let password_check = PasswordCheck {
-            credentials: Credentials::new(dynamodb.clone(), credentials_table.clone()),
-            hasher: environment.password_hasher(),
-            lockout: environment.lockout(),
-            audit: audit.clone(),
-        };
+        let mailed_tokens = MailedTokens::new(dynamodb.clone(), users_table.clone());
+        let outbox = Outbox::new(users_table);
+        let second_factor = environment.second_factor(
+            dynamodb.clone(),
+            credentials_table,
+            audit.clone(),
+            outbox.clone(),
+        );
         let endpoint = Endpoint::per_user("ACCOUNT_DELETE", "5/15m");
         let app = Self {
             guard: Guard::for_users(&mut environment, Some(endpoint)),
-            password_check,
+            password_check: environment.password_check(&dynamodb, &audit),
             authenticator: environment.authenticator(users.clone()),
             users,
-            two_factor: TwoFactor::new(dynamodb.clone(), credentials_table),
-            outbox: Outbox::new(users_table),
+            second_factor,
+            mailed_tokens,
+            outbox,
             audit,
             dynamodb,
         };

@@ -9,11 +9,10 @@ use shared::domain::rule::Parse;
 use shared::domain::user::User;
 use shared::domain::username::Username;
 use shared::error::ApiError;
-use shared::http::lockout::{self, Attempt};
+use shared::http::lockout::{Attempt, Target};
 use shared::http::{Request, device};
 use shared::random;
-use shared::store::rate_limiter::TextHash;
-use shared::store::sessions::Epoch;
+use shared::store::rate_limiter::{TextHash, TextHasher};
 
 use crate::handler::App;
 
@@ -39,16 +38,16 @@ impl Identifier {
     }
 
     fn username(text: &str) -> Self {
-        let impossible = |_| Self::Impossible(text.to_lowercase());
+        let impossible = |_| Self::Impossible(text.to_owned());
         Username::parse(text).map_or_else(impossible, Self::Username)
     }
 
     /// In every spelling the same.
-    fn canonical(&self) -> String {
+    fn hash(&self, hasher: &TextHasher) -> TextHash {
         match self {
-            Self::Email(email) => email.canonical(),
-            Self::Username(username) => username.canonical(),
-            Self::Impossible(text) => text.clone(),
+            Self::Email(email) => hasher.email(email),
+            Self::Username(username) => hasher.username(username),
+            Self::Impossible(text) => hasher.impossible(text),
         }
     }
 
@@ -66,8 +65,6 @@ pub struct Account {
     pub device: Option<Device>,
     /// Whether the request comes from where the account is signed in already.
     pub origin_is_known: bool,
-    /// When this sign-in began, as the account's sessions count it.
-    pub epoch: Epoch,
 }
 
 impl Account {
@@ -88,48 +85,48 @@ impl Account {
             }
         };
         let id = claimed.unwrap_or_else(|| Id::new(now, random::bytes()));
-        let account = match claimed {
-            Some(id) => lockout::Account::Known(id),
-            None => lockout::Account::Unknown(TextHash::of(&identifier.canonical())),
-        };
         let device = device::presented(&app.device_tokens, id, request);
-        let (user, hash, sessions, attempt) = tokio::join!(
+        let mut target = Target {
+            typed: identifier.hash(&app.lockout.hasher),
+            user_id: claimed,
+            device,
+        };
+        let device_id = device.map(|device| device.id);
+        let (user, hash, known, attempt) = tokio::join!(
             app.users.find(id, now),
             app.credentials.find_password(id, now),
-            app.sessions.before_sign_in(id, request.origin()),
-            app.lockout.attempt(&account, device, request),
+            app.sessions.before_sign_in(id, device_id, request.origin()),
+            app.lockout.attempt(&target, request),
         );
-        let attempt = attempt?;
-        let (user, hash, (origin_is_known, epoch)) = match (user, hash, sessions) {
-            (Ok(user), Ok(hash), Ok(sessions)) => (user, hash, sessions),
-            (user, hash, sessions) => {
+        let mut attempt = attempt?;
+        let (user, hash, known) = match (user, hash, known) {
+            (Ok(user), Ok(hash), Ok(known)) => (user, hash, known),
+            (user, hash, known) => {
                 app.lockout.take_back(&attempt, request).await;
                 user?;
                 hash?;
-                sessions?;
+                known?;
                 unreachable!("one of the three has failed")
             }
         };
-        let mut account_found = Self {
+        if device.is_some_and(|device| !known.device || is_void(device, user.as_ref())) {
+            // It counts like everybody else's.
+            app.lockout.take_back(&attempt, request).await;
+            target.device = None;
+            attempt = app.lockout.attempt(&target, request).await?;
+        }
+        Ok(Self {
             user,
             hash: hash.unwrap_or_else(|| app.hasher.stand_in(random::bytes())),
             attempt,
-            device,
-            origin_is_known,
-            epoch,
-        };
-        if account_found.device_is_void() {
-            // It counts like everybody else's.
-            app.lockout.take_back(&account_found.attempt, request).await;
-            account_found.attempt = app.lockout.attempt(&account, None, request).await?;
-            account_found.device = None;
-        }
-        Ok(account_found)
+            device: target.device,
+            origin_is_known: known.origin,
+        })
     }
+}
 
-    /// A reset of the password voids the device tokens of before.
-    fn device_is_void(&self) -> bool {
-        let since = self.user.as_ref().and_then(|user| user.device_tokens_since);
-        matches!((self.device, since), (Some(device), Some(since)) if device.id.time() < since)
-    }
+/// A new password voids the device tokens of before.
+fn is_void(device: Device, user: Option<&User>) -> bool {
+    let since = user.and_then(|user| user.device_tokens_since);
+    since.is_some_and(|since| device.id.time() < since)
 }

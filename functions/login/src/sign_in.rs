@@ -7,12 +7,11 @@ use shared::domain::password_hash::{PasswordHash, Verification};
 use shared::domain::session::{Lifetime, Session, SessionId};
 use shared::domain::user::{Admitted, NotAdmitted, User, UserId};
 use shared::error::ApiError;
-use shared::http::cookie_mode::Transport;
 use shared::http::second_factor::Factor;
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Event, Outcome};
 use shared::store::dynamodb::{TransactionError, Write};
-use shared::store::outbox::Kind;
+use shared::store::outbox::{Kind, Links};
 use shared::{clock, random, telemetry};
 
 use crate::account::Account;
@@ -32,18 +31,18 @@ impl Proof<'_> {
 }
 
 /// The session and, at once, the record of the sign-in, which is refused if anything that allows it has
-/// changed: then the session is ended again. A new password, a second factor and a deletion end all
-/// sessions after their own write. So a session whose record came before that write is either there to be
-/// ended, or starts too late for its epoch.
+/// changed: then the session is ended again. A new password, a second factor and a deletion begin a new epoch
+/// with their own write, so that a session whose record came before it is over.
 pub async fn sign_in(
     app: &App,
     admitted: Admitted<'_>,
     account: &Account,
     proof: Proof<'_>,
-    is_remembered: bool,
+    login: &Login,
     request: &Request,
 ) -> Result<Response, ApiError> {
     let (now, origin, user) = (request.received_at(), request.origin(), admitted.user());
+    let is_remembered = login.remember_me;
     let lifetime = Lifetime {
         is_remembered,
         idle: match is_remembered {
@@ -53,11 +52,19 @@ pub async fn sign_in(
         maximum: app.session_max_age,
     };
     let id = Id::new(now, random::bytes());
+    let device = account.device.unwrap_or_else(|| Device {
+        id: Id::new(now, random::bytes()),
+        user_id: user.id,
+    });
+    // A backup code ends all other sessions: this one is of the epoch that begins with it.
+    let epoch = match proof.uses_backup_code() {
+        true => user.session_epoch.next(),
+        false => user.session_epoch,
+    };
     let start = async {
         let sessions = &app.sessions;
-        let started = sessions.start(id, admitted, &lifetime, &account.epoch, origin);
-        let ended = || ApiError::ServiceUnavailable("the account's sessions were ended".into());
-        started.await?.ok_or_else(ended)
+        let started = sessions.start(id, admitted, &lifetime, epoch, device.id, origin);
+        Ok::<_, ApiError>(started.await?)
     };
     let record = async {
         let writes = record(app, user, account, &proof, request);
@@ -105,7 +112,7 @@ pub async fn sign_in(
         let others = app.sessions.revoke_others(id, user.id);
         clock::aftermath("ending the other sessions", others).await;
     }
-    Ok(signed_in(app, user, account, &session, request))
+    Ok(signed_in(app, user, device, &session, login, request))
 }
 
 /// Everything that a sign-in leaves behind, or nothing.
@@ -125,7 +132,7 @@ fn record(
         add(used_up, Refused::FactorUsed);
     }
     let login = match proof.uses_backup_code() {
-        true => app.users.record_login_with_backup_code(user.id, now),
+        true => app.users.record_login_with_backup_code(user, now),
         false => app.users.record_login(user, now),
     };
     add(login, Refused::Changed);
@@ -146,7 +153,9 @@ fn record(
         add(entry, Refused::Collision);
     }
     for kind in mails {
-        let mail = app.outbox.create(kind, user, None, language, now);
+        let mail = app
+            .outbox
+            .create(kind, user, &Links::none(), language, origin);
         add(mail, Refused::Collision);
     }
     writes
@@ -155,16 +164,13 @@ fn record(
 fn signed_in(
     app: &App,
     user: &User,
-    account: &Account,
+    device: Device,
     session: &Session,
+    login: &Login,
     request: &Request,
 ) -> Response {
-    let (now, transport) = (request.received_at(), Transport::asked_for(request));
-    let device = account.device.unwrap_or_else(|| Device {
-        id: Id::new(now, random::bytes()),
-        user_id: user.id,
-    });
-    let tokens = app.tokens.issue(session, user.role, transport, now);
+    let now = request.received_at();
+    let tokens = app.tokens.issue(session, user.role, login.transport, now);
     let tokens = tokens.with_device_token(app.device_token_issuer.issue(device, now));
     let user = User {
         last_login_at: Some(now),
@@ -180,7 +186,7 @@ fn signed_in(
 /// Why a sign-in was not recorded.
 #[derive(Clone, Copy)]
 enum Refused {
-    /// Deleted, disabled, or the second factor turned on or off, since the record was read.
+    /// Deleted, disabled, a new password, or the second factor turned on or off, since the record was read.
     Changed,
     /// The password is another one since it was compared.
     PasswordChanged,
@@ -195,7 +201,7 @@ impl From<Refused> for ApiError {
         match refused {
             Refused::Changed => Self::ServiceUnavailable("the account was changed".into()),
             Refused::PasswordChanged => Self::InvalidCredentials,
-            Refused::FactorUsed => Self::TwoFactorInvalid,
+            Refused::FactorUsed => Self::TwoFactorUsed,
             Refused::Collision => Self::Internal("a random identifier occurred twice".into()),
         }
     }

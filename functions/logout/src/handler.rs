@@ -1,64 +1,85 @@
+use secrecy::{ExposeSecret, SecretString};
+use shared::StartError;
 use shared::api::Field;
 use shared::api::logout::LogoutRequest;
 use shared::config::Environment;
+use shared::domain::session::SessionId;
+use shared::domain::token::{AccessTokenVerifier, RefreshTokenVerifier};
+use shared::domain::user::UserId;
 use shared::error::ApiError;
 use shared::http::cookie_mode::CookieCheck;
 use shared::http::guard::Guard;
 use shared::http::{Request, Response, authentication, cookies};
 use shared::store::audit::{Audit, Event, Outcome};
 use shared::store::sessions::Sessions;
-use shared::{StartError, clock};
 
 pub async fn logout(app: &App, request: Request) -> Result<Response, ApiError> {
-    // The token alone: a session that is over already is what was asked for.
-    let claims = authentication::claims(&request)?;
-    let claims = claims.ok_or(ApiError::MissingToken)?;
-    let has_cookie = request.cookie(cookies::REFRESH_TOKEN).is_some();
+    let body = request.optional_json::<LogoutRequest>();
+    let refresh_token = body.as_ref().ok();
+    let refresh_token = refresh_token.and_then(|body| body.refresh_token.as_ref()?.as_ref());
+    let (user_id, session_id) = session(app, refresh_token, &request)?;
+    let has_cookie = refresh_token.is_none() && request.cookie(cookies::REFRESH_TOKEN).is_some();
     if has_cookie {
         app.cookie_check.origin(&request)?;
-        app.cookie_check.csrf_token(&request, claims.sid)?;
+        app.cookie_check.csrf_token(&request, session_id)?;
     }
-    let body: LogoutRequest = request.optional_json()?;
-    let all_devices = body.all_devices.is_some_and(Field::into_inner);
-
-    let record = |outcome| {
-        let (event, origin) = (Event::Logout, request.origin());
-        app.audit.record(claims.sub, event, outcome, origin)
-    };
-    let message = match all_devices {
+    let all_devices = body?.all_devices.is_some_and(Field::into_inner);
+    let (has_ended, message) = match all_devices {
         true => {
             request.pass().await?;
             // A session that is over has no say over others, and must not be told it had.
-            if !app.sessions.revoke_all_as(claims.sid, claims.sub).await? {
+            if !app.sessions.revoke_all_as(session_id, user_id).await? {
                 return Err(ApiError::TokenRevoked);
             }
-            record(Outcome::Success).await?;
-            "Signed out on all devices."
+            (true, "Signed out on all devices.")
         }
         false => {
             // Together: to end a session once more, or once too often, does no harm.
-            let (passed, ended, recorded) = tokio::join!(
-                request.pass(),
-                app.sessions.revoke(claims.sid, claims.sub),
-                record(Outcome::Success),
-            );
-            if ended.is_err() {
-                // Perhaps it lives on: the trail must not leave it at that.
-                clock::aftermath("the record of a failed logout", record(Outcome::Failure)).await;
-            }
+            let (passed, ended) =
+                tokio::join!(request.pass(), app.sessions.revoke(session_id, user_id));
             passed?;
-            ended?;
-            recorded?;
-            "Signed out."
+            (ended?, "Signed out.")
         }
     };
+    // Only then: whoever holds a token of a session that is over must not fill its owner's trail.
+    if has_ended {
+        let (event, success, origin) = (Event::Logout, Outcome::Success, request.origin());
+        app.audit.record(user_id, event, success, origin).await?;
+    }
     let ended = has_cookie.then(|| cookies::remove(cookies::REFRESH_TOKEN));
     Ok(Response::done(message).with_cookies(ended.into_iter().collect()))
+}
+
+/// The session that is to end, by the refresh token in the body, the access token or the refresh token's cookie. One that
+/// has expired, or whose session is over, names it as well: what it asks for is the end.
+fn session(
+    app: &App,
+    refresh_token: Option<&SecretString>,
+    request: &Request,
+) -> Result<(UserId, SessionId), ApiError> {
+    let of_refresh_token = |token: &str| {
+        let claims = app.refresh_tokens.verify_expired(token);
+        let claims = claims.map_err(|_| ApiError::RefreshTokenInvalid)?;
+        Ok((claims.sub, claims.sid))
+    };
+    if let Some(token) = refresh_token {
+        return of_refresh_token(token.expose_secret());
+    }
+    let expired = authentication::claims_of_expired(&app.access_tokens, request)?;
+    if let Some(claims) = expired {
+        return Ok((claims.sub, claims.sid));
+    }
+    match request.cookie(cookies::REFRESH_TOKEN) {
+        Some(token) => of_refresh_token(token),
+        None => Err(ApiError::MissingToken),
+    }
 }
 
 /// What this endpoint may touch.
 pub struct App {
     pub guard: Guard,
+    access_tokens: AccessTokenVerifier,
+    refresh_tokens: RefreshTokenVerifier,
     cookie_check: CookieCheck,
     sessions: Sessions,
     audit: Audit,
@@ -70,6 +91,8 @@ impl App {
         let mut environment = Environment::of_process();
         let app = Self {
             guard: Guard::for_users(&mut environment, None),
+            access_tokens: environment.access_token_verifier(),
+            refresh_tokens: environment.refresh_token_verifier(),
             cookie_check: environment.cookie_check(),
             sessions: environment.sessions(),
             audit: Audit::new(environment.dynamodb(), environment.text("USERS_TABLE")),

@@ -3,7 +3,11 @@ use serde::Deserialize;
 use shared::config::Environment;
 use shared::domain::email_address::EmailAddress;
 use shared::domain::rule::Parse;
+use shared::domain::timestamp::Timestamp;
+use shared::store::Error;
 use shared::store::addresses::{Addresses, Undeliverable};
+use shared::store::audit::Origin;
+use shared::store::unproven_accounts::UnprovenAccounts;
 use shared::{StartError, clock, telemetry};
 
 /// What SES says became of a mail (SES developer guide, "Contents of event data that Amazon SES publishes
@@ -32,6 +36,16 @@ struct Bounce {
 #[serde(rename_all = "camelCase")]
 struct Complaint {
     complained_recipients: Vec<Recipient>,
+    complaint_feedback_type: Option<String>,
+}
+
+impl Complaint {
+    /// Whether somebody does not want the mail. Some reports say the opposite, or are about the mail's signature
+    /// (RFC 5965, 7.3: `not-spam`; RFC 6591: `auth-failure`).
+    fn is_unwelcome(&self) -> bool {
+        let kind = self.complaint_feedback_type.as_deref();
+        !matches!(kind, Some("not-spam" | "auth-failure"))
+    }
 }
 
 #[derive(Deserialize)]
@@ -40,7 +54,8 @@ struct Recipient {
     email_address: String,
 }
 
-/// Marks every address that an event is about. One that cannot be marked now fails the invocation, and
+/// Marks every address that an event is about; of an account whose address nobody has proven, a complaint does what
+/// "this wasn't me" does: the account goes. One that cannot be marked now fails the invocation, and
 /// Lambda tries again; marking twice is the same as once.
 pub async fn mark(app: &App, notifications: SnsEvent) -> Result<(), String> {
     for record in notifications.records {
@@ -64,7 +79,7 @@ fn concerned(event: MailEvent) -> Option<(Undeliverable, Vec<Recipient>)> {
         MailEvent::Bounce { bounce } if bounce.bounce_type == "Permanent" => {
             Some((Undeliverable::Bounce, bounce.bounced_recipients))
         }
-        MailEvent::Complaint { complaint } => {
+        MailEvent::Complaint { complaint } if complaint.is_unwelcome() => {
             Some((Undeliverable::Complaint, complaint.complained_recipients))
         }
         _ => None,
@@ -76,7 +91,17 @@ async fn mark_one(app: &App, address: &str, reason: Undeliverable) -> Result<(),
         tracing::warn!("an event about an address that no account can have");
         return Ok(());
     };
-    let marked = app.addresses.mark(&address, reason, clock::now()).await;
+    let now = clock::now();
+    let is_removed = match reason {
+        Undeliverable::Complaint => remove_unproven(app, &address, now).await,
+        Undeliverable::Bounce => Ok(false),
+    };
+    if is_removed.map_err(|error| format!("an account was not removed: {error}"))? {
+        telemetry::count("Undeliverable", &[("Reason", reason.as_str())]);
+        tracing::info!("a complaint has removed an account that was not proven");
+        return Ok(());
+    }
+    let marked = app.addresses.mark(&address, reason, now).await;
     let is_known = marked.map_err(|error| format!("an address was not marked: {error}"))?;
     telemetry::count("Undeliverable", &[("Reason", reason.as_str())]);
     tracing::info!(
@@ -87,9 +112,25 @@ async fn mark_one(app: &App, address: &str, reason: Undeliverable) -> Result<(),
     Ok(())
 }
 
+async fn remove_unproven(app: &App, address: &EmailAddress, now: Timestamp) -> Result<bool, Error> {
+    let accounts = &app.accounts;
+    let Some(id) = accounts.users.find_id_by_email(address, now).await? else {
+        return Ok(false);
+    };
+    // Nobody's request: the report of a mail program.
+    let origin = Origin {
+        ip: String::new(),
+        user_agent: String::new(),
+        request_id: String::new(),
+        at: now,
+    };
+    accounts.remove(id, &origin).await
+}
+
 /// What mail-events may touch.
 pub struct App {
     addresses: Addresses,
+    accounts: UnprovenAccounts,
 }
 
 impl App {
@@ -99,6 +140,7 @@ impl App {
         let dynamodb = environment.dynamodb();
         let app = Self {
             addresses: Addresses::new(dynamodb, environment.text("USERS_TABLE")),
+            accounts: environment.unproven_accounts(),
         };
         environment.finish(app)
     }

@@ -4,13 +4,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_dynamo::AttributeValue;
 use shared::config::Environment;
 use shared::domain::email_address::EmailAddress;
-use shared::domain::email_token::{self, Purpose};
+use shared::domain::email_token::{self, Purpose, TokenId};
 use shared::domain::rule::Parse;
 use shared::store::addresses::Addresses;
 use shared::store::outbox::{Claim, Deliveries, Kind, OutboxEntry};
 use shared::{StartError, clock, telemetry};
 
-use crate::letter::{Letter, Writer};
+use crate::letter::{Letter, Occasion, Writer};
 use crate::sender::{Envelope, Refusal, Sender};
 
 /// An entry of the outbox, and its key.
@@ -113,36 +113,28 @@ fn again(entry: &Entry, what: &str, error: &dyn std::fmt::Display) -> TryAgain {
 
 /// The letter; its token is derived here and nowhere stored. A fragment reaches no server's log.
 fn compose(app: &App, entry: &Entry) -> Letter {
-    let token = |purpose| {
-        let id = entry.mail.token_id.as_ref()?;
-        Some(email_token::derive(&app.email_token_secret, purpose, id))
+    let mail = &entry.mail;
+    let link = |page: &str, purpose, id: &Option<TokenId>| {
+        let token = email_token::derive(&app.email_token_secret, purpose, id.as_ref()?);
+        let (base, token) = (&app.frontend_url, token.expose_secret());
+        Some(format!("{base}/{page}#token={token}"))
     };
-    let link = |page: &str, token: Option<SecretString>, suffix: &str| {
-        let token = token?;
-        Some(format!(
-            "{}/{page}#token={}{suffix}",
-            app.frontend_url,
-            token.expose_secret()
-        ))
+    let (page, purpose) = match mail.kind {
+        Kind::VerifyEmail => ("verify-email", Purpose::VerifyEmail),
+        Kind::TwoFactorOn => ("undo-two-factor", Purpose::UndoTwoFactor),
+        _ => ("reset-password", Purpose::ResetPassword),
     };
-    let (link, reject_link) = match entry.mail.kind {
-        Kind::VerifyEmail => (
-            link("verify-email", token(Purpose::VerifyEmail), ""),
-            link("verify-email", token(Purpose::VerifyEmail), "&reject=true"),
-        ),
-        Kind::ResetPassword => (
-            link("reset-password", token(Purpose::ResetPassword), ""),
-            None,
-        ),
-        _ => (None, None),
-    };
-    app.writer.write(
-        entry.mail.kind,
-        entry.mail.language,
-        entry.mail.name.as_deref(),
-        link,
-        reject_link,
-    )
+    let rejection = &mail.rejection_token_id;
+    app.writer.write(&Occasion {
+        kind: mail.kind,
+        language: mail.language,
+        name: mail.name.as_deref(),
+        at: mail.created_at,
+        ip: &mail.ip,
+        user_agent: &mail.user_agent,
+        link: link(page, purpose, &mail.token_id),
+        reject_link: link("reject-email", Purpose::RejectEmail, rejection),
+    })
 }
 
 impl Entry {

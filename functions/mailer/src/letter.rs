@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 use serde::Deserialize;
 use shared::domain::language::Language;
+use shared::domain::timestamp::Timestamp;
 use shared::store::outbox::Kind;
 
 /// A mail without its address.
@@ -17,6 +18,26 @@ pub struct Letter {
     pub text: String,
 }
 
+/// What a letter is about.
+pub struct Occasion<'a> {
+    /// What happened.
+    pub kind: Kind,
+    /// What the reader reads.
+    pub language: Language,
+    /// How the reader wants to be called.
+    pub name: Option<&'a str>,
+    /// When it happened.
+    pub at: Timestamp,
+    /// The address that it came from.
+    pub ip: &'a str,
+    /// What the agent calls itself there.
+    pub user_agent: &'a str,
+    /// What the button leads to.
+    pub link: Option<String>,
+    /// Where its reader says "this wasn't me".
+    pub reject_link: Option<String>,
+}
+
 /// Writes letters in the name of an application.
 pub struct Writer {
     application: String,
@@ -24,13 +45,16 @@ pub struct Writer {
     german: Texts,
 }
 
-/// A file of texts. `{app}` and `{name}` stand for the application's and the reader's name.
+/// A file of texts. `{app}` and `{name}` stand for the application's and the reader's name; in `origin`, `{time}`,
+/// `{ip}` and `{agent}` for when and from where.
 #[derive(Deserialize)]
 struct Texts {
     language: String,
     greeting: String,
     greeting_without_name: String,
     footer: String,
+    origin: String,
+    unknown_agent: String,
     letters: BTreeMap<String, LetterTexts>,
 }
 
@@ -76,26 +100,32 @@ impl Writer {
         clippy::expect_used,
         reason = "each kind has its texts, as a test shows"
     )]
-    pub fn write(
-        &self,
-        kind: Kind,
-        language: Language,
-        name: Option<&str>,
-        link: Option<String>,
-        reject_link: Option<String>,
-    ) -> Letter {
-        let texts = match language {
+    pub fn write(&self, occasion: &Occasion<'_>) -> Letter {
+        let texts = match occasion.language {
             Language::En => &self.english,
             Language::De => &self.german,
         };
         let fill = |text: &str| text.replace("{app}", &self.application);
-        let letter = texts.letters.get(key(kind)).expect("texts for the kind");
-        let greeting = match name {
+        let letter = texts
+            .letters
+            .get(key(occasion.kind))
+            .expect("texts for the kind");
+        let greeting = match occasion.name {
             // The name last: whatever is in it is not filled in again.
             Some(name) => fill(&texts.greeting).replace("{name}", name),
             None => fill(&texts.greeting_without_name),
         };
-        let paragraphs: Vec<String> = letter.paragraphs.iter().map(|text| fill(text)).collect();
+        let mut paragraphs: Vec<String> = letter.paragraphs.iter().map(|text| fill(text)).collect();
+        if !occasion.ip.is_empty() {
+            let agent = agent(occasion.user_agent).unwrap_or_else(|| texts.unknown_agent.clone());
+            let time = occasion.at.to_string();
+            let time = time.get(..16).unwrap_or(&time).replace('T', " ");
+            let origin = texts.origin.replace("{time}", &time);
+            let origin = origin
+                .replace("{ip}", occasion.ip)
+                .replace("{agent}", &agent);
+            paragraphs.push(origin);
+        }
         let subject = fill(&letter.subject);
         let footer = fill(&texts.footer);
         let parts = Parts {
@@ -103,8 +133,11 @@ impl Writer {
             subject: &subject,
             greeting: &greeting,
             paragraphs: &paragraphs,
-            button: letter.button.as_deref().zip(link.as_deref()),
-            reject: letter.reject.as_deref().zip(reject_link.as_deref()),
+            button: letter.button.as_deref().zip(occasion.link.as_deref()),
+            reject: letter
+                .reject
+                .as_deref()
+                .zip(occasion.reject_link.as_deref()),
             footer: &footer,
         };
         let html = Html(parts.clone()).render().expect("the template renders");
@@ -114,6 +147,37 @@ impl Writer {
             html,
             text,
         }
+    }
+}
+
+/// The name of a browser and of a system, of those that are known: what an agent calls itself is whatever a stranger
+/// writes, and the mail may go to somebody who does not know that stranger.
+fn agent(user_agent: &str) -> Option<String> {
+    // In this order: most of them name others as well.
+    const BROWSERS: [(&str, &str); 5] = [
+        ("Edg", "Edge"),
+        ("OPR/", "Opera"),
+        ("Firefox/", "Firefox"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+    ];
+    const SYSTEMS: [(&str, &str); 6] = [
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Android", "Android"),
+        ("Windows", "Windows"),
+        ("Mac OS X", "macOS"),
+        ("Linux", "Linux"),
+    ];
+    let known = |names: &[(&str, &'static str)]| {
+        let mut names = names.iter();
+        names
+            .find(|(token, _)| user_agent.contains(token))
+            .map(|(_, name)| *name)
+    };
+    match (known(&BROWSERS), known(&SYSTEMS)) {
+        (Some(browser), Some(system)) => Some(format!("{browser}, {system}")),
+        (browser, system) => browser.or(system).map(str::to_owned),
     }
 }
 
@@ -132,6 +196,9 @@ fn key(kind: Kind) -> &'static str {
         Kind::TwoFactorOn => "two_factor_on",
         Kind::TwoFactorOff => "two_factor_off",
         Kind::BackupCodeUsed => "backup_code_used",
+        Kind::TwoFactorLocked => "two_factor_locked",
+        Kind::ResetRequired => "reset_required",
+        Kind::SessionUsedElsewhere => "session_used_elsewhere",
         Kind::AccountDeleted => "account_deleted",
     }
 }
@@ -140,7 +207,7 @@ fn key(kind: Kind) -> &'static str {
 mod tests {
     use super::*;
 
-    const KINDS: [Kind; 9] = [
+    const KINDS: [Kind; 12] = [
         Kind::VerifyEmail,
         Kind::ResetPassword,
         Kind::PasswordChanged,
@@ -149,8 +216,24 @@ mod tests {
         Kind::TwoFactorOn,
         Kind::TwoFactorOff,
         Kind::BackupCodeUsed,
+        Kind::TwoFactorLocked,
+        Kind::ResetRequired,
+        Kind::SessionUsedElsewhere,
         Kind::AccountDeleted,
     ];
+
+    fn occasion(kind: Kind, name: Option<&str>, links: Option<String>) -> Occasion<'_> {
+        Occasion {
+            kind,
+            language: Language::En,
+            name,
+            at: Timestamp::from_milliseconds(1_700_000_000_000),
+            ip: "192.0.2.7",
+            user_agent: "",
+            link: links.clone(),
+            reject_link: links,
+        }
+    }
 
     fn link() -> Option<String> {
         Some("https://app.example/page#token=0123&reject=true".to_owned())
@@ -162,12 +245,17 @@ mod tests {
         let mut subjects = std::collections::BTreeSet::new();
         for kind in KINDS {
             for language in [Language::En, Language::De] {
-                let letter = writer.write(kind, language, Some("Ada"), link(), link());
+                let letter = writer.write(&Occasion {
+                    language,
+                    ..occasion(kind, Some("Ada"), link())
+                });
 
                 for part in [&letter.subject, &letter.html, &letter.text] {
                     assert!(!part.is_empty() && !part.contains('{'.to_string().repeat(2).as_str()));
                     assert!(
-                        !part.contains("{app}") && !part.contains("{name}"),
+                        ["{app}", "{name}", "{time}", "{ip}", "{agent}"]
+                            .iter()
+                            .all(|place| !part.contains(place)),
                         "{part}"
                     );
                 }
@@ -185,7 +273,7 @@ mod tests {
         let writer = Writer::new("A & B".to_owned());
         let name = "<script>alert(1)</script> {app}";
 
-        let letter = writer.write(Kind::PasswordChanged, Language::En, Some(name), None, None);
+        let letter = writer.write(&occasion(Kind::PasswordChanged, Some(name), None));
 
         assert!(!letter.html.contains("<script>"), "{}", letter.html);
         assert!(
@@ -202,7 +290,7 @@ mod tests {
     fn the_link_is_in_both_forms_and_whole() {
         let writer = Writer::new("Gatehouse".to_owned());
 
-        let letter = writer.write(Kind::VerifyEmail, Language::En, None, link(), link());
+        let letter = writer.write(&occasion(Kind::VerifyEmail, None, link()));
 
         let link = link().unwrap();
         assert_eq!(letter.text.matches(&link).count(), 2, "{}", letter.text);
@@ -211,5 +299,25 @@ mod tests {
             "{}",
             letter.html
         );
+    }
+
+    #[test]
+    fn a_letter_says_when_and_from_where_and_no_word_of_a_stranger() {
+        let writer = Writer::new("Gatehouse".to_owned());
+        let firefox =
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:141.0) Gecko/20100101 Firefox/141.0";
+        for (user_agent, told) in [
+            (firefox, "Firefox, Windows"),
+            ("win at https://evil.example now", "an unknown program"),
+        ] {
+            let letter = writer.write(&Occasion {
+                user_agent,
+                ..occasion(Kind::VerifyEmail, None, link())
+            });
+
+            let origin = format!("2023-11-14 22:13 UTC, from 192.0.2.7 ({told})");
+            assert!(letter.text.contains(&origin), "{}", letter.text);
+            assert!(letter.html.contains(&origin) && !letter.html.contains("evil"));
+        }
     }
 }

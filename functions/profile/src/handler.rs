@@ -146,7 +146,7 @@ async fn write(
     if canonical(read) != canonical(changed) {
         if let Some(new) = &changed.username {
             writes.push(Write::new(
-                app.users.claim_username(new, read.id, now),
+                app.users.claim_username(new, read, now),
                 Refused::UsernameTaken,
             ));
         }

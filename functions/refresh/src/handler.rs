@@ -1,4 +1,5 @@
 use shared::StartError;
+use shared::api::refresh::CsrfTokenAnswer;
 use shared::config::Environment;
 use shared::domain::session::RotationPolicy;
 use shared::domain::token::RefreshClaims;
@@ -9,13 +10,18 @@ use shared::http::guard::{Endpoint, Guard};
 use shared::http::refresh_token::{Presented, Source};
 use shared::http::token_issuer::TokenIssuer;
 use shared::http::{Request, Response};
-use shared::store::audit::{Audit, Event, Outcome};
-use shared::store::sessions::{Rotated, Rotation, Sessions};
+use shared::store::audit::{self, Audit, Event, Outcome};
+use shared::store::dynamodb::{DynamoDb, Write};
+use shared::store::outbox::{Kind, Links, Outbox};
+use shared::store::sessions::{Repetition, Rotated, Rotation, Sessions};
 use shared::store::users::Users;
 use shared::telemetry;
 
 pub async fn refresh(app: &App, mut request: Request) -> Result<Response, ApiError> {
     let token = request.take_refresh_token();
+    if request.is_to("POST /api/auth/csrf-token") {
+        return csrf_token(app, token, &request).await;
+    }
     let result = exchange(app, token, &request).await;
     let outcome = result.as_ref().map_or_else(ApiError::code, |_| "success");
     telemetry::count("Refreshes", &[("Outcome", outcome)]);
@@ -43,7 +49,7 @@ async fn exchange(
         (Ok(()), Ok(rotation), Ok(user)) => (rotation, user),
         (passed, rotation, user) => {
             match &rotation {
-                Ok(Rotation::Rotated(rotated)) => undo(app, rotated).await,
+                Ok(Rotation::Rotated(rotated, _)) => undo(app, rotated).await,
                 // It has ended the session, whatever the client is told.
                 Ok(Rotation::Reused) => record_reuse(app, claims.sub, request).await?,
                 _ => {}
@@ -58,19 +64,90 @@ async fn exchange(
         app.sessions.revoke_all(claims.sub).await?;
         return Err(ApiError::RefreshTokenInvalid);
     };
-    match rotation {
-        // For both the same token: whoever lost the answer, or asked twice, gets the one successor.
-        Rotation::Rotated(Rotated { session, .. }) | Rotation::Repeated(session) => {
-            let tokens = app.tokens.issue(&session, user.role, transport, now);
-            let response = Response::ok("The tokens were renewed.", tokens.body);
-            Ok(response.with_cookies(tokens.cookies))
-        }
-        Rotation::Gone => Err(ApiError::RefreshTokenInvalid),
+    // For both the same token: whoever lost the answer, or asked twice, gets the one successor.
+    let (session, epoch, repetition) = match rotation {
+        Rotation::Rotated(Rotated { session, .. }, epoch) => (session, epoch, Repetition::Same),
+        Rotation::Repeated(session, epoch, repetition) => (session, epoch, repetition),
+        Rotation::Gone => return Err(ApiError::RefreshTokenInvalid),
         Rotation::Reused => {
             record_reuse(app, claims.sub, request).await?;
-            Err(ApiError::RefreshTokenReused)
+            return Err(ApiError::RefreshTokenReused);
         }
+    };
+    // Ended with a new password or a second factor, by the record alone.
+    if !user.allows(id, epoch) {
+        app.sessions.revoke(id, claims.sub).await?;
+        return Err(ApiError::RefreshTokenInvalid);
     }
+    if let Repetition::Elsewhere { is_first } = repetition {
+        record_repetition(app, claims.sub, is_first, request).await?;
+    }
+    let tokens = app.tokens.issue(&session, user.role, transport, now);
+    let response = Response::ok("The tokens were renewed.", tokens.body);
+    Ok(response.with_cookies(tokens.cookies))
+}
+
+/// Somebody asks for a successor that was handed out already, from elsewhere: a client on the move that has lost
+/// the answer, or whoever has copied its token. The owner is told, once in a session.
+async fn record_repetition(
+    app: &App,
+    id: UserId,
+    is_first: bool,
+    request: &Request,
+) -> Result<(), ApiError> {
+    telemetry::count("RefreshTokenRepeated", &[]);
+    let (event, success, origin) = (
+        Event::RefreshTokenRepeated,
+        Outcome::Success,
+        request.origin(),
+    );
+    let user = match is_first {
+        true => app.users.find(id, request.received_at()).await?,
+        false => None,
+    };
+    let Some(user) = user else {
+        return Ok(app.audit.record(id, event, success, origin).await?);
+    };
+    let kind = Kind::SessionUsedElsewhere;
+    let writes = [
+        app.audit.create(id, event, success, origin),
+        app.outbox
+            .create(kind, &user, &Links::none(), request.language(), origin),
+    ];
+    let writes = writes.map(|item| Write::new(item, Collision)).into();
+    app.dynamodb.transact(writes).await?;
+    audit::log(Some(id), event, success, origin);
+    Ok(())
+}
+
+/// An identifier that is random was there before.
+#[derive(Clone, Copy)]
+struct Collision;
+
+impl From<Collision> for ApiError {
+    fn from(_: Collision) -> Self {
+        Self::Internal("a random identifier occurred twice".into())
+    }
+}
+
+/// The session's CSRF token once more, for a page that has lost it: its cookie shows the session, its origin that it is a
+/// page of ours; a browser sends the cookie with no request of another site, and shows no other origin the answer.
+async fn csrf_token(
+    app: &App,
+    token: Option<Presented>,
+    request: &Request,
+) -> Result<Response, ApiError> {
+    request.pass().await?;
+    let token = token.ok_or(ApiError::RefreshTokenInvalid)?;
+    let Source::Cookie = token.source? else {
+        return Err(ApiError::MissingToken);
+    };
+    app.cookie_check.origin(request)?;
+    let csrf_token = app.tokens.csrf.token(token.claims?.sid);
+    Ok(Response::ok(
+        "The CSRF token of the session.",
+        CsrfTokenAnswer { csrf_token },
+    ))
 }
 
 async fn record_reuse(app: &App, id: UserId, request: &Request) -> Result<(), ApiError> {
@@ -89,8 +166,9 @@ fn accept(
 ) -> Result<(RefreshClaims, Transport), ApiError> {
     let token = token.ok_or(ApiError::RefreshTokenInvalid)?;
     if let Source::Body = token.source? {
-        return Ok((token.claims?, Transport::asked_for(request)));
+        return Ok((token.claims?, Transport::asked_for(request)?));
     }
+    Transport::asked_for(request)?;
     app.cookie_check.origin(request)?;
     let claims = token.claims?;
     app.cookie_check.csrf_token(request, claims.sid)?;
@@ -108,7 +186,9 @@ async fn undo(app: &App, rotated: &Rotated) {
 /// What this endpoint may touch.
 pub struct App {
     pub guard: Guard,
+    dynamodb: DynamoDb,
     users: Users,
+    outbox: Outbox,
     audit: Audit,
     sessions: Sessions,
     policy: RotationPolicy,
@@ -126,7 +206,9 @@ impl App {
         let app = Self {
             guard: Guard::for_sessions(&mut environment, endpoint),
             users: Users::new(dynamodb.clone(), users_table.clone()),
-            audit: Audit::new(dynamodb, users_table),
+            outbox: Outbox::new(users_table.clone()),
+            audit: Audit::new(dynamodb.clone(), users_table),
+            dynamodb,
             sessions: environment.sessions(),
             policy: RotationPolicy {
                 idle: environment.refresh_expiry(),

@@ -1,15 +1,18 @@
+use std::time::Duration;
+
 use secrecy::SecretString;
 use shared::StartError;
 use shared::api::Field;
 use shared::api::register::{RegisterAnswer, RegisterRequest};
 use shared::config::Environment;
 use shared::domain::device_token::{Device, DeviceTokenIssuer};
-use shared::domain::email_token::{self, Purpose, TokenId};
+use shared::domain::email_token::{self, Purpose, TokenHash};
 use shared::domain::id::Id;
 use shared::domain::password::Policy;
 use shared::domain::password_hash::{PasswordHash, PasswordHasher};
 use shared::domain::session::{Lifetime, Session};
-use shared::domain::user::User;
+use shared::domain::timestamp::Timestamp;
+use shared::domain::user::{Rejection, User};
 use shared::error::ApiError;
 use shared::http::cookie_mode::Transport;
 use shared::http::guard::{Endpoint, Guard};
@@ -18,10 +21,10 @@ use shared::http::{Request, Response};
 use shared::store::audit::{self, Audit, Event, Outcome};
 use shared::store::credentials::Credentials;
 use shared::store::dynamodb::{DynamoDb, Write};
-use shared::store::outbox::{Kind, Outbox};
-use shared::store::sessions::{Epoch, Sessions};
+use shared::store::mailed_tokens::MailedTokens;
+use shared::store::outbox::{Kind, Links, Outbox};
+use shared::store::sessions::Sessions;
 use shared::store::users::Users;
-use shared::store::verification_tokens::VerificationTokens;
 use shared::{random, telemetry};
 
 /// Which part of the transaction was refused.
@@ -44,6 +47,7 @@ impl From<Refused> for ApiError {
 }
 
 pub async fn register(app: &App, request: Request) -> Result<Response, ApiError> {
+    let transport = Transport::asked_for(&request)?;
     let check = |body: &RegisterRequest| body.check_password(&app.policy);
     let body = request.json_with(check)?;
     let now = request.received_at();
@@ -58,9 +62,25 @@ pub async fn register(app: &App, request: Request) -> Result<Response, ApiError>
     let (secret, purpose) = (&app.email_token_secret, Purpose::VerifyEmail);
     let (token_id, token) = email_token::mint(secret, purpose, random::bytes());
     user.verification_token = Some(token);
+    let purpose = Purpose::RejectEmail;
+    let (rejection_token_id, rejection) = email_token::mint(secret, purpose, random::bytes());
+    user.rejection = Some(Rejection {
+        token_id: rejection_token_id.clone(),
+        token: rejection.clone(),
+    });
+    // Nobody can use such an account; it must not hold an address and a username for ever.
+    let expiry = app.unverified_expiry.map(|expiry| now.plus(expiry));
+    user.ttl = expiry.map(Timestamp::seconds);
+    let mail = Mail {
+        links: Links {
+            token_id: Some(token_id),
+            rejection_token_id: Some(rejection_token_id),
+        },
+        rejection,
+    };
 
     let Ok(admitted) = user.admit(app.verification_is_required) else {
-        create(app, &user, &hash, &token_id, &request).await?;
+        create(app, &user, &hash, &mail, &request).await?;
         telemetry::count("Registrations", &[]);
         let (user, tokens) = ((&user).into(), None);
         let message = "The account was created. The address must be verified before signing in.";
@@ -68,23 +88,22 @@ pub async fn register(app: &App, request: Request) -> Result<Response, ApiError>
     };
     // The session first: if Redis is down, nothing has been made. A session whose account then is
     // not made belongs to nobody, and its tokens are never handed out.
-    let (session_id, epoch) = (Id::new(now, random::bytes()), Epoch::default());
+    let session_id = Id::new(now, random::bytes());
+    let device = Device {
+        id: Id::new(now, random::bytes()),
+        user_id: user.id,
+    };
+    let (lifetime, epoch) = (&app.lifetime, user.session_epoch);
     let session = app
         .sessions
-        .start(session_id, admitted, &app.lifetime, &epoch, origin)
-        .await?
-        .ok_or(Refused::Collision)?;
-    if let Err(error) = create(app, &user, &hash, &token_id, &request).await {
+        .start(session_id, admitted, lifetime, epoch, device.id, origin)
+        .await?;
+    if let Err(error) = create(app, &user, &hash, &mail, &request).await {
         discard(app, &session).await;
         return Err(error);
     }
 
     telemetry::count("Registrations", &[]);
-    let device = Device {
-        id: Id::new(now, random::bytes()),
-        user_id: user.id,
-    };
-    let transport = Transport::asked_for(&request);
     let tokens = app.tokens.issue(&session, user.role, transport, now);
     let Tokens { body, cookies, .. } =
         tokens.with_device_token(app.device_tokens.issue(device, now));
@@ -93,39 +112,50 @@ pub async fn register(app: &App, request: Request) -> Result<Response, ApiError>
     Ok(Response::created(message, RegisterAnswer { user, tokens }).with_cookies(cookies))
 }
 
+/// What the first mail has, and what is stored for its links.
+struct Mail {
+    links: Links,
+    rejection: TokenHash,
+}
+
 /// Everything that makes an account, or nothing: of two registrations racing for an address or a
 /// username exactly one wins, and no account lacks its verification mail.
 async fn create(
     app: &App,
     user: &User,
     hash: &PasswordHash,
-    token_id: &TokenId,
+    mail: &Mail,
     request: &Request,
 ) -> Result<(), ApiError> {
     let (now, origin) = (request.received_at(), request.origin());
     let (kind, language) = (Kind::VerifyEmail, request.language());
     let mut writes = vec![Write::new(
-        app.users.claim_email(&user.email, user.id, now),
+        app.users.claim_email(user, now),
         Refused::EmailTaken,
     )];
     if let Some(username) = &user.username {
         writes.push(Write::new(
-            app.users.claim_username(username, user.id, now),
+            app.users.claim_username(username, user, now),
             Refused::UsernameTaken,
         ));
     }
     writes.extend(
         [
             app.users.create(user),
-            app.credentials.create_password(user.id, hash, now),
-            app.outbox.create(kind, user, Some(token_id), language, now),
+            app.credentials.create_password(user, hash, now),
+            app.outbox.create(kind, user, &mail.links, language, origin),
+            app.mailed_tokens.create_rejection(
+                &mail.rejection,
+                user.id,
+                app.unverified_expiry.map(|expiry| now.plus(expiry)),
+            ),
             app.audit
                 .create(user.id, Event::Register, Outcome::Success, origin),
         ]
         .map(|item| Write::new(item, Refused::Collision)),
     );
     writes.extend(user.verification_token.as_ref().map(|token| {
-        let item = app.verification_tokens.create(token, user.id, now);
+        let item = app.mailed_tokens.create_verification(token, user.id, now);
         Write::new(item, Refused::Collision)
     }));
     app.dynamodb.transact(writes).await?;
@@ -146,7 +176,7 @@ pub struct App {
     dynamodb: DynamoDb,
     users: Users,
     credentials: Credentials,
-    verification_tokens: VerificationTokens,
+    mailed_tokens: MailedTokens,
     outbox: Outbox,
     audit: Audit,
     sessions: Sessions,
@@ -155,6 +185,8 @@ pub struct App {
     device_tokens: DeviceTokenIssuer,
     email_token_secret: SecretString,
     verification_is_required: bool,
+    /// From the registration to the end of an account whose address nobody has proven, where it must be.
+    unverified_expiry: Option<Duration>,
     policy: Policy,
     hasher: PasswordHasher,
 }
@@ -167,11 +199,13 @@ impl App {
         let users_table = environment.text("USERS_TABLE");
         let credentials_table = environment.text("CREDENTIALS_TABLE");
         let endpoint = Endpoint::per_client("REGISTER", "5/15m");
+        let verification_is_required = environment.boolean("REQUIRE_VERIFIED_EMAIL", false);
+        let unverified_expiry = environment.unverified_account_expiry();
         let app = Self {
             guard: Guard::for_guests(&mut environment, endpoint),
             users: Users::new(dynamodb.clone(), users_table.clone()),
             credentials: Credentials::new(dynamodb.clone(), credentials_table),
-            verification_tokens: VerificationTokens::new(dynamodb.clone(), users_table.clone()),
+            mailed_tokens: MailedTokens::new(dynamodb.clone(), users_table.clone()),
             outbox: Outbox::new(users_table.clone()),
             audit: Audit::new(dynamodb.clone(), users_table),
             dynamodb,
@@ -184,7 +218,8 @@ impl App {
             tokens: environment.token_issuer(),
             device_tokens: environment.device_token_issuer(),
             email_token_secret: environment.secret("EMAIL_TOKEN_SECRET"),
-            verification_is_required: environment.boolean("REQUIRE_VERIFIED_EMAIL", false),
+            verification_is_required,
+            unverified_expiry: verification_is_required.then_some(unverified_expiry),
             policy: environment.password_policy(),
             hasher: environment.password_hasher(),
         };

@@ -7,32 +7,31 @@ use shared::domain::password_hash::{PasswordHash, PasswordHasher};
 use shared::domain::user::User;
 use shared::error::ApiError;
 use shared::http::guard::{Endpoint, Guard};
-use shared::http::lockout::Lockout;
+use shared::http::lockout::LoginLockout;
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Audit, Event, Outcome};
 use shared::store::credentials::Credentials;
-use shared::store::dynamodb::{DynamoDb, Write};
-use shared::store::outbox::{Kind, Outbox};
+use shared::store::dynamodb::{DynamoDb, TransactionError, Write};
+use shared::store::mailed_tokens::MailedTokens;
+use shared::store::outbox::{Kind, Links, Outbox};
 use shared::store::reset_tokens::ResetTokens;
 use shared::store::sessions::Sessions;
+use shared::store::two_factor::TwoFactor;
 use shared::store::users::Users;
-use shared::{random, telemetry};
+use shared::{clock, random, telemetry};
 
-/// The token has been used, or a newer one has taken its place, or the account is not active.
+/// Tries at a reset that meets a change of the same record.
+const TRIES: u32 = 3;
+
+/// The record has changed since it was read; the token has perhaps been used.
 #[derive(Clone, Copy)]
-struct Invalid;
-
-impl From<Invalid> for ApiError {
-    fn from(_: Invalid) -> Self {
-        Self::InvalidResetToken
-    }
-}
+struct Stale;
 
 pub async fn confirm_reset(app: &App, request: Request) -> Result<Response, ApiError> {
     let check = |body: &ResetConfirmRequest| body.check_new_password(&app.policy);
     let body = request.json_with(check)?;
     let (token, password) = (body.token.into_inner(), body.new_password);
-    let user = find_owner(app, &token, &request).await?;
+    let mut user = find_owner(app, &token, &request).await?;
     // Now that the owner is known, once more: a password that is refused costs nobody the token.
     let owner = Owner {
         email: Some(&user.email),
@@ -42,16 +41,38 @@ pub async fn confirm_reset(app: &App, request: Request) -> Result<Response, ApiE
     let password = password.into_inner();
     let hash = telemetry::hashing(|| app.hasher.hash(&password, random::bytes()));
 
-    // The sessions first: if they cannot be ended, nothing has changed and the token still works. And
-    // once more after it, for one that was started with the old password in between.
-    app.sessions.revoke_all(user.id).await?;
-    write(app, &user, &token, &hash, &request).await?;
-    app.sessions.revoke_all(user.id).await?;
-    app.lockout.forgive_all(user.id).await;
-    if let Err(error) = app.reset_tokens.remove(&token).await {
-        tracing::warn!(cause = %error, "a reset token that was used is left to expire");
-    }
+    write_current(app, &mut user, &token, &hash, &request).await?;
+    // By the record the sessions are over already.
+    let tidy_up = async {
+        app.sessions.revoke_all(user.id).await?;
+        app.lockout.forgive_all(&user).await;
+        app.reset_tokens.remove(&token).await
+    };
+    clock::aftermath("removing what is over with a new password", tidy_up).await;
     Ok(Response::done("The password was set. Sign in with it now."))
+}
+
+/// Sets the password of the account as its record is now: it may change meanwhile.
+async fn write_current(
+    app: &App,
+    user: &mut User,
+    token: &TokenHash,
+    hash: &PasswordHash,
+    request: &Request,
+) -> Result<(), ApiError> {
+    for _ in 0..TRIES {
+        match write(app, user, token, hash, request).await {
+            Ok(()) => return Ok(()),
+            Err(TransactionError::Store(error)) => return Err(error.into()),
+            // Where the token is not valid any more, this says so.
+            Err(TransactionError::Refused(Stale)) => {
+                *user = find_owner(app, token, request).await?;
+            }
+        }
+    }
+    Err(ApiError::ServiceUnavailable(
+        "the record kept changing".into(),
+    ))
 }
 
 async fn find_owner(app: &App, token: &TokenHash, request: &Request) -> Result<User, ApiError> {
@@ -63,25 +84,38 @@ async fn find_owner(app: &App, token: &TokenHash, request: &Request) -> Result<U
 }
 
 /// The password and the end of the token at once: it works one time, also in parallel, and never for
-/// nothing.
+/// nothing. Of an account whose address nobody had proven nothing else stays.
 async fn write(
     app: &App,
     user: &User,
     token: &TokenHash,
     hash: &PasswordHash,
     request: &Request,
-) -> Result<(), ApiError> {
+) -> Result<(), TransactionError<Stale>> {
     let (now, origin, language) = (request.received_at(), request.origin(), request.language());
     let (event, success) = (Event::PasswordReset, Outcome::Success);
-    let writes = [
-        app.users.consume_reset_token(user.id, token, now),
+    let mut items = vec![
+        app.users.consume_reset_token(user, token, now),
         app.credentials.reset_password(user.id, hash, now),
-        app.outbox
-            .create(Kind::PasswordWasReset, user, None, language, now),
+        app.outbox.create(
+            Kind::PasswordWasReset,
+            user,
+            &Links::none(),
+            language,
+            origin,
+        ),
         app.audit.create(user.id, event, success, origin),
     ];
-    let writes = writes.map(|item| Write::new(item, Invalid)).into();
-    app.dynamodb.transact(writes).await?;
+    if !user.email_verified {
+        items.push(app.users.keep_email(user));
+        let username = user.username.iter();
+        items.extend(username.map(|username| app.users.release_username(username, user.id)));
+        items.extend(app.two_factor.remove_all(user.id, now).await?);
+        let rejection = user.rejection.iter();
+        items.extend(rejection.map(|rejection| app.mailed_tokens.discard_rejection(rejection)));
+    }
+    let writes = items.into_iter().map(|item| Write::new(item, Stale));
+    app.dynamodb.transact(writes.collect()).await?;
     audit::log(Some(user.id), event, success, origin);
     Ok(())
 }
@@ -89,13 +123,15 @@ async fn write(
 /// What this endpoint may touch.
 pub struct App {
     pub guard: Guard,
-    lockout: Lockout,
+    lockout: LoginLockout,
     dynamodb: DynamoDb,
     users: Users,
     credentials: Credentials,
     outbox: Outbox,
     audit: Audit,
     reset_tokens: ResetTokens,
+    two_factor: TwoFactor,
+    mailed_tokens: MailedTokens,
     sessions: Sessions,
     policy: Policy,
     hasher: PasswordHasher,
@@ -111,9 +147,11 @@ impl App {
         let endpoint = Endpoint::per_client("PASSWORD_RESET_CONFIRM", "5/15m");
         let app = Self {
             guard: Guard::for_guests(&mut environment, endpoint),
-            lockout: environment.lockout(),
+            lockout: environment.login_lockout(),
             users: Users::new(dynamodb.clone(), users_table.clone()),
-            credentials: Credentials::new(dynamodb.clone(), credentials_table),
+            credentials: Credentials::new(dynamodb.clone(), credentials_table.clone()),
+            two_factor: TwoFactor::new(dynamodb.clone(), credentials_table),
+            mailed_tokens: MailedTokens::new(dynamodb.clone(), users_table.clone()),
             outbox: Outbox::new(users_table.clone()),
             audit: Audit::new(dynamodb.clone(), users_table),
             dynamodb,

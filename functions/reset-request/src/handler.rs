@@ -9,7 +9,7 @@ use shared::http::guard::Endpoint;
 use shared::http::link_requests::LinkRequests;
 use shared::http::{Request, Response};
 use shared::store::audit::Event;
-use shared::store::outbox::Kind;
+use shared::store::outbox::{Kind, Links};
 use shared::store::reset_tokens::ResetTokens;
 
 pub async fn request_reset(app: &App, request: Request) -> Result<Response, ApiError> {
@@ -33,12 +33,13 @@ async fn write(app: &App, request: &Request, email: &EmailAddress) -> Result<(),
 
     // The record names the one token that is valid; the mail is written with it, or not at all.
     let (kind, language) = (Kind::ResetPassword, request.language());
+    let links_of = Links::button(token_id);
     let writes = |user: &User| {
         [
             links.users.set_reset_token(user.id, &token),
             links
                 .outbox
-                .create(kind, user, Some(&token_id), language, now),
+                .create(kind, user, &links_of, language, request.origin()),
         ]
     };
     let event = Event::PasswordResetRequest;

@@ -1,5 +1,5 @@
 use shared::StartError;
-use shared::api::sessions::{EndSessionsRequest, Session, SessionsAnswer};
+use shared::api::sessions::{Device, EndSessionsRequest, Session, SessionsAnswer};
 use shared::config::Environment;
 use shared::domain::session::SessionId;
 use shared::error::ApiError;
@@ -37,31 +37,44 @@ pub async fn sessions(app: &App, request: Request) -> Result<Response, ApiError>
 }
 
 async fn list(app: &App, caller: &Caller) -> Result<Response, ApiError> {
-    let listed = app.authenticator.sessions.list(caller.user.id).await?;
-    let body = |session: Listed| Session {
+    let (sessions, devices) = app.authenticator.sessions.list(caller.user.id).await?;
+    let standing = caller.user.standing();
+    let is_good = |session: &Listed<_>| standing.allows(session.id, session.epoch);
+    let session = |session: Listed<_>| Session {
+        current: session.id == caller.session_id,
         id: session.id,
         created_at: session.created_at,
         last_used_at: session.last_used_at,
         ip: session.ip,
         user_agent: session.user_agent,
-        current: session.id == caller.session_id,
     };
-    let sessions = listed.into_iter().map(body).collect();
-    Ok(Response::ok(
-        "The sessions of the account.",
-        SessionsAnswer { sessions },
-    ))
+    let since = caller.user.device_tokens_since;
+    let is_known = |device: &Listed<_>| since.is_none_or(|since| device.id.time() >= since);
+    let device = |device: Listed<_>| Device {
+        id: device.id,
+        created_at: device.created_at,
+        last_used_at: device.last_used_at,
+        ip: device.ip,
+        user_agent: device.user_agent,
+    };
+    let sessions = sessions.into_iter().filter(is_good).map(session);
+    let devices = devices.into_iter().filter(is_known).map(device);
+    let answer = SessionsAnswer {
+        sessions: sessions.collect(),
+        devices: devices.collect(),
+    };
+    Ok(Response::ok("The sessions of the account.", answer))
 }
 
-/// Another user's session is one that there is not: the key is made of the caller's id.
+/// A session, or a device, whose token is void then. Another user's is one that there is not: the key is made of the
+/// caller's id.
 async fn end_one(app: &App, caller: &Caller, id: &str) -> Result<(), ApiError> {
     let id: SessionId = id.parse().map_err(|_| ApiError::NotFound)?;
     let sessions = &app.authenticator.sessions;
-    if !sessions.exists(id, caller.user.id).await? {
-        return Err(ApiError::NotFound);
+    match sessions.revoke(id, caller.user.id).await? {
+        true => Ok(()),
+        false => Err(ApiError::NotFound),
     }
-    sessions.revoke(id, caller.user.id).await?;
-    Ok(())
 }
 
 /// What this endpoint may touch.

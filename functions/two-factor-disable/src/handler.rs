@@ -1,4 +1,3 @@
-use shared::StartError;
 use shared::api::Field;
 use shared::api::two_factor_disable::TwoFactorDisableRequest;
 use shared::config::Environment;
@@ -9,7 +8,8 @@ use shared::http::second_factor::{Factor, Parts};
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Event, Outcome};
 use shared::store::dynamodb::Write;
-use shared::store::outbox::Kind;
+use shared::store::outbox::{Kind, Links};
+use shared::{StartError, clock};
 
 /// Which part of the transaction was refused.
 #[derive(Clone, Copy)]
@@ -23,13 +23,17 @@ enum Refused {
 impl From<Refused> for ApiError {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::FactorUsed => Self::TwoFactorInvalid,
+            Refused::FactorUsed => Self::TwoFactorUsed,
             Refused::Stale => Self::ServiceUnavailable("the record was changed meanwhile".into()),
         }
     }
 }
 
 pub async fn disable(app: &App, request: Request) -> Result<Response, ApiError> {
+    turn_off(app, request).await.map_err(ApiError::of_signed_in)
+}
+
+async fn turn_off(app: &App, request: Request) -> Result<Response, ApiError> {
     let caller = app.authenticator.required(&request).await?;
     let body: TwoFactorDisableRequest = request.json()?;
     let code = body.token.into_inner();
@@ -103,9 +107,8 @@ async fn remove(
     if factor.is_backup_code() {
         left.backup_codes_left = left.backup_codes_left.saturating_sub(1);
         events.push(Event::BackupCodeUse);
-        let mail = app
-            .outbox
-            .create(Kind::BackupCodeUsed, &left, None, language, now);
+        let (kind, links) = (Kind::BackupCodeUsed, Links::none());
+        let mail = app.outbox.create(kind, &left, &links, language, origin);
         then.push(Write::new(mail, Refused::Stale));
     }
     if is_off {
@@ -122,9 +125,9 @@ async fn remove(
             place.push(Write::new(item, refused));
             is_used_up |= is_own;
         }
-        let mail = app
-            .outbox
-            .create(Kind::TwoFactorOff, &left, None, language, now);
+        left.undo_token = None;
+        let (kind, links) = (Kind::TwoFactorOff, Links::none());
+        let mail = app.outbox.create(kind, &left, &links, language, origin);
         then.push(Write::new(mail, Refused::Stale));
     }
     if !is_used_up {
@@ -133,8 +136,10 @@ async fn remove(
             Refused::FactorUsed,
         ));
     }
+    let ends_sessions = is_off || factor.is_backup_code();
+    let kept = ends_sessions.then_some(caller.session_id);
     then.push(Write::new(
-        app.users.update_two_factor(&left, now),
+        app.users.update_two_factor(&left, kept, now),
         Refused::Stale,
     ));
     for event in &events {
@@ -142,16 +147,17 @@ async fn remove(
         then.push(Write::new(entry, Refused::Stale));
     }
 
-    let ends_sessions = is_off || factor.is_backup_code();
-    let sessions = &app.authenticator.sessions;
-    // First, so that nothing has changed if they cannot be ended.
-    if ends_sessions {
-        sessions.revoke_others(caller.session_id, id).await?;
-    }
     first.append(&mut then);
     app.dynamodb.transact(first).await?;
     for event in events {
         audit::log(Some(id), event, Outcome::Success, origin);
+    }
+    if ends_sessions {
+        let others = app
+            .authenticator
+            .sessions
+            .revoke_others(caller.session_id, id);
+        clock::aftermath("removing the sessions that are over", others).await;
     }
     Ok(left)
 }

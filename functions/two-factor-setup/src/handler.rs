@@ -7,13 +7,14 @@ use shared::domain::totp::TotpSecret;
 use shared::domain::user::{TwoFactorDevice, User};
 use shared::error::ApiError;
 use shared::http::authentication::Caller;
+use shared::http::password_check::Reauthentication;
 use shared::http::second_factor::{Factor, Parts, check_room};
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Event, Outcome};
 use shared::store::dynamodb::Write;
-use shared::store::outbox::Kind;
+use shared::store::outbox::{Kind, Links};
 use shared::store::two_factor::StoredDevice;
-use shared::{StartError, random};
+use shared::{StartError, clock, random};
 
 /// The most that wait to be confirmed.
 const MOST_PENDING: usize = 5;
@@ -31,32 +32,42 @@ enum Refused {
 impl From<Refused> for ApiError {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::FactorUsed => Self::TwoFactorInvalid,
+            Refused::FactorUsed => Self::TwoFactorUsed,
             Refused::Stale => Self::ServiceUnavailable("the record was changed meanwhile".into()),
         }
     }
 }
 
 pub async fn set_up(app: &App, request: Request) -> Result<Response, ApiError> {
+    add(app, request).await.map_err(ApiError::of_signed_in)
+}
+
+async fn add(app: &App, request: Request) -> Result<Response, ApiError> {
     let caller = app.parts.authenticator.required(&request).await?;
     let user = &caller.user;
     let body: TwoFactorSetupRequest = request.optional_json()?;
     let name = body.device_name.map(Field::into_inner);
     let code = body.token.map(Field::into_inner);
+    let password = body.password.map(Field::into_inner);
     check_room(user)?;
-    // A further device needs a factor, not the access token alone (ASVS 5.0, 7.5.1).
+    if user.two_factor_enabled && code.is_none() {
+        return Err(ApiError::TwoFactorRequired);
+    }
+    // Whoever has found an access token must not keep its owner out, and a further device needs a factor beside it
+    // (ASVS 5.0, 7.5.1).
+    let (check, event) = (&app.reauthentication, Event::TwoFactorSetup);
+    check
+        .check(&caller, password.as_ref(), event, &request)
+        .await?;
     let factor = match (user.two_factor_enabled, &code) {
         (false, _) => None,
         (true, None) => return Err(ApiError::TwoFactorRequired),
-        (true, Some(code)) => {
-            let event = Event::TwoFactorSetup;
-            Some(
-                app.parts
-                    .second_factor
-                    .check(user, code, event, &request)
-                    .await?,
-            )
-        }
+        (true, Some(code)) => Some(
+            app.parts
+                .second_factor
+                .check(user, code, event, &request)
+                .await?,
+        ),
     };
     let id = Id::<TwoFactorDevice>::new(request.received_at(), random::bytes()).to_string();
     let secret = TotpSecret::new(random::bytes());
@@ -100,13 +111,15 @@ async fn write(
 ) -> Result<(), ApiError> {
     let (user, store) = (&caller.user, &app.parts.second_factor.store);
     let (now, origin) = (request.received_at(), request.origin());
-    // First, so that nothing has changed if they cannot be ended.
-    if factor.is_some_and(Factor::is_backup_code) {
-        let sessions = &app.parts.authenticator.sessions;
-        sessions.revoke_others(caller.session_id, user.id).await?;
-    }
     let sealed = app.parts.second_factor.seal(user.id, id, secret);
-    let device = StoredDevice::pending(id, name.to_owned(), sealed, factor.is_some(), now);
+    let device = StoredDevice::pending(
+        id,
+        name.to_owned(),
+        sealed,
+        factor.is_some(),
+        caller.session_id,
+        now,
+    );
     let mut writes = Vec::new();
     let mut add = |item, refused| writes.push(Write::new(item, refused));
 
@@ -119,11 +132,17 @@ async fn write(
                 ..user.clone()
             };
             add(
-                app.parts.users.update_two_factor(&changed, now),
+                app.parts
+                    .users
+                    .update_two_factor(&changed, Some(caller.session_id), now),
                 Refused::Stale,
             );
             let (kind, language) = (Kind::BackupCodeUsed, request.language());
-            let mail = app.parts.outbox.create(kind, user, None, language, now);
+            let links = Links::none();
+            let mail = app
+                .parts
+                .outbox
+                .create(kind, user, &links, language, origin);
             add(mail, Refused::Stale);
             events.push(Event::BackupCodeUse);
         }
@@ -150,12 +169,18 @@ async fn write(
     for event in events {
         audit::log(Some(user.id), event, Outcome::Success, origin);
     }
+    if factor.is_some_and(Factor::is_backup_code) {
+        let sessions = &app.parts.authenticator.sessions;
+        let others = sessions.revoke_others(caller.session_id, user.id);
+        clock::aftermath("removing the sessions that are over", others).await;
+    }
     Ok(())
 }
 
 /// What this endpoint may touch.
 pub struct App {
     pub parts: Parts,
+    reauthentication: Reauthentication,
     issuer: String,
 }
 
@@ -163,8 +188,10 @@ impl App {
     /// From the environment variables.
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
+        let parts = Parts::from_env(&mut environment);
         let app = Self {
-            parts: Parts::from_env(&mut environment),
+            reauthentication: environment.reauthentication(&parts.dynamodb, &parts.audit),
+            parts,
             issuer: environment.text("APP_NAME"),
         };
         environment.finish(app)

@@ -4,17 +4,22 @@ use shared::api::two_factor_verify::{TwoFactorVerifyAnswer, TwoFactorVerifyReque
 use shared::config::Environment;
 use shared::domain::backup_code::{BackupCodeHash, COUNT};
 use shared::domain::code::Code;
+use shared::domain::email_token::{self, Purpose};
+use shared::domain::password::Password;
+use shared::domain::session::SessionId;
 use shared::domain::totp::{Step, TotpCode};
 use shared::domain::user::{TwoFactorDevice, User};
 use shared::error::ApiError;
 use shared::http::authentication::Caller;
+use shared::http::password_check::Reauthentication;
 use shared::http::second_factor::{Factor, Parts, check_room, mint_backup_codes};
 use shared::http::{Request, Response};
 use shared::store::audit::{self, Event, Outcome};
 use shared::store::dynamodb::{TransactionError, Write};
-use shared::store::outbox::Kind;
+use shared::store::mailed_tokens::MailedTokens;
+use shared::store::outbox::{Kind, Links};
 use shared::store::two_factor::StoredDevice;
-use shared::{StartError, clock};
+use shared::{StartError, clock, random};
 
 /// Tries at a change that meets another change of the same record.
 const TRIES: u32 = 3;
@@ -23,6 +28,7 @@ struct Verification {
     code: TotpCode,
     device_id: Option<String>,
     regenerate: bool,
+    password: Option<Password>,
 }
 
 impl From<TwoFactorVerifyRequest> for Verification {
@@ -31,6 +37,7 @@ impl From<TwoFactorVerifyRequest> for Verification {
             code: body.token.into_inner(),
             device_id: body.device_id.map(Field::into_inner),
             regenerate: body.regenerate.is_some_and(Field::into_inner),
+            password: body.password.map(Field::into_inner),
         }
     }
 }
@@ -50,7 +57,7 @@ impl From<Refused> for ApiError {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Confirmed => Self::TwoFactorAlreadyEnabled,
-            Refused::FactorUsed => Self::TwoFactorInvalid,
+            Refused::FactorUsed => Self::TwoFactorUsed,
             Refused::Stale => Self::ServiceUnavailable("the record kept changing".into()),
         }
     }
@@ -59,11 +66,15 @@ impl From<Refused> for ApiError {
 type BackupCodes = Vec<(SecretString, BackupCodeHash)>;
 
 pub async fn verify(app: &App, request: Request) -> Result<Response, ApiError> {
-    let caller = app.authenticator.required(&request).await?;
+    answer(app, request).await.map_err(ApiError::of_signed_in)
+}
+
+async fn answer(app: &App, request: Request) -> Result<Response, ApiError> {
+    let caller = app.parts.authenticator.required(&request).await?;
     let body: TwoFactorVerifyRequest = request.json()?;
     let verification = Verification::from(body);
     let codes = match verification.regenerate {
-        true => Some(regenerate(app, &caller.user, verification.code, &request).await?),
+        true => Some(regenerate(app, &caller, &verification, &request).await?),
         false => confirm(app, &caller, &verification, &request).await?,
     };
     let shown = codes
@@ -90,9 +101,14 @@ async fn confirm(
 ) -> Result<Option<BackupCodes>, ApiError> {
     let user = &caller.user;
     let device = pending_device(app, user, verification.device_id.as_deref(), request).await?;
-    let second_factor = &app.second_factor;
+    let second_factor = &app.parts.second_factor;
     let (code, event) = (&verification.code, Event::TwoFactorVerify);
-    let checked = second_factor.check_pending(user.id, &device, code, event, request);
+    // Where the device was set up, its user has been proven for it.
+    if device.session_id != Some(caller.session_id) {
+        let (check, password) = (&app.reauthentication, verification.password.as_ref());
+        check.check(caller, password, event, request).await?;
+    }
+    let checked = second_factor.check_pending(user, &device, code, event, request);
     let (step, attempt) = checked.await?;
     let result = turn_on(app, caller, &device, step, request).await;
     second_factor
@@ -108,7 +124,7 @@ async fn turn_on(
     step: Step,
     request: &Request,
 ) -> Result<Option<BackupCodes>, ApiError> {
-    let (mut user, sessions) = (caller.user.clone(), &app.authenticator.sessions);
+    let (mut user, sessions) = (caller.user.clone(), &app.parts.authenticator.sessions);
     for _ in 0..TRIES {
         // Set up before there was a second factor, or without it: it needs one by now.
         if user.two_factor_enabled && !device.is_stepped_up {
@@ -116,22 +132,24 @@ async fn turn_on(
         }
         check_room(&user)?;
         let codes = (!user.two_factor_enabled).then(mint_backup_codes);
-        // First, so that nothing has changed if they cannot be ended. A login that is under way is
-        // refused by its own record.
-        if codes.is_some() {
-            sessions.revoke_others(caller.session_id, user.id).await?;
-        }
-        match activate(app, &user, device, step, codes.as_ref(), request).await {
+        let activated = activate(
+            app,
+            (&user, caller.session_id),
+            device,
+            step,
+            codes.as_ref(),
+            request,
+        );
+        match activated.await {
             Ok(()) => {
-                // For one that was recorded in between.
                 if codes.is_some() {
                     let others = sessions.revoke_others(caller.session_id, user.id);
-                    clock::aftermath("ending the other sessions", others).await;
+                    clock::aftermath("removing the sessions that are over", others).await;
                 }
                 return Ok(codes);
             }
             Err(TransactionError::Refused(Refused::Stale)) => {
-                let current = app.users.find(user.id, request.received_at()).await?;
+                let current = app.parts.users.find(user.id, request.received_at()).await?;
                 user = current
                     .filter(User::is_active)
                     .ok_or(ApiError::TokenRevoked)?;
@@ -149,7 +167,7 @@ async fn pending_device(
     id: Option<&str>,
     request: &Request,
 ) -> Result<StoredDevice, ApiError> {
-    let store = &app.second_factor.store;
+    let store = &app.parts.second_factor.store;
     let devices = store.find_devices(user.id, request.received_at()).await?;
     let is_pending = |device: &StoredDevice| device.confirmed_at.is_none();
     let mut devices = devices.into_iter();
@@ -169,7 +187,7 @@ async fn pending_device(
 
 async fn activate(
     app: &App,
-    user: &User,
+    (user, session): (&User, SessionId),
     device: &StoredDevice,
     step: Step,
     codes: Option<&BackupCodes>,
@@ -178,7 +196,7 @@ async fn activate(
     let (now, origin, store) = (
         request.received_at(),
         request.origin(),
-        &app.second_factor.store,
+        &app.parts.second_factor.store,
     );
     let mut changed = user.clone();
     changed.two_factor_enabled = true;
@@ -197,13 +215,25 @@ async fn activate(
         for (_, hash) in codes {
             add(store.create_backup_code(user.id, hash, now));
         }
+        let (secret, purpose) = (&app.email_token_secret, Purpose::UndoTwoFactor);
+        let (token_id, token) = email_token::mint(secret, purpose, random::bytes());
+        add(app.mailed_tokens.create_undo(&token, user.id, now));
+        changed.undo_token = Some(token);
         let (kind, language) = (Kind::TwoFactorOn, request.language());
-        add(app.outbox.create(kind, user, None, language, now));
+        let links = Links::button(token_id);
+        add(app
+            .parts
+            .outbox
+            .create(kind, user, &links, language, origin));
     }
     let (event, success) = (Event::TwoFactorVerify, Outcome::Success);
-    add(app.users.update_two_factor(&changed, now));
-    add(app.audit.create(user.id, event, success, origin));
-    app.dynamodb.transact(writes).await?;
+    let ends_sessions = codes.is_some().then_some(session);
+    add(app
+        .parts
+        .users
+        .update_two_factor(&changed, ends_sessions, now));
+    add(app.parts.audit.create(user.id, event, success, origin));
+    app.parts.dynamodb.transact(writes).await?;
     audit::log(Some(user.id), event, success, origin);
     Ok(())
 }
@@ -211,16 +241,19 @@ async fn activate(
 /// New backup codes in the place of the old ones, for a code of an active device.
 async fn regenerate(
     app: &App,
-    user: &User,
-    code: TotpCode,
+    caller: &Caller,
+    verification: &Verification,
     request: &Request,
 ) -> Result<BackupCodes, ApiError> {
+    let user = &caller.user;
     if !user.two_factor_enabled {
         return Err(ApiError::TwoFactorNotEnabled);
     }
-    let second_factor = &app.second_factor;
+    let second_factor = &app.parts.second_factor;
     let event = Event::BackupCodesRegeneration;
-    let code = Code::Totp(code);
+    let (check, password) = (&app.reauthentication, verification.password.as_ref());
+    check.check(caller, password, event, request).await?;
+    let code = Code::Totp(verification.code.clone());
     let factor = second_factor.check(user, &code, event, request).await?;
     let result = renew_codes(app, user, &factor, event, request).await;
     second_factor.settle(&factor, &result, request).await;
@@ -234,7 +267,7 @@ async fn renew_codes(
     event: Event,
     request: &Request,
 ) -> Result<BackupCodes, ApiError> {
-    let store = &app.second_factor.store;
+    let store = &app.parts.second_factor.store;
     let (now, origin, success) = (request.received_at(), request.origin(), Outcome::Success);
     let codes = mint_backup_codes();
     let changed = User {
@@ -252,19 +285,33 @@ async fn renew_codes(
     for (_, hash) in &codes {
         add(store.create_backup_code(user.id, hash, now));
     }
-    add(app.users.update_two_factor(&changed, now));
-    add(app.audit.create(user.id, event, success, origin));
-    app.dynamodb.transact(writes).await?;
+    add(app.parts.users.update_two_factor(&changed, None, now));
+    add(app.parts.audit.create(user.id, event, success, origin));
+    app.parts.dynamodb.transact(writes).await?;
     audit::log(Some(user.id), event, success, origin);
     Ok(codes)
 }
 
 /// What this endpoint may touch.
-pub type App = Parts;
+pub struct App {
+    pub parts: Parts,
+    reauthentication: Reauthentication,
+    mailed_tokens: MailedTokens,
+    email_token_secret: SecretString,
+}
 
-/// From the environment variables.
-pub fn app_from_env() -> Result<App, StartError> {
-    let mut environment = Environment::of_process();
-    let app = Parts::from_env(&mut environment);
-    environment.finish(app)
+impl App {
+    /// From the environment variables.
+    pub fn from_env() -> Result<Self, StartError> {
+        let mut environment = Environment::of_process();
+        let parts = Parts::from_env(&mut environment);
+        let (dynamodb, table) = (parts.dynamodb.clone(), environment.text("USERS_TABLE"));
+        let app = Self {
+            reauthentication: environment.reauthentication(&parts.dynamodb, &parts.audit),
+            mailed_tokens: MailedTokens::new(dynamodb, table),
+            email_token_secret: environment.secret("EMAIL_TOKEN_SECRET"),
+            parts,
+        };
+        environment.finish(app)
+    }
 }

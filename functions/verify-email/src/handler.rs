@@ -2,128 +2,213 @@ use shared::StartError;
 use shared::api::Field;
 use shared::api::verify_email::VerifyEmailRequest;
 use shared::config::Environment;
-use shared::domain::email_token::TokenHash;
+use shared::domain::device_token::DeviceTokenVerifier;
+use shared::domain::email_token::{Purpose, TokenHash};
+use shared::domain::password::Password;
+use shared::domain::password_hash::{PasswordHasher, Verification};
 use shared::domain::user::User;
 use shared::error::ApiError;
+use shared::http::authentication::Authenticator;
 use shared::http::guard::{Endpoint, Guard};
-use shared::http::{Request, Response};
-use shared::store::audit::{self, Audit, Event, Outcome};
-use shared::store::credentials::Credentials;
-use shared::store::dynamodb::{DynamoDb, Write};
-use shared::store::sessions::Sessions;
-use shared::store::two_factor::TwoFactor;
-use shared::store::users::Users;
-use shared::store::verification_tokens::VerificationTokens;
+use shared::http::lockout::{LoginLockout, Target};
+use shared::http::password_check::record_failure;
+use shared::http::{Request, Response, device};
+use shared::store::audit::{self, Event, Outcome};
+use shared::store::dynamodb::{TransactionError, Write};
+use shared::store::mailed_tokens::Owner;
+use shared::store::unproven_accounts::UnprovenAccounts;
+use shared::telemetry;
 
 /// The token has been used, or a newer one has taken its place, or the account has changed.
 #[derive(Clone, Copy)]
 struct Invalid;
 
-impl From<Invalid> for ApiError {
-    fn from(_: Invalid) -> Self {
-        Self::InvalidVerificationToken
-    }
-}
-
 pub async fn verify_email(app: &App, request: Request) -> Result<Response, ApiError> {
+    request.pass().await?;
     let body: VerifyEmailRequest = request.json()?;
     let token = body.token.into_inner();
-    let is_rejected = body.reject.is_some_and(Field::into_inner);
-    let user = find_owner(app, &token, &request).await?;
-    match is_rejected {
-        true => reject(app, &user, &token, &request).await,
-        false => accept(app, &user, &token, &request).await,
+    match body.reject.is_some_and(Field::into_inner) {
+        true => reject(app, &token, &request).await,
+        false => {
+            let password = body.password.map(Field::into_inner);
+            accept(app, &token, password.as_ref(), &request).await
+        }
     }
-}
-
-async fn find_owner(app: &App, token: &TokenHash, request: &Request) -> Result<User, ApiError> {
-    let now = request.received_at();
-    let id = app.verification_tokens.find_user(token, now).await?;
-    let id = id.ok_or(ApiError::InvalidVerificationToken)?;
-    let user = app.users.find(id, now).await?;
-    user.filter(|user| user.is_active() && user.verification_token.as_ref() == Some(token))
-        .ok_or(ApiError::InvalidVerificationToken)
 }
 
 async fn accept(
     app: &App,
-    user: &User,
     token: &TokenHash,
+    password: Option<&Password>,
     request: &Request,
 ) -> Result<Response, ApiError> {
-    let (event, success, origin) = (Event::EmailVerification, Outcome::Success, request.origin());
-    let writes = [
-        app.users
-            .verify_email(user.id, token, request.received_at()),
-        app.verification_tokens.remove(token),
-        app.audit.create(user.id, event, success, origin),
-    ];
-    let writes = writes.map(|item| Write::new(item, Invalid)).into();
-    app.dynamodb.transact(writes).await?;
-    audit::log(Some(user.id), event, success, origin);
-    Ok(Response::done("The address is verified."))
-}
+    let (owner, user) = find_owner(app, token, request).await?;
+    let done = Response::done("The address is verified.");
+    if owner.is_used && user.email_verified {
+        return Ok(done); // the link was opened once more
+    }
+    if user.verification_token.as_ref() != Some(token) {
+        return Err(ApiError::InvalidVerificationToken);
+    }
+    confirm(app, &user, password, request).await?;
 
-/// "This wasn't me": the account goes at once, with its password and its sessions, and its names are
-/// free for the one whose address it is.
-async fn reject(
-    app: &App,
-    user: &User,
-    token: &TokenHash,
-    request: &Request,
-) -> Result<Response, ApiError> {
-    let (event, success, origin) = (Event::EmailRejection, Outcome::Success, request.origin());
+    let now = request.received_at();
+    let (event, success, origin) = (Event::EmailVerification, Outcome::Success, request.origin());
+    let accounts = &app.accounts;
     let mut items = vec![
-        app.users.remove_unverified(user, token),
-        app.users.release_email(&user.email, user.id),
-        app.credentials.remove_password(user.id),
-        app.verification_tokens.remove(token),
-        app.audit.create(user.id, event, success, origin),
+        accounts.users.verify_email(user.id, token, now),
+        accounts
+            .mailed_tokens
+            .mark_used(Purpose::VerifyEmail, token, now),
+        accounts.audit.create(user.id, event, success, origin),
     ];
-    let devices = user.two_factor_devices.iter();
-    items.extend(devices.map(|device| app.two_factor.remove_device(user.id, &device.id)));
-    if let Some(username) = &user.username {
-        items.push(app.users.release_username(username, user.id));
+    let rejection = user.rejection.iter();
+    items.extend(rejection.map(|rejection| accounts.mailed_tokens.discard_rejection(rejection)));
+    if user.ttl.is_some() {
+        items.push(accounts.users.keep_email(&user));
+        items.push(accounts.credentials.keep_password(user.id));
+        let username = user.username.iter();
+        items.extend(username.map(|username| accounts.users.keep_username(username, user.id)));
     }
     let writes = items.into_iter().map(|item| Write::new(item, Invalid));
-    app.dynamodb.transact(writes.collect()).await?;
-    audit::log(Some(user.id), event, success, origin);
-    // A session without a record is accepted nowhere; what a failure leaves behind expires.
-    if let Err(error) = app.sessions.revoke_all(user.id).await {
-        tracing::error!(cause = %error, "the sessions of a removed account were left to expire");
+    match accounts.dynamodb.transact(writes.collect()).await {
+        Ok(()) => audit::log(Some(user.id), event, success, origin),
+        // Perhaps by the same link, opened twice at once.
+        Err(TransactionError::Refused(Invalid)) => {
+            let (owner, user) = find_owner(app, token, request).await?;
+            if !owner.is_used || !user.email_verified {
+                return Err(ApiError::InvalidVerificationToken);
+            }
+        }
+        Err(TransactionError::Store(error)) => return Err(error.into()),
     }
-    Ok(Response::done("The account was removed."))
+    Ok(done)
+}
+
+async fn find_owner(
+    app: &App,
+    token: &TokenHash,
+    request: &Request,
+) -> Result<(Owner, User), ApiError> {
+    let (now, purpose) = (request.received_at(), Purpose::VerifyEmail);
+    let owner = app.accounts.mailed_tokens.find(purpose, token, now).await?;
+    let owner = owner.ok_or(ApiError::InvalidVerificationToken)?;
+    let user = app.accounts.users.find(owner.user_id, now).await?;
+    let user = user.filter(User::is_active);
+    Ok((owner, user.ok_or(ApiError::InvalidVerificationToken)?))
+}
+
+/// The mail shows whose the address is; this, who has registered it. Without both, a click of the address' owner would
+/// prove it for a stranger.
+async fn confirm(
+    app: &App,
+    user: &User,
+    password: Option<&Password>,
+    request: &Request,
+) -> Result<(), ApiError> {
+    if !app.confirmation_is_required {
+        return Ok(());
+    }
+    if device::presented(&app.device_tokens, user.id, request).is_some() {
+        return Ok(());
+    }
+    if let Some(password) = password {
+        return check_password(app, user, password, request).await;
+    }
+    match app.authenticator.optional(request).await? {
+        Some(caller) if caller.user.id == user.id => Ok(()),
+        _ => Err(ApiError::ConfirmationRequired),
+    }
+}
+
+/// A wrong one counts as it does at login by the address.
+async fn check_password(
+    app: &App,
+    user: &User,
+    password: &Password,
+    request: &Request,
+) -> Result<(), ApiError> {
+    let target = Target {
+        typed: app.lockout.hasher.email(&user.email),
+        user_id: Some(user.id),
+        device: None,
+    };
+    let attempt = app.lockout.attempt(&target, request).await?;
+    let stored = app
+        .accounts
+        .credentials
+        .find_password(user.id, request.received_at());
+    let compared = async {
+        let stored = stored.await?.ok_or(ApiError::InvalidVerificationToken)?;
+        Ok::<_, ApiError>(telemetry::hashing(|| app.hasher.verify(password, &stored))?)
+    };
+    match compared.await {
+        Ok(Verification::Mismatch) => {
+            let (audit, event) = (&app.accounts.audit, Event::EmailVerification);
+            record_failure(audit, Some(user.id), event, attempt.locks(), request).await?;
+            Err(ApiError::SignedInInvalidCredentials)
+        }
+        Ok(_) => {
+            app.lockout.forgive(&attempt, request).await;
+            Ok(())
+        }
+        Err(error) => {
+            app.lockout.take_back(&attempt, request).await;
+            Err(error)
+        }
+    }
+}
+
+/// "This wasn't me", by the link of its own in each mail, or by one that verifies.
+async fn reject(app: &App, token: &TokenHash, request: &Request) -> Result<Response, ApiError> {
+    let (accounts, now) = (&app.accounts, request.received_at());
+    let (rejection, verification) = tokio::try_join!(
+        accounts
+            .mailed_tokens
+            .find(Purpose::RejectEmail, token, now),
+        accounts
+            .mailed_tokens
+            .find(Purpose::VerifyEmail, token, now),
+    )?;
+    let owner = rejection.or(verification);
+    let owner = owner.ok_or(ApiError::InvalidVerificationToken)?;
+    match accounts.remove(owner.user_id, request.origin()).await? {
+        true => Ok(Response::done("The account was removed.")),
+        false => Err(ApiError::InvalidVerificationToken),
+    }
 }
 
 /// What this endpoint may touch.
 pub struct App {
     pub guard: Guard,
-    dynamodb: DynamoDb,
-    users: Users,
-    credentials: Credentials,
-    two_factor: TwoFactor,
-    verification_tokens: VerificationTokens,
-    audit: Audit,
-    sessions: Sessions,
+    accounts: UnprovenAccounts,
+    authenticator: Authenticator,
+    device_tokens: DeviceTokenVerifier,
+    lockout: LoginLockout,
+    hasher: PasswordHasher,
+    confirmation_is_required: bool,
 }
 
 impl App {
     /// From the environment variables.
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
-        let dynamodb = environment.dynamodb();
-        let users_table = environment.text("USERS_TABLE");
-        let credentials_table = environment.text("CREDENTIALS_TABLE");
         let endpoint = Endpoint::per_client("EMAIL_VERIFICATION", "10/15m");
+        let accounts = environment.unproven_accounts();
+        let modes = |text: &str| match text {
+            "confirmed" => Some(true),
+            "link" => Some(false),
+            _ => None,
+        };
+        let mode = environment.optional("EMAIL_VERIFICATION", "confirmed or link", modes);
         let app = Self {
-            guard: Guard::for_guests(&mut environment, endpoint),
-            users: Users::new(dynamodb.clone(), users_table.clone()),
-            two_factor: TwoFactor::new(dynamodb.clone(), credentials_table.clone()),
-            credentials: Credentials::new(dynamodb.clone(), credentials_table),
-            verification_tokens: VerificationTokens::new(dynamodb.clone(), users_table.clone()),
-            audit: Audit::new(dynamodb.clone(), users_table),
-            dynamodb,
-            sessions: environment.sessions(),
+            guard: Guard::for_users(&mut environment, Some(endpoint)),
+            authenticator: environment.authenticator(accounts.users.clone()),
+            device_tokens: environment.device_token_verifier(),
+            lockout: environment.login_lockout(),
+            hasher: environment.password_hasher(),
+            confirmation_is_required: mode.unwrap_or(true),
+            accounts,
         };
         environment.finish(app)
     }

@@ -9,8 +9,8 @@ use shared::http::guard::Endpoint;
 use shared::http::link_requests::LinkRequests;
 use shared::http::{Request, Response};
 use shared::store::audit::Event;
-use shared::store::outbox::Kind;
-use shared::store::verification_tokens::VerificationTokens;
+use shared::store::mailed_tokens::MailedTokens;
+use shared::store::outbox::{Kind, Links};
 
 pub async fn resend(app: &App, request: Request) -> Result<Response, ApiError> {
     let body: VerifyResendRequest = request.json()?;
@@ -30,13 +30,17 @@ async fn write(app: &App, request: &Request, email: &EmailAddress) -> Result<(),
     let found = found.filter(|user| user.is_active() && !user.email_verified);
     let (token_id, token) = links.mint(Purpose::VerifyEmail);
     let (kind, language) = (Kind::VerifyEmail, request.language());
+    let links_of = |user: &User| Links {
+        token_id: Some(token_id.clone()),
+        rejection_token_id: user.rejection.clone().map(|rejection| rejection.token_id),
+    };
     let writes = |user: &User| {
         [
             links.users.set_verification_token(user.id, &token),
-            app.verification_tokens.create(&token, user.id, now),
+            app.mailed_tokens.create_verification(&token, user.id, now),
             links
                 .outbox
-                .create(kind, user, Some(&token_id), language, now),
+                .create(kind, user, &links_of(user), language, request.origin()),
         ]
     };
     let event = Event::EmailVerificationRequest;
@@ -46,7 +50,7 @@ async fn write(app: &App, request: &Request, email: &EmailAddress) -> Result<(),
 /// What this endpoint may touch.
 pub struct App {
     pub links: LinkRequests,
-    verification_tokens: VerificationTokens,
+    mailed_tokens: MailedTokens,
 }
 
 impl App {
@@ -57,7 +61,7 @@ impl App {
         let (dynamodb, table) = (environment.dynamodb(), environment.text("USERS_TABLE"));
         let app = Self {
             links: LinkRequests::from_env(&mut environment, endpoint),
-            verification_tokens: VerificationTokens::new(dynamodb, table),
+            mailed_tokens: MailedTokens::new(dynamodb, table),
         };
         environment.finish(app)
     }

@@ -28,9 +28,10 @@ use crate::stream::{self, DeadLetters};
 use crate::template::Template;
 
 /// The secrets that the stack makes up, by their variables' names.
-const SECRETS: [&str; 4] = [
+const SECRETS: [&str; 5] = [
     "JWT_SECRET",
     "JWT_REFRESH_SECRET",
+    "GUARD_SECRET",
     "EMAIL_TOKEN_SECRET",
     "DATA_ENCRYPTION_KEY",
 ];

@@ -1,10 +1,13 @@
-//! `POST /api/auth/change-password`. The answer is a message alone.
+//! `POST /api/auth/change-password`.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 use validator::{Validate, ValidationErrors};
 
 use super::Field;
+use super::tokens::exposed_if_any;
+use crate::domain::code::Code;
 use crate::domain::password::{Owner, Password, Policy, must_differ};
 
 /// The body of a change.
@@ -17,6 +20,21 @@ pub struct ChangePasswordRequest {
     pub current_password: Field<Password>,
     /// The one from now on.
     pub new_password: Field<Password>,
+    /// Six digits of the app, or a backup code: where there is a second factor.
+    pub two_factor_token: Option<Field<Code>>,
+}
+
+/// Device tokens of before are void.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangePasswordAnswer {
+    /// The caller's new one; not in cookie mode.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "exposed_if_any"
+    )]
+    #[schemars(with = "Option<String>")]
+    pub device_token: Option<SecretString>,
 }
 
 impl ChangePasswordRequest {

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use validator::Validate;
 
 use super::Field;
+use crate::domain::code::Code;
 use crate::domain::password::Password;
 
 /// The body of a deletion.
@@ -15,4 +16,6 @@ use crate::domain::password::Password;
 pub struct DeleteAccountRequest {
     /// The caller's.
     pub password: Field<Password>,
+    /// Six digits of the app, or a backup code: where there is a second factor.
+    pub two_factor_token: Option<Field<Code>>,
 }

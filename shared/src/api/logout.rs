@@ -1,6 +1,7 @@
 //! `POST /api/auth/logout`. The answer is a message alone.
 
 use schemars::JsonSchema;
+use secrecy::SecretString;
 use serde::Deserialize;
 use validator::Validate;
 
@@ -14,4 +15,7 @@ use super::Field;
 pub struct LogoutRequest {
     /// Whether all sessions of the user are to end, not this one alone.
     pub all_devices: Option<Field<bool>>,
+    /// The session's, where there is no access token at hand; it goes before the cookie.
+    #[schemars(with = "Option<String>")]
+    pub refresh_token: Option<Field<SecretString>>,
 }

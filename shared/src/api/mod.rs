@@ -21,6 +21,7 @@ pub mod sessions;
 mod tokens;
 pub mod two_factor_disable;
 pub mod two_factor_setup;
+pub mod two_factor_undo;
 pub mod two_factor_verify;
 mod user;
 pub mod verify_email;

@@ -2,10 +2,11 @@
 
 use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 use super::Field;
+use super::tokens::exposed;
 
 /// The body of a refresh; in cookie mode it may be left out.
 #[derive(Deserialize, Validate, JsonSchema)]
@@ -16,4 +17,14 @@ pub struct RefreshRequest {
     /// The refresh token; it goes before the cookie.
     #[schemars(with = "Option<String>")]
     pub refresh_token: Option<Field<SecretString>>,
+}
+
+/// The answer of `POST /api/auth/csrf-token`.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CsrfTokenAnswer {
+    /// What goes with the refresh token's cookie.
+    #[serde(serialize_with = "exposed")]
+    #[schemars(with = "String")]
+    pub csrf_token: SecretString,
 }

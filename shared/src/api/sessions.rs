@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
+use crate::domain::device_token::DeviceId;
 use crate::domain::session::SessionId;
 use crate::domain::timestamp::Timestamp;
 
@@ -20,6 +21,24 @@ pub struct EndSessionsRequest {}
 pub struct SessionsAnswer {
     /// By creation.
     pub sessions: Vec<Session>,
+    /// The devices whose tokens are good, by creation.
+    pub devices: Vec<Device>,
+}
+
+/// A device that its owner has signed in from. The identifier authenticates nothing.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Device {
+    /// Names it.
+    pub id: DeviceId,
+    /// When its owner first signed in there.
+    pub created_at: Timestamp,
+    /// When its owner last signed in there.
+    pub last_used_at: Timestamp,
+    /// The address of that sign-in.
+    pub ip: String,
+    /// The agent of that sign-in.
+    pub user_agent: String,
 }
 
 /// A session as its owner sees it. The identifier authenticates nothing.

@@ -49,7 +49,8 @@ pub(super) fn exposed<S: Serializer>(
     serializer.serialize_str(secret.expose_secret())
 }
 
-fn exposed_if_any<S: Serializer>(
+/// The same where there is one.
+pub(super) fn exposed_if_any<S: Serializer>(
     secret: &Option<SecretString>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

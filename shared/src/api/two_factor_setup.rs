@@ -8,6 +8,7 @@ use validator::Validate;
 use super::Field;
 use super::tokens::exposed;
 use crate::domain::code::Code;
+use crate::domain::password::Password;
 use crate::domain::person_name::PersonName;
 
 /// The body of a set-up; it may be left out.
@@ -20,6 +21,8 @@ pub struct TwoFactorSetupRequest {
     pub device_name: Option<Field<PersonName>>,
     /// A code of an active device, or a backup code: when there is a second factor already.
     pub token: Option<Field<Code>>,
+    /// The caller's, where the sign-in is not recent.
+    pub password: Option<Field<Password>>,
 }
 
 /// What is shown once.

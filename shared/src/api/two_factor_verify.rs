@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 use super::Field;
+use crate::domain::password::Password;
 use crate::domain::totp::TotpCode;
 
 /// The body of a verification.
@@ -19,6 +20,8 @@ pub struct TwoFactorVerifyRequest {
     pub device_id: Option<Field<String>>,
     /// Whether new backup codes are asked for.
     pub regenerate: Option<Field<bool>>,
+    /// The caller's, where the sign-in is not recent.
+    pub password: Option<Field<Password>>,
 }
 
 /// The backup codes, where there are new ones: they are shown once.

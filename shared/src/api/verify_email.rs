@@ -6,6 +6,7 @@ use validator::Validate;
 
 use super::Field;
 use crate::domain::email_token::TokenHash;
+use crate::domain::password::Password;
 
 /// The body of a verification.
 #[derive(Deserialize, Validate, JsonSchema)]
@@ -17,4 +18,6 @@ pub struct VerifyEmailRequest {
     pub token: Field<TokenHash>,
     /// Whether the address' owner says "this wasn't me".
     pub reject: Option<Field<bool>>,
+    /// Of the account, where neither an access token nor a device token shows who has registered it.
+    pub password: Option<Field<Password>>,
 }

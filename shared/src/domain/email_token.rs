@@ -15,15 +15,21 @@ use super::rule::{Parse, rule};
 pub enum Purpose {
     /// Proves that an address is its owner's.
     VerifyEmail,
+    /// Removes an account that somebody else has made with an address.
+    RejectEmail,
     /// Allows to set a new password.
     ResetPassword,
+    /// Turns the second factor off again.
+    UndoTwoFactor,
 }
 
 impl Purpose {
     fn label(self) -> &'static [u8] {
         match self {
             Self::VerifyEmail => b"verify-email",
+            Self::RejectEmail => b"reject-email",
             Self::ResetPassword => b"reset-password",
+            Self::UndoTwoFactor => b"undo-two-factor",
         }
     }
 }

@@ -2,12 +2,41 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::id::Id;
 use super::timestamp::Timestamp;
 use super::user::UserId;
 
 /// The identifier of a session. It authenticates nothing.
 pub type SessionId = Id<Session>;
+
+/// How often a user's sessions were ended by a change of the record: a new password, the second factor, a
+/// deletion. The record counts it in the transaction of the change, and a session keeps the number that it was
+/// started with; so none outlives the change, however late it starts and whatever fails after the write. (A
+/// count and no time: the clocks of two functions differ.)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(u64);
+
+impl Epoch {
+    /// As it is stored.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The one that begins with the next change.
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl From<i64> for Epoch {
+    /// From the store.
+    fn from(number: i64) -> Self {
+        Self(number.unsigned_abs())
+    }
+}
 
 /// How long a session that starts may live.
 #[derive(Clone, Copy, Debug)]

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::avatar_url::AvatarUrl;
 use super::email_address::EmailAddress;
-use super::email_token::TokenHash;
+use super::email_token::{TokenHash, TokenId};
 use super::id::Id;
 use super::person_name::PersonName;
+use super::session::{Epoch, SessionId};
 use super::timestamp::Timestamp;
 use super::username::Username;
 
@@ -54,12 +55,34 @@ pub struct User {
     /// The one verification token that is valid: a newer one takes its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification_token: Option<TokenHash>,
+    /// The token by which the owner of the address says "this wasn't me"; the same in all mails, until the
+    /// address is proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejection: Option<Rejection>,
+    /// The one token that turns the second factor off again, since it was turned on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo_token: Option<TokenHash>,
+    /// Wrong passwords and codes since the last sign-in.
+    #[serde(default)]
+    pub failed_attempts: u32,
+    /// Nobody signs in before a new password was set by mail.
+    #[serde(default)]
+    pub password_reset_required: bool,
     /// The one reset token that is valid: a newer one takes its place, a new password removes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_token: Option<TokenHash>,
-    /// Device tokens of before are void: when the password was last reset.
+    /// Which sessions are good.
+    #[serde(default)]
+    pub session_epoch: Epoch,
+    /// A session of an earlier epoch that is good all the same: the one that asked for the change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_session: Option<SessionId>,
+    /// Device tokens of before are void: when there was last a new password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_tokens_since: Option<Timestamp>,
+    /// When the record goes, in seconds since 1970: of a deleted account, or of one whose address nobody proves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<i64>,
     /// Counts the changes of the record, so that two of them cannot overwrite each other.
     pub version: u64,
 }
@@ -71,11 +94,29 @@ pub struct Standing {
     pub role: Role,
     /// Whether the user may sign in at all.
     pub status: Status,
+    #[serde(default)]
+    session_epoch: Epoch,
+    #[serde(default)]
+    kept_session: Option<SessionId>,
 }
 
 impl Standing {
     /// The attributes of the record that it consists of.
-    pub const ATTRIBUTES: &[&str] = &["role", "status"];
+    pub const ATTRIBUTES: &[&str] = &["role", "status", "session_epoch", "kept_session"];
+
+    /// Whether this session, of this epoch, is good by the user's record.
+    pub fn allows(&self, id: SessionId, epoch: Epoch) -> bool {
+        self.status.is_active() && (epoch == self.session_epoch || self.kept_session == Some(id))
+    }
+}
+
+/// A token that comes again in each mail: what derives it, and what is stored of it elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejection {
+    /// For the outbox.
+    pub token_id: TokenId,
+    /// Names its item.
+    pub token: TokenHash,
 }
 
 /// The most devices for the second factor that an account has.
@@ -146,8 +187,15 @@ impl User {
             updated_at: now,
             last_login_at: None,
             verification_token: None,
+            rejection: None,
+            undo_token: None,
+            failed_attempts: 0,
+            password_reset_required: false,
             reset_token: None,
+            session_epoch: Epoch::default(),
+            kept_session: None,
             device_tokens_since: None,
+            ttl: None,
             version: 1,
         }
     }
@@ -155,6 +203,16 @@ impl User {
     /// Whether the user may hold sessions.
     pub fn is_active(&self) -> bool {
         self.status.is_active()
+    }
+
+    /// What decides on the user's sessions.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            role: self.role,
+            status: self.status,
+            session_epoch: self.session_epoch,
+            kept_session: self.kept_session,
+        }
     }
 
     /// Whether the user may sign in, now that it is certain that it is the user. Whatever starts a
@@ -166,6 +224,7 @@ impl User {
         match self.status {
             Status::Deleted => Err(NotAdmitted::Deleted),
             Status::Disabled => Err(NotAdmitted::Disabled),
+            Status::Active if self.password_reset_required => Err(NotAdmitted::ResetRequired),
             Status::Active if verification_is_required && !self.email_verified => {
                 Err(NotAdmitted::Unverified)
             }
@@ -194,4 +253,6 @@ pub enum NotAdmitted {
     Disabled,
     /// The address must be proven first.
     Unverified,
+    /// A new password must be set first.
+    ResetRequired,
 }

@@ -2,6 +2,8 @@
 //! [`required`](Authenticator::required), [`optional`](Authenticator::optional) or
 //! [`with_role`](Authenticator::with_role).
 
+use std::time::Duration;
+
 use http::header::AUTHORIZATION;
 
 use super::Request;
@@ -19,6 +21,8 @@ pub struct Caller {
     pub user: User,
     /// The session that the access token belongs to.
     pub session_id: SessionId,
+    /// How long ago the user signed in; a refresh does not renew it (OpenID Connect Core, `auth_time`).
+    pub signed_in_for: Duration,
 }
 
 /// Authenticates requests by their access token, which the guard for users has verified, the session
@@ -51,19 +55,22 @@ impl Authenticator {
         };
         // All at once: logout and revocation take effect here immediately, and so does a change of
         // the record alone, even if its sessions are still there.
-        let (passed, session_exists, user) = tokio::join!(
+        let (passed, session, user) = tokio::join!(
             request.pass(),
-            self.sessions.exists(claims.sid, claims.sub),
+            self.sessions.find(claims.sid, claims.sub),
             self.users.find(claims.sub, request.received_at()),
         );
         passed?;
-        let (session_exists, user) = (session_exists?, user?);
-        match user.filter(|user| session_exists && user.is_active()) {
-            Some(user) => Ok(Some(Caller {
+        let (Some(session), Some(user)) = (session?, user?) else {
+            return Err(ApiError::TokenRevoked);
+        };
+        match user.standing().allows(claims.sid, session.epoch) {
+            true => Ok(Some(Caller {
                 user,
                 session_id: claims.sid,
+                signed_in_for: session.age,
             })),
-            None => Err(ApiError::TokenRevoked),
+            false => Err(ApiError::TokenRevoked),
         }
     }
 
@@ -93,6 +100,22 @@ pub fn claims(request: &Request) -> Result<Option<&AccessClaims>, ApiError> {
         Some(Err(TokenError::Invalid)) => Err(ApiError::InvalidToken),
         Some(Err(TokenError::Expired)) => Err(ApiError::TokenExpired),
     }
+}
+
+/// The same of a token that has perhaps expired.
+///
+/// # Errors
+/// `invalid_token`.
+pub fn claims_of_expired(
+    tokens: &AccessTokenVerifier,
+    request: &Request,
+) -> Result<Option<AccessClaims>, ApiError> {
+    let Some(header) = request.header(&AUTHORIZATION) else {
+        return Ok(None);
+    };
+    let token = bearer_token(header).ok_or(ApiError::InvalidToken)?;
+    let claims = tokens.verify_expired(token);
+    claims.map(Some).map_err(|_| ApiError::InvalidToken)
 }
 
 /// What the request's access token turns out to be, if it carries one. Asked once, at the door.

@@ -5,6 +5,7 @@ use http::header::{HeaderName, ORIGIN};
 
 use super::Request;
 use crate::domain::csrf_token::CsrfTokens;
+use crate::domain::rule::rule;
 use crate::domain::session::SessionId;
 use crate::error::ApiError;
 
@@ -21,13 +22,28 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// As the request asks for.
-    pub fn asked_for(request: &Request) -> Self {
+    /// As the request asks for; by default in the body. A slip of the finger must not hand a page what it did not
+    /// want to have.
+    ///
+    /// # Errors
+    /// `validation_failed`.
+    pub fn asked_for(request: &Request) -> Result<Self, ApiError> {
         match request.header(&TRANSPORT) {
-            Some(value) if value.eq_ignore_ascii_case("cookie") => Self::Cookies,
-            _ => Self::Body,
+            None => Ok(Self::Body),
+            Some(value) if value.eq_ignore_ascii_case("body") => Ok(Self::Body),
+            Some(value) if value.eq_ignore_ascii_case("cookie") => Ok(Self::Cookies),
+            Some(_) => Err(ApiError::invalid(
+                "X-Token-Transport",
+                rule("invalid_value", "must be cookie or body"),
+            )),
         }
     }
+}
+
+/// Whether a request is meant to carry the refresh token's cookie, although it has none.
+pub(super) fn is_meant(request: &Request) -> bool {
+    let names = [&TRANSPORT, &CSRF_TOKEN, &ORIGIN];
+    names.into_iter().any(|name| request.header(name).is_some())
 }
 
 /// What a request that comes with the refresh token's cookie must prove.

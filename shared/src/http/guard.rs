@@ -186,11 +186,11 @@ impl Guard {
     ///
     /// # Errors
     /// `rate_limited`, and those of the store.
-    pub async fn count_about(&self, request: &Request, text: &str) -> Result<(), ApiError> {
+    pub async fn count_about(&self, request: &Request, text: TextHash) -> Result<(), ApiError> {
         let Some((policy, _)) = &self.endpoint else {
             return Ok(());
         };
-        let subject = Subject::Text(TextHash::of(text));
+        let subject = Subject::Text(text);
         let counters = vec![Counter::requests(policy, &subject)];
         request.tally().owe(&self.limiter, counters);
         request.pass().await

@@ -18,6 +18,7 @@ use crate::store::Error;
 use crate::store::audit::{self, Audit, Event, Outcome};
 use crate::store::dynamodb::{DynamoDb, TransactWriteItem, TransactionError, Write};
 use crate::store::outbox::Outbox;
+use crate::store::rate_limiter::TextHasher;
 use crate::store::stand_ins::StandIns;
 use crate::store::users::Users;
 use crate::{clock, random};
@@ -40,6 +41,7 @@ pub struct LinkRequests {
     dynamodb: DynamoDb,
     audit: Audit,
     stand_ins: StandIns,
+    hasher: TextHasher,
     email_token_secret: SecretString,
 }
 
@@ -48,6 +50,7 @@ impl LinkRequests {
     pub fn from_env(environment: &mut Environment, endpoint: Endpoint) -> Self {
         let dynamodb = environment.dynamodb();
         let table = environment.text("USERS_TABLE");
+        let email_token_secret = environment.secret("EMAIL_TOKEN_SECRET");
         Self {
             guard: Guard::for_guests(environment, endpoint),
             users: Users::new(dynamodb.clone(), table.clone()),
@@ -55,7 +58,8 @@ impl LinkRequests {
             audit: Audit::new(dynamodb.clone(), table.clone()),
             stand_ins: StandIns::new(table),
             dynamodb,
-            email_token_secret: environment.secret("EMAIL_TOKEN_SECRET"),
+            hasher: TextHasher::new(&email_token_secret),
+            email_token_secret,
         }
     }
 
@@ -64,7 +68,8 @@ impl LinkRequests {
     /// # Errors
     /// `rate_limited`, and those of the store.
     pub async fn count(&self, email: &EmailAddress, request: &Request) -> Result<(), ApiError> {
-        self.guard.count_about(request, &email.canonical()).await
+        let address = self.hasher.email(email);
+        self.guard.count_about(request, address).await
     }
 
     /// Does the work, and lets nobody know how long it took.

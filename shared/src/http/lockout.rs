@@ -1,38 +1,70 @@
-//! Wrong passwords and wrong codes lock an account for a while, whoever tries them and from wherever. An
-//! attempt is counted before it is compared, and taken back if it was right: of many at once no more
-//! than the limit get to be compared.
+//! Wrong passwords and wrong codes lock for a while. An attempt is counted before it is compared, and taken back if
+//! it was right: of many at once no more than the limit get to be compared.
+//!
+//! What is locked differs, so that nobody is locked out by others, and nothing is told by it:
+//!
+//! - a password at login: the text that was typed, by its kind (an address, a username), whether or not it names an
+//!   account; and, at a higher number, the account, whatever was typed. A device that the account has signed in from
+//!   has a bucket of its own (OWASP, "Slow Down Online Guessing Attacks with Device Cookies");
+//! - a password of somebody who is signed in: the session;
+//! - a code: the account; and an address from which codes are tried for many accounts.
 
 use super::Request;
 use crate::domain::device_token::Device;
 use crate::domain::rate_limit::{Policy, Quota};
-use crate::domain::user::UserId;
+use crate::domain::session::SessionId;
+use crate::domain::user::{User, UserId};
 use crate::error::ApiError;
 use crate::store::audit::{self, Event, Outcome};
-use crate::store::rate_limiter::{Counter, RateLimiter, Subject, TextHash, Verdict};
+use crate::store::rate_limiter::{Counter, RateLimiter, Subject, TextHash, TextHasher, Verdict};
 use crate::telemetry;
 
-/// The account that a password is tried for.
+/// What a password is tried for.
 #[derive(Clone, Debug)]
-pub enum Account {
-    /// One that there is.
-    Known(UserId),
-    /// What was typed where there is none: it locks all the same.
-    Unknown(TextHash),
+pub struct Target {
+    /// What was typed.
+    pub typed: TextHash,
+    /// The account that it names; where there is none, it locks all the same.
+    pub user_id: Option<UserId>,
+    /// The device that the account has signed in from before.
+    pub device: Option<Device>,
 }
 
-/// Counts failures. `None`: there is no limit.
-pub struct Lockout {
-    limiter: RateLimiter,
-    policy: Option<Policy>,
+/// Counts wrong passwords at login. `None`: there is no limit.
+pub struct LoginLockout {
+    /// Counts.
+    pub limiter: RateLimiter,
+    /// Hashes what was typed.
+    pub hasher: TextHasher,
+    /// Of a text, or of a device.
+    pub policy: Option<Policy>,
+    /// Of an account, whatever was typed.
+    pub account_policy: Option<Policy>,
+}
+
+/// Counts wrong passwords of those who are signed in. `None`: there is no limit.
+pub struct SessionLockout {
+    /// Counts.
+    pub limiter: RateLimiter,
+    /// Of a session.
+    pub policy: Option<Policy>,
+}
+
+/// Counts wrong codes. `None`: there is no limit.
+pub struct CodeLockout {
+    /// Counts.
+    pub limiter: RateLimiter,
+    /// Of an account, and of accounts from an address.
+    pub policy: Option<Policy>,
 }
 
 /// An attempt that was counted as a failure until it turns out to be none.
 #[derive(Debug, Default)]
 pub struct Attempt {
-    /// Of the account; a success forgives it the failures before.
-    account: Option<Counter>,
-    /// Of the client; a success of its own account must not forgive it those at others'.
-    client: Option<Counter>,
+    /// The first one is what locks.
+    counters: Vec<Counter>,
+    /// What a success clears; of the other counters it only takes itself back.
+    cleared: Vec<Counter>,
     locks: bool,
 }
 
@@ -41,121 +73,184 @@ impl Attempt {
     pub fn locks(&self) -> bool {
         self.locks
     }
+}
 
-    fn counters(&self) -> impl Iterator<Item = &Counter> {
-        self.account.iter().chain(&self.client)
+impl LoginLockout {
+    /// Counts an attempt at a password.
+    ///
+    /// # Errors
+    /// `account_locked`, and those of the store.
+    pub async fn attempt(&self, target: &Target, request: &Request) -> Result<Attempt, ApiError> {
+        let typed = || Subject::Text(target.typed.clone());
+        let counters: Vec<Counter> = match target.device {
+            Some(device) => {
+                let subject = Subject::Device(device.user_id, device.id);
+                let policy = self.policy.iter();
+                policy
+                    .map(|policy| Counter::login_failures(policy, &subject))
+                    .collect()
+            }
+            None => {
+                let account = target.user_id.map_or_else(typed, Subject::User);
+                let by_text = self.policy.iter();
+                let by_text = by_text.map(|policy| Counter::login_failures(policy, &typed()));
+                let by_account = self.account_policy.iter();
+                let by_account =
+                    by_account.map(|policy| Counter::account_failures(policy, &account));
+                by_text.chain(by_account).collect()
+            }
+        };
+        let attempt = Attempt {
+            cleared: counters.clone(),
+            counters,
+            locks: false,
+        };
+        count(&self.limiter, attempt, target.user_id, request).await
+    }
+
+    /// The attempt was no failure, but nothing is forgiven by it.
+    pub async fn take_back(&self, attempt: &Attempt, request: &Request) {
+        take_back(&self.limiter, attempt, request).await;
+    }
+
+    /// The attempt was a success: the failures before it are forgiven.
+    pub async fn forgive(&self, attempt: &Attempt, request: &Request) {
+        forgive(&self.limiter, attempt, request).await;
+    }
+
+    /// The owner has set a new password: the failures with the old one are forgiven.
+    pub async fn forgive_all(&self, user: &User) {
+        let email = Some(self.hasher.email(&user.email));
+        let username = user.username.as_ref();
+        let username = username.map(|username| self.hasher.username(username));
+        let typed = email.into_iter().chain(username).map(Subject::Text);
+        let by_text = self.policy.iter().flat_map(|policy| {
+            let typed = typed.clone();
+            typed.map(|subject| Counter::login_failures(policy, &subject))
+        });
+        let account = Subject::User(user.id);
+        let by_account = self.account_policy.iter();
+        let by_account = by_account.map(|policy| Counter::account_failures(policy, &account));
+        let counters: Vec<Counter> = by_text.chain(by_account).collect();
+        clear(&self.limiter, &counters).await;
     }
 }
 
-impl Lockout {
-    /// With this limit.
-    pub fn new(limiter: RateLimiter, policy: Option<Policy>) -> Self {
-        Self { limiter, policy }
-    }
-
-    /// Counts an attempt at a password. That of a device which has signed in before has a bucket of its
-    /// own.
+impl SessionLockout {
+    /// Counts an attempt at the password of somebody who is signed in.
     ///
     /// # Errors
     /// `account_locked`, and those of the store.
     pub async fn attempt(
         &self,
-        account: &Account,
-        device: Option<Device>,
-        request: &Request,
-    ) -> Result<Attempt, ApiError> {
-        let Some(policy) = &self.policy else {
-            return Ok(Attempt::default());
-        };
-        let (subject, user_id) = match (account, device) {
-            (Account::Known(id), Some(device)) => {
-                (Subject::Device(device.user_id, device.id), Some(*id))
-            }
-            (Account::Known(id), None) => (Subject::User(*id), Some(*id)),
-            (Account::Unknown(hash), _) => (Subject::Text(hash.clone()), None),
-        };
-        let attempt = Attempt {
-            account: Some(Counter::login_failures(policy, &subject)),
-            ..Attempt::default()
-        };
-        self.count(attempt, user_id, request).await
-    }
-
-    /// Counts an attempt at a code of the second factor, of the account and of the client.
-    ///
-    /// # Errors
-    /// `account_locked`, and those of the store.
-    pub async fn attempt_code(
-        &self,
         user_id: UserId,
+        session_id: SessionId,
         request: &Request,
     ) -> Result<Attempt, ApiError> {
-        let Some(policy) = &self.policy else {
-            return Ok(Attempt::default());
-        };
-        let client = request.client().map(Subject::Client);
-        let counter = |subject: &Subject| Counter::two_factor_failures(policy, subject);
+        let subject = Subject::Session(user_id, session_id);
+        let policy = self.policy.iter();
+        let counters: Vec<Counter> = policy
+            .map(|policy| Counter::reauthentication_failures(policy, &subject))
+            .collect();
         let attempt = Attempt {
-            account: Some(counter(&Subject::User(user_id))),
-            client: client.as_ref().map(counter),
+            cleared: counters.clone(),
+            counters,
             locks: false,
         };
-        self.count(attempt, Some(user_id), request).await
-    }
-
-    async fn count(
-        &self,
-        attempt: Attempt,
-        user_id: Option<UserId>,
-        request: &Request,
-    ) -> Result<Attempt, ApiError> {
-        let origin = request.origin();
-        let counters: Vec<Counter> = attempt.counters().cloned().collect();
-        match self.limiter.count(&origin.request_id, &counters).await? {
-            Verdict::Passes(quotas) => Ok(Attempt {
-                // The first is the account's.
-                locks: quotas.first().is_some_and(|quota| quota.remaining == 0),
-                ..attempt
-            }),
-            Verdict::Refused(quotas) => {
-                telemetry::count("LockedOut", &[]);
-                audit::log(user_id, Event::LockedAttempt, Outcome::Failure, origin);
-                let quota = Quota::tightest(&quotas);
-                let quota = quota.ok_or_else(|| ApiError::Internal("locked by no limit".into()))?;
-                Err(ApiError::AccountLocked(Box::new(quota)))
-            }
-        }
+        count(&self.limiter, attempt, Some(user_id), request).await
     }
 
     /// The attempt was no failure, but nothing is forgiven by it.
     pub async fn take_back(&self, attempt: &Attempt, request: &Request) {
-        let id = &request.origin().request_id;
-        self.limiter.take_back(id, attempt.counters()).await;
+        take_back(&self.limiter, attempt, request).await;
+    }
+
+    /// The attempt was a success: the failures before it are forgiven.
+    pub async fn forgive(&self, attempt: &Attempt, request: &Request) {
+        forgive(&self.limiter, attempt, request).await;
+    }
+}
+
+impl CodeLockout {
+    /// Counts an attempt at a code. Of somebody who is not signed in, the address is counted with the accounts that
+    /// it tries codes for: wrong codes of one account lock no neighbour.
+    ///
+    /// # Errors
+    /// `account_locked`, and those of the store.
+    pub async fn attempt(
+        &self,
+        user_id: UserId,
+        is_signed_in: bool,
+        request: &Request,
+    ) -> Result<Attempt, ApiError> {
+        let Some(policy) = &self.policy else {
+            return Ok(Attempt::default());
+        };
+        let account = Counter::two_factor_failures(policy, &Subject::User(user_id));
+        let client = request.client().filter(|_| !is_signed_in);
+        let client = client.map(|client| {
+            let subject = Subject::Client(client);
+            Counter::two_factor_failures(policy, &subject).of_accounts(user_id)
+        });
+        let attempt = Attempt {
+            cleared: vec![account.clone()],
+            counters: std::iter::once(account).chain(client).collect(),
+            locks: false,
+        };
+        count(&self.limiter, attempt, Some(user_id), request).await
+    }
+
+    /// The attempt was no failure, but nothing is forgiven by it.
+    pub async fn take_back(&self, attempt: &Attempt, request: &Request) {
+        take_back(&self.limiter, attempt, request).await;
     }
 
     /// The attempt was a success: the account's failures before it are forgiven.
     pub async fn forgive(&self, attempt: &Attempt, request: &Request) {
-        let id = &request.origin().request_id;
-        let forgive = async {
-            if let Some(counter) = &attempt.account {
-                self.clear(counter).await;
-            }
-        };
-        tokio::join!(forgive, self.limiter.take_back(id, &attempt.client));
+        forgive(&self.limiter, attempt, request).await;
     }
+}
 
-    /// The owner has set a new password: the failures with the old one are forgiven.
-    pub async fn forgive_all(&self, user_id: UserId) {
-        if let Some(policy) = &self.policy {
-            let counter = Counter::login_failures(policy, &Subject::User(user_id));
-            self.clear(&counter).await;
+async fn count(
+    limiter: &RateLimiter,
+    attempt: Attempt,
+    user_id: Option<UserId>,
+    request: &Request,
+) -> Result<Attempt, ApiError> {
+    if attempt.counters.is_empty() {
+        return Ok(attempt);
+    }
+    let origin = request.origin();
+    match limiter.count(&origin.request_id, &attempt.counters).await? {
+        Verdict::Passes(quotas) => Ok(Attempt {
+            locks: quotas.first().is_some_and(|quota| quota.remaining == 0),
+            ..attempt
+        }),
+        Verdict::Refused(quotas) => {
+            telemetry::count("LockedOut", &[]);
+            audit::log(user_id, Event::LockedAttempt, Outcome::Failure, origin);
+            let quota = Quota::tightest(&quotas);
+            let quota = quota.ok_or_else(|| ApiError::Internal("locked by no limit".into()))?;
+            Err(ApiError::AccountLocked(Box::new(quota)))
         }
     }
+}
 
-    /// Best effort: what stays counted goes with the window.
-    async fn clear(&self, counter: &Counter) {
-        if let Err(error) = self.limiter.clear(counter).await {
-            tracing::warn!(cause = %error, "failures stay counted");
-        }
+async fn take_back(limiter: &RateLimiter, attempt: &Attempt, request: &Request) {
+    let id = &request.origin().request_id;
+    limiter.take_back(id, &attempt.counters).await;
+}
+
+async fn forgive(limiter: &RateLimiter, attempt: &Attempt, request: &Request) {
+    tokio::join!(
+        clear(limiter, &attempt.cleared),
+        take_back(limiter, attempt, request)
+    );
+}
+
+/// Best effort: what stays counted goes with the window.
+async fn clear(limiter: &RateLimiter, counters: &[Counter]) {
+    if let Err(error) = limiter.clear(counters).await {
+        tracing::warn!(cause = %error, "failures stay counted");
     }
 }

@@ -1,11 +1,14 @@
-//! The password of somebody who is signed in already, asked once more before something that cannot be
-//! taken back.
+//! Proof of somebody who is signed in already, asked once more before something that cannot be taken back, or that
+//! keeps others out: a recent sign-in, or the password (ASVS 5.0, 7.5.1).
+
+use std::time::Duration;
 
 use super::Request;
-use super::lockout::{Account, Lockout};
+use super::authentication::Caller;
+use super::lockout::SessionLockout;
 use crate::domain::password::Password;
 use crate::domain::password_hash::{PasswordHash, PasswordHasher, Verification};
-use crate::domain::user::{User, UserId};
+use crate::domain::user::UserId;
 use crate::error::ApiError;
 use crate::store::Error;
 use crate::store::audit::{Audit, Event, Outcome};
@@ -19,56 +22,86 @@ pub struct PasswordCheck {
     /// What compares them.
     pub hasher: PasswordHasher,
     /// What counts wrong ones.
-    pub lockout: Lockout,
+    pub lockout: SessionLockout,
     /// Where a wrong one is recorded.
     pub audit: Audit,
 }
 
+/// What a check needs that a recent sign-in passes as well.
+pub struct Reauthentication {
+    /// For those whose sign-in is not recent.
+    pub password: PasswordCheck,
+    /// How long a sign-in counts as recent.
+    pub recent: Duration,
+}
+
 impl PasswordCheck {
     /// The user's stored hash, if the password is the user's. A wrong one is recorded as a failure of
-    /// the event that it was asked for, and counts like one at login.
+    /// the event that it was asked for, and counts in the caller's session: strangers who lock the account at
+    /// login do not keep its owner from this.
     ///
     /// # Errors
-    /// `invalid_credentials`, `account_locked`, and those of the stores.
+    /// `invalid_credentials` (403), `account_locked`, and those of the stores.
     pub async fn verify(
         &self,
-        user: &User,
+        caller: &Caller,
         password: &Password,
         event: Event,
         request: &Request,
     ) -> Result<PasswordHash, ApiError> {
-        let account = Account::Known(user.id);
-        let attempt = self.lockout.attempt(&account, None, request).await?;
-        let result = self.compare(user, password, request).await;
+        let (id, lockout) = (caller.user.id, &self.lockout);
+        let attempt = lockout.attempt(id, caller.session_id, request).await?;
+        let result = self.compare(id, password, request).await;
         match &result {
-            Ok(_) => self.lockout.forgive(&attempt, request).await,
-            Err(ApiError::InvalidCredentials) => {
-                record_failure(&self.audit, Some(user.id), event, attempt.locks(), request).await?;
+            Ok(_) => lockout.forgive(&attempt, request).await,
+            Err(ApiError::SignedInInvalidCredentials) => {
+                record_failure(&self.audit, Some(id), event, attempt.locks(), request).await?;
             }
-            Err(_) => self.lockout.take_back(&attempt, request).await,
+            Err(_) => lockout.take_back(&attempt, request).await,
         }
         result
     }
 
     async fn compare(
         &self,
-        user: &User,
+        id: UserId,
         password: &Password,
         request: &Request,
     ) -> Result<PasswordHash, ApiError> {
-        let stored = self
-            .credentials
-            .find_password(user.id, request.received_at());
+        let stored = self.credentials.find_password(id, request.received_at());
         let without = || ApiError::Internal("an account without a password".into());
         let stored = stored.await?.ok_or_else(without)?;
         match telemetry::hashing(|| self.hasher.verify(password, &stored))? {
-            Verification::Mismatch => Err(ApiError::InvalidCredentials),
+            Verification::Mismatch => Err(ApiError::SignedInInvalidCredentials),
             Verification::Match | Verification::MatchOutdated => Ok(stored),
         }
     }
 }
 
-/// Records a wrong password, and that it locks the account, if it does. The same writes where there is
+impl Reauthentication {
+    /// Lets through who has signed in a moment ago, or gives the password.
+    ///
+    /// # Errors
+    /// `reauthentication_required`, and those of [`PasswordCheck::verify`].
+    pub async fn check(
+        &self,
+        caller: &Caller,
+        password: Option<&Password>,
+        event: Event,
+        request: &Request,
+    ) -> Result<(), ApiError> {
+        match password {
+            Some(password) => {
+                let verified = self.password.verify(caller, password, event, request);
+                verified.await.map(|_| ())
+            }
+            None if caller.signed_in_for < self.recent => Ok(()),
+            None => Err(ApiError::ReauthenticationRequired),
+        }
+    }
+}
+
+/// Records a wrong password, and that it locks, if it does. The same writes where there is
 /// no user, so that time tells nobody (ASVS 5.0, 6.3.8).
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use secrecy::ExposeSecret;
 use validator::ValidationErrors;
 
-use super::{Request, cookies};
+use super::{Request, cookie_mode, cookies};
 use crate::api::refresh::RefreshRequest;
 use crate::api::required;
 use crate::domain::token::{RefreshClaims, RefreshTokenVerifier, TokenError};
@@ -46,6 +46,14 @@ impl Presented {
             }
             Ok(())
         };
+        // A page whose cookie is gone is not signed in; whoever sends a body has forgotten a field.
+        let is_absent = in_body.is_none() && cookie.is_none();
+        if is_absent && body.is_ok() && (request.has_no_body() || cookie_mode::is_meant(request)) {
+            return Self {
+                source: Err(ApiError::MissingToken),
+                claims,
+            };
+        }
         let fields = body.and_then(|body| body.validate(is_somewhere));
         let source = fields.map(|fields| match fields.refresh_token {
             Some(_) => Source::Body,

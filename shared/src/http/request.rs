@@ -109,6 +109,12 @@ impl Request {
         self.http.method()
     }
 
+    /// Whether the gateway has found this route: a method and a path.
+    pub fn is_to(&self, route: &str) -> bool {
+        let context = gateway::context(&self.http);
+        context.is_some_and(|context| context.route_key.as_deref() == Some(route))
+    }
+
     /// A header's value; several of one name are joined by commas.
     pub fn header(&self, name: &HeaderName) -> Option<&str> {
         let value = self.http.headers().get(name)?;
@@ -171,6 +177,11 @@ impl Request {
     /// As [`Request::json`].
     pub fn optional_json<T: DeserializeOwned + Validate>(&self) -> Result<T, ApiError> {
         self.optional_body()?.validate(|_| Ok(()))
+    }
+
+    /// Whether the request has no body.
+    pub(super) fn has_no_body(&self) -> bool {
+        self.http.body().is_empty()
     }
 
     fn body<T: DeserializeOwned + Validate>(&self) -> Result<Body<T>, ApiError> {

@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use super::Request;
 use super::authentication::Authenticator;
 use super::guard::{Endpoint, Guard};
-use super::lockout::{Attempt, Lockout};
+use super::lockout::{Attempt, CodeLockout};
 use super::password_check::record_failure;
 use crate::config::Environment;
 use crate::domain::backup_code::BackupCodeHash;
@@ -17,9 +17,9 @@ use crate::domain::user::{MOST_TWO_FACTOR_DEVICES, User, UserId};
 use crate::error::ApiError;
 use crate::store::Error;
 use crate::store::audit::{Audit, Event};
-use crate::store::dynamodb::{DynamoDb, TransactWriteItem};
-use crate::store::outbox::Outbox;
-use crate::store::two_factor::{StoredDevice, TwoFactor};
+use crate::store::dynamodb::{DynamoDb, TransactWriteItem, Write};
+use crate::store::outbox::{Kind, Links, Outbox};
+use crate::store::two_factor::{BackupCode, StoredDevice, TwoFactor};
 use crate::store::users::Users;
 use crate::{clock, random};
 
@@ -30,14 +30,18 @@ pub struct SecondFactor {
     /// Opens the devices' secrets.
     pub cipher: Cipher,
     /// Counts wrong codes, of both kinds together.
-    pub lockout: Lockout,
+    pub lockout: CodeLockout,
     /// Where a wrong code is recorded.
     pub audit: Audit,
+    /// Tells the owner of the lock.
+    pub outbox: Outbox,
+    /// Writes both at once.
+    pub dynamodb: DynamoDb,
 }
 
 /// A right code. It is used up by writing what this says, with whatever it allows.
 pub struct Factor {
-    kind: Kind,
+    kind: FactorKind,
     user_id: UserId,
     event: Event,
     attempt: Attempt,
@@ -45,7 +49,7 @@ pub struct Factor {
     outdated: Vec<(String, Sealed, Sealed)>,
 }
 
-enum Kind {
+enum FactorKind {
     Step {
         device: String,
         step: Step,
@@ -56,7 +60,7 @@ enum Kind {
 
 impl SecondFactor {
     /// The factor, if the code is right and was not used before. A wrong one counts, and is recorded as a
-    /// failure of the event that it was sent for.
+    /// failure of the event that it was sent for; one that was used is no guess, and does not count.
     ///
     /// # Errors
     /// `two_factor_invalid`, `account_locked`, and those of the stores.
@@ -67,7 +71,8 @@ impl SecondFactor {
         event: Event,
         request: &Request,
     ) -> Result<Factor, ApiError> {
-        let attempt = self.lockout.attempt_code(user.id, request).await?;
+        let is_signed_in = event != Event::Login;
+        let attempt = self.lockout.attempt(user.id, is_signed_in, request).await?;
         let mut outdated = Vec::new();
         let found = match code {
             Code::Totp(code) => self.find_step(user.id, code, &mut outdated, request).await,
@@ -81,33 +86,70 @@ impl SecondFactor {
                 attempt,
                 outdated,
             }),
-            Ok(None) => Err(self.refuse(user.id, &attempt, event, request).await),
+            Ok(None) => Err(self.refuse(user, &attempt, event, request).await),
             Err(error) => {
+                if let ApiError::TwoFactorUsed = error {
+                    let (audit, id) = (&self.audit, Some(user.id));
+                    record_failure(audit, id, event, false, request).await?;
+                }
                 self.take_back_unless_wrong(&attempt, &error, request).await;
                 Err(error)
             }
         }
     }
 
+    /// The same where the user has a second factor; nothing where there is none.
+    ///
+    /// # Errors
+    /// `two_factor_required`, and those of [`Self::check`].
+    pub async fn check_if_enabled(
+        &self,
+        user: &User,
+        code: Option<&Code>,
+        event: Event,
+        request: &Request,
+    ) -> Result<Option<Factor>, ApiError> {
+        match (user.two_factor_enabled, code) {
+            (false, _) => Ok(None),
+            (true, None) => Err(ApiError::TwoFactorRequired),
+            (true, Some(code)) => Ok(Some(self.check(user, code, event, request).await?)),
+        }
+    }
+
     /// A store that did not answer is nobody's failure. A secret that cannot be opened stays one: it
     /// must not make guessing free.
     async fn take_back_unless_wrong(&self, attempt: &Attempt, error: &ApiError, request: &Request) {
-        if matches!(error, ApiError::ServiceUnavailable(_)) {
+        if matches!(
+            error,
+            ApiError::ServiceUnavailable(_) | ApiError::TwoFactorUsed
+        ) {
             self.lockout.take_back(attempt, request).await;
         }
     }
 
+    /// A failure; the owner is told of one that locks: whoever tries codes at login knows the password.
     async fn refuse(
         &self,
-        id: UserId,
+        user: &User,
         attempt: &Attempt,
         event: Event,
         request: &Request,
     ) -> ApiError {
-        let recorded = record_failure(&self.audit, Some(id), event, attempt.locks(), request).await;
-        match recorded {
+        let recorded = async {
+            record_failure(&self.audit, Some(user.id), event, attempt.locks(), request).await?;
+            if attempt.locks() && event == Event::Login {
+                let (kind, language) = (Kind::TwoFactorLocked, request.language());
+                let (links, origin) = (Links::none(), request.origin());
+                let mail = self.outbox.create(kind, user, &links, language, origin);
+                self.dynamodb
+                    .transact(vec![Write::new(mail, Collision)])
+                    .await?;
+            }
+            Ok::<_, ApiError>(())
+        };
+        match recorded.await {
             Ok(()) => ApiError::TwoFactorInvalid,
-            Err(error) => error.into(),
+            Err(error) => error,
         }
     }
 
@@ -119,10 +161,11 @@ impl SecondFactor {
         code: &TotpCode,
         outdated: &mut Vec<(String, Sealed, Sealed)>,
         request: &Request,
-    ) -> Result<Option<Kind>, ApiError> {
+    ) -> Result<Option<FactorKind>, ApiError> {
         let now = request.received_at();
         let mut found = None;
         let mut unopenable = None;
+        let mut was_used = false;
         for device in self.store.find_devices(id, now).await? {
             let Some(last_used_step) = device.last_used_step else {
                 continue; // pending
@@ -137,9 +180,10 @@ impl SecondFactor {
             };
             let resealed = is_outdated.then(|| self.seal(id, device.id(), &secret));
             let step = secret.verify(code, now);
+            was_used |= step.is_some_and(|step| step <= last_used_step);
             match step.filter(|step| found.is_none() && *step > last_used_step) {
                 Some(step) => {
-                    found = Some(Kind::Step {
+                    found = Some(FactorKind::Step {
                         device: device.id().to_owned(),
                         step,
                         resealed,
@@ -152,6 +196,7 @@ impl SecondFactor {
         }
         match (found, unopenable) {
             (Some(kind), _) => Ok(Some(kind)),
+            (None, _) if was_used => Err(ApiError::TwoFactorUsed),
             (None, Some(error)) => Err(error),
             (None, None) => Ok(None),
         }
@@ -162,10 +207,13 @@ impl SecondFactor {
         id: UserId,
         hash: &BackupCodeHash,
         request: &Request,
-    ) -> Result<Option<Kind>, ApiError> {
+    ) -> Result<Option<FactorKind>, ApiError> {
         let now = request.received_at();
-        let is_unused = self.store.backup_code_is_unused(id, hash, now).await?;
-        Ok(is_unused.then(|| Kind::BackupCode(hash.clone())))
+        match self.store.find_backup_code(id, hash, now).await? {
+            Some(BackupCode { is_used: true }) => Err(ApiError::TwoFactorUsed),
+            Some(_) => Ok(Some(FactorKind::BackupCode(hash.clone()))),
+            None => Ok(None),
+        }
     }
 
     /// The step of a pending device's first code. A wrong one counts.
@@ -174,37 +222,31 @@ impl SecondFactor {
     /// `two_factor_invalid`, `account_locked`, and those of the stores.
     pub async fn check_pending(
         &self,
-        id: UserId,
+        user: &User,
         device: &StoredDevice,
         code: &TotpCode,
         event: Event,
         request: &Request,
     ) -> Result<(Step, Attempt), ApiError> {
-        let attempt = self.lockout.attempt_code(id, request).await?;
-        let (secret, _) = self.open(id, device)?;
+        let attempt = self.lockout.attempt(user.id, true, request).await?;
+        let (secret, _) = self.open(user.id, device)?;
         match secret.verify(code, request.received_at()) {
             Some(step) => Ok((step, attempt)),
-            None => Err(self.refuse(id, &attempt, event, request).await),
+            None => Err(self.refuse(user, &attempt, event, request).await),
         }
     }
 
-    /// Settles the attempt by what became of that which the code allows: a success forgives, a code that
-    /// was used meanwhile counts as any wrong one, and what failed for another reason does not.
+    /// Settles the attempt by what became of that which the code allows: a success forgives; a code that
+    /// was used meanwhile is recorded, and counts as little as what failed for another reason.
     pub async fn settle<T>(
         &self,
         factor: &Factor,
         result: &Result<T, ApiError>,
         request: &Request,
     ) {
-        if let Err(ApiError::TwoFactorInvalid) = result {
-            let locks = factor.attempt.locks();
-            let recorded = record_failure(
-                &self.audit,
-                Some(factor.user_id),
-                factor.event,
-                locks,
-                request,
-            );
+        if let Err(ApiError::TwoFactorUsed) = result {
+            let (id, event) = (Some(factor.user_id), factor.event);
+            let recorded = record_failure(&self.audit, id, event, false, request);
             clock::aftermath("the record of a code that was used before", recorded).await;
         }
         self.settle_attempt(&factor.attempt, result, request).await;
@@ -229,7 +271,6 @@ impl SecondFactor {
         let settle = async {
             match result {
                 Ok(_) => self.lockout.forgive(attempt, request).await,
-                Err(ApiError::TwoFactorInvalid) => {}
                 Err(_) => self.lockout.take_back(attempt, request).await,
             }
             Ok::<_, Error>(())
@@ -260,18 +301,18 @@ fn owner(id: UserId, device: &str) -> String {
 impl Factor {
     /// Whether it is a backup code: then the owner is told, and the other sessions are ended.
     pub fn is_backup_code(&self) -> bool {
-        matches!(self.kind, Kind::BackupCode(_))
+        matches!(self.kind, FactorKind::BackupCode(_))
     }
 
     /// What uses it up.
     pub fn write(&self, store: &TwoFactor, request: &Request) -> TransactWriteItem {
         match &self.kind {
-            Kind::Step {
+            FactorKind::Step {
                 device,
                 step,
                 resealed,
             } => store.use_step(self.user_id, device, *step, resealed.as_ref()),
-            Kind::BackupCode(hash) => {
+            FactorKind::BackupCode(hash) => {
                 store.use_backup_code(self.user_id, hash, request.received_at())
             }
         }
@@ -280,7 +321,7 @@ impl Factor {
     /// What removes a device: by its own code, if this is it.
     pub fn remove_device(&self, store: &TwoFactor, device: &str) -> TransactWriteItem {
         match &self.kind {
-            Kind::Step {
+            FactorKind::Step {
                 device: own, step, ..
             } if own == device => store.remove_device_by_step(self.user_id, device, *step),
             _ => store.remove_device(self.user_id, device),
@@ -294,7 +335,7 @@ impl Factor {
         hash: &BackupCodeHash,
     ) -> TransactWriteItem {
         match &self.kind {
-            Kind::BackupCode(own) if own == hash => {
+            FactorKind::BackupCode(own) if own == hash => {
                 store.remove_unused_backup_code(self.user_id, hash)
             }
             _ => store.remove_backup_code(self.user_id, hash),
@@ -303,12 +344,22 @@ impl Factor {
 
     /// Whether what removes this backup code uses the factor up as well.
     pub fn is_of_backup_code(&self, hash: &BackupCodeHash) -> bool {
-        matches!(&self.kind, Kind::BackupCode(own) if own == hash)
+        matches!(&self.kind, FactorKind::BackupCode(own) if own == hash)
     }
 
     /// Whether what removes this device uses the factor up as well.
     pub fn is_of_device(&self, id: &str) -> bool {
-        matches!(&self.kind, Kind::Step { device, .. } if device == id)
+        matches!(&self.kind, FactorKind::Step { device, .. } if device == id)
+    }
+}
+
+/// An identifier that is random was there before.
+#[derive(Clone, Copy)]
+struct Collision;
+
+impl From<Collision> for ApiError {
+    fn from(_: Collision) -> Self {
+        Self::Internal("a random identifier occurred twice".into())
     }
 }
 
@@ -338,14 +389,19 @@ impl Parts {
         let credentials_table = environment.text("CREDENTIALS_TABLE");
         let users = Users::new(dynamodb.clone(), users_table.clone());
         let audit = Audit::new(dynamodb.clone(), users_table.clone());
-        let second_factor =
-            environment.second_factor(dynamodb.clone(), credentials_table, audit.clone());
+        let outbox = Outbox::new(users_table.clone());
+        let second_factor = environment.second_factor(
+            dynamodb.clone(),
+            credentials_table,
+            audit.clone(),
+            outbox.clone(),
+        );
         let endpoint = Endpoint::per_client("TWO_FACTOR", "10/15m");
         Self {
             guard: Guard::for_users(environment, Some(endpoint)),
             authenticator: environment.authenticator(users.clone()),
             users,
-            outbox: Outbox::new(users_table),
+            outbox,
             audit,
             second_factor,
             dynamodb,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::cookie_mode::Transport;
-use super::cookies;
+use super::{Request, cookies};
 use crate::api;
 use crate::domain::csrf_token::CsrfTokens;
 use crate::domain::device_token;
@@ -63,6 +63,21 @@ impl TokenIssuer {
         let (name, lifetime) = (cookies::REFRESH_TOKEN, refresh_expires_in);
         tokens.body.refresh_token = tokens.hand_over(refresh_token, name, lifetime);
         tokens
+    }
+}
+
+/// A device token by itself: as a cookie where the request has one, else for the body.
+pub fn hand_over_device(
+    token: SecretString,
+    request: &Request,
+) -> (Option<SecretString>, Vec<String>) {
+    let has_cookie = request.cookie(cookies::DEVICE).is_some();
+    match has_cookie {
+        true => {
+            let cookie = cookies::set(cookies::DEVICE, &token, device_token::LIFETIME);
+            (None, vec![cookie])
+        }
+        false => (Some(token), Vec::new()),
     }
 }
 

@@ -1,8 +1,9 @@
-//! Who did what, when and from where: under the user in `USERS_TABLE`, and as a log event.
+//! Who did what, when and from where: in a partition of the user's in `USERS_TABLE`, so that who may add an entry
+//! cannot touch the user; and as a log event.
 //!
 //! | pk | sk | attributes |
 //! |---|---|---|
-//! | `USER#01J…` | `AUDIT#01J…` | event, outcome, ip, user_agent, request_id, ttl (90 days) |
+//! | `AUDIT#<user id>` | `ENTRY#01J…` | event, outcome, ip, user_agent, request_id, ttl (90 days) |
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use serde::Serialize;
 use super::Error;
 use super::dynamodb::{self, DynamoDb, Item, TransactWriteItem};
 use super::stand_ins;
-use super::users::{absent, partition};
+use super::users::absent;
 use crate::domain::id::Id;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::UserId;
@@ -36,12 +37,16 @@ pub enum Event {
     Login,
     /// A replaced refresh token was presented.
     RefreshTokenReuse,
+    /// A refresh token that was replaced a moment ago was presented from another network or agent.
+    RefreshTokenRepeated,
     /// One session was ended by its user, or all of them.
     Logout,
     /// Other sessions than the asking one were ended by their user.
     SessionRevocation,
     /// Too many wrong passwords: the account is locked for a while.
     AccountLock,
+    /// Too many failures in a row: a new password must be set by mail.
+    ResetRequirement,
     /// A password was tried for an account that is locked: in the log alone.
     LockedAttempt,
     /// A device for the second factor was set up, not confirmed yet.
@@ -50,6 +55,8 @@ pub enum Event {
     TwoFactorVerify,
     /// A device was removed; with the last one the second factor is off.
     TwoFactorDisable,
+    /// The second factor was taken off by the mailed link, and all sessions with it.
+    TwoFactorUndo,
     /// New backup codes were made, the old ones are void.
     BackupCodesRegeneration,
     /// A backup code was used.
@@ -78,13 +85,16 @@ impl Event {
             Self::Register => "register",
             Self::Login => "login",
             Self::RefreshTokenReuse => "refresh_token_reuse",
+            Self::RefreshTokenRepeated => "refresh_token_repeated",
             Self::Logout => "logout",
             Self::SessionRevocation => "session_revocation",
             Self::AccountLock => "account_lock",
+            Self::ResetRequirement => "reset_requirement",
             Self::LockedAttempt => "locked_attempt",
             Self::TwoFactorSetup => "two_factor_setup",
             Self::TwoFactorVerify => "two_factor_verify",
             Self::TwoFactorDisable => "two_factor_disable",
+            Self::TwoFactorUndo => "two_factor_undo",
             Self::BackupCodesRegeneration => "backup_codes_regeneration",
             Self::BackupCodeUse => "backup_code_use",
             Self::ProfileUpdate => "profile_update",
@@ -184,6 +194,16 @@ impl Audit {
         Ok(())
     }
 
+    /// A stand-in alone, for an update that only an account that there is takes.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn stand_in_for_update(&self, origin: &Origin) -> Result<(), Error> {
+        let (key, expression) = stand_ins::update(origin.at);
+        self.dynamodb.update(&self.table, key, expression).await?;
+        Ok(())
+    }
+
     /// The log event alone, where there is no user to write it under; and a stand-in for the entry, so
     /// that an unknown account takes the time of a known one (ASVS 5.0, 6.3.8).
     ///
@@ -225,5 +245,5 @@ fn entry(user_id: UserId, event: Event, outcome: Outcome, origin: &Origin) -> It
         ttl: origin.at.plus(LIFETIME).seconds(),
     };
     let id = Id::<Audit>::new(origin.at, random::bytes());
-    dynamodb::item(partition(user_id), &format!("AUDIT#{id}"), &entry)
+    dynamodb::item(format!("AUDIT#{user_id}"), &format!("ENTRY#{id}"), &entry)
 }

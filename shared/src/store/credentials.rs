@@ -11,7 +11,7 @@ use super::dynamodb::{self, DynamoDb, Expression, Item, TransactWriteItem, text,
 use super::users::{absent, partition};
 use crate::domain::password_hash::PasswordHash;
 use crate::domain::timestamp::Timestamp;
-use crate::domain::user::UserId;
+use crate::domain::user::{User, UserId};
 
 /// The users' password hashes.
 #[derive(Clone)]
@@ -24,6 +24,8 @@ pub struct Credentials {
 struct PasswordItem {
     hash: String,
     changed_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ttl: Option<i64>,
 }
 
 fn password_key(id: UserId) -> Item {
@@ -55,17 +57,18 @@ impl Credentials {
     /// The first password of a user.
     pub fn create_password(
         &self,
-        id: UserId,
+        user: &User,
         hash: &PasswordHash,
         now: Timestamp,
     ) -> TransactWriteItem {
         let attributes = PasswordItem {
             hash: hash.as_str().to_owned(),
             changed_at: now,
+            ttl: user.ttl,
         };
         dynamodb::put(
             &self.table,
-            dynamodb::item(partition(id), "PASSWORD", &attributes),
+            dynamodb::item(partition(user.id), "PASSWORD", &attributes),
             absent(),
         )
     }
@@ -126,7 +129,17 @@ impl Credentials {
         dynamodb::update(&self.table, password_key(id), expression)
     }
 
-    /// Puts a new password in the place of whatever there is. Refused where there is none.
+    /// The password of an account whose address is proven lasts as it does.
+    pub fn keep_password(&self, id: UserId) -> TransactWriteItem {
+        let expression = Expression {
+            update: "REMOVE #ttl".to_owned(),
+            condition: "attribute_exists(pk)".to_owned(),
+            ..Default::default()
+        };
+        dynamodb::update(&self.table, password_key(id), expression)
+    }
+
+    /// Puts a new password in the place of whatever there is, for good. Refused where there is none.
     pub fn reset_password(
         &self,
         id: UserId,
@@ -134,7 +147,7 @@ impl Credentials {
         now: Timestamp,
     ) -> TransactWriteItem {
         let expression = Expression {
-            update: "SET #hash = :new, #changed_at = :now".to_owned(),
+            update: "SET #hash = :new, #changed_at = :now REMOVE #ttl".to_owned(),
             condition: "attribute_exists(pk)".to_owned(),
             values: vec![
                 (":new", text(new.as_str())),

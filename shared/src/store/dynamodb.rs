@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 pub use aws_sdk_dynamodb::types::TransactWriteItem;
-use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, ReturnValue, Update};
 use aws_sdk_dynamodb::{Client, Error as ServiceError, config};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -128,7 +128,7 @@ impl DynamoDb {
             .condition_expression(&condition.condition)
             .set_expression_attribute_names(condition.names())
             .set_expression_attribute_values(condition.values());
-        write(|| request.clone().send()).await
+        Ok(write(|| request.clone().send()).await?.is_some())
     }
 
     /// Changes one item; `false` where the condition did not hold.
@@ -150,7 +150,33 @@ impl DynamoDb {
             .condition_expression(&expression.condition)
             .set_expression_attribute_names(expression.names())
             .set_expression_attribute_values(expression.values());
-        write(|| request.clone().send()).await
+        Ok(write(|| request.clone().send()).await?.is_some())
+    }
+
+    /// The same, and returns the item as it is after the change; nothing where the condition did not hold.
+    ///
+    /// # Errors
+    /// Those of the store; [`Error::Unexpected`] for an item that no code here has written.
+    pub async fn update_and_read<T: DeserializeOwned>(
+        &self,
+        table: &str,
+        key: Item,
+        expression: Expression,
+    ) -> Result<Option<T>, Error> {
+        let request = self
+            .0
+            .update_item()
+            .table_name(table)
+            .set_key(Some(key))
+            .update_expression(&expression.update)
+            .condition_expression(&expression.condition)
+            .set_expression_attribute_names(expression.names())
+            .set_expression_attribute_values(expression.values())
+            .return_values(ReturnValue::UpdatedNew);
+        let updated = write(|| request.clone().send()).await?;
+        let attributes = updated.and_then(|output| output.attributes);
+        let read = attributes.map(|item| from_item(item).map_err(|_| unreadable()));
+        read.transpose()
     }
 
     /// Writes all or nothing. A transaction that met another one on the same item is tried again after
@@ -240,19 +266,20 @@ fn jitter(attempt: u32) -> Duration {
     random::up_to(Duration::from_millis(10 << attempt))
 }
 
-/// Whether the condition of a single write held. One that met a transaction on the same item is tried again after a
+/// What a single write answers; nothing where its condition did not hold. One that met a transaction on the same item is tried again after a
 /// short random wait, three times.
-async fn write<T, E, F>(send: impl Fn() -> F) -> Result<bool, Error>
+async fn write<T, E, F>(send: impl Fn() -> F) -> Result<Option<T>, Error>
 where
     F: Future<Output = Result<T, SdkError<E>>>,
     ServiceError: From<SdkError<E>>,
 {
     for attempt in 1..=MAX_CONFLICT_TRIES {
-        let Err(error) = send().await else {
-            return Ok(true);
+        let error = match send().await {
+            Ok(answer) => return Ok(Some(answer)),
+            Err(error) => error,
         };
         match refusal(error)? {
-            ServiceError::ConditionalCheckFailedException(_) => return Ok(false),
+            ServiceError::ConditionalCheckFailedException(_) => return Ok(None),
             ServiceError::TransactionConflictException(_) => {
                 tokio::time::sleep(jitter(attempt)).await;
             }

@@ -5,6 +5,7 @@ pub mod addresses;
 pub mod audit;
 pub mod credentials;
 pub mod dynamodb;
+pub mod mailed_tokens;
 pub mod outbox;
 pub mod rate_limiter;
 pub mod redis;
@@ -12,8 +13,8 @@ pub mod reset_tokens;
 pub mod sessions;
 pub mod stand_ins;
 pub mod two_factor;
+pub mod unproven_accounts;
 pub mod users;
-pub mod verification_tokens;
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@
 //!
 //! | pk | sk | attributes |
 //! |---|---|---|
-//! | `OUTBOX#01J…` | `EMAIL` | kind (`verify_email`), user_id, to, name, token_id, language (`en`), created_at, ttl; sent_at or given_up, sending_until while it is being sent |
+//! | `OUTBOX#01J…` | `EMAIL` | kind (`verify_email`), user_id, to, name, token_id, rejection_token_id, ip, user_agent, language (`en`), created_at, ttl; sent_at or given_up, sending_until while it is being sent |
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_with::{As, DefaultOnError};
 
 use super::Error;
+use super::audit::Origin;
 use super::dynamodb::{self, DynamoDb, Expression, Item, TransactWriteItem, number, text};
 use super::users::absent;
 use crate::domain::email_token::TokenId;
@@ -49,8 +50,38 @@ pub enum Kind {
     TwoFactorOff,
     /// A backup code was used.
     BackupCodeUsed,
+    /// Too many wrong codes of the second factor, after the right password.
+    TwoFactorLocked,
+    /// Too many failures in a row: a new password must be set with this link.
+    ResetRequired,
+    /// A session is perhaps used by somebody else.
+    SessionUsedElsewhere,
     /// Your account has been deleted.
     AccountDeleted,
+}
+
+/// The identifiers of the tokens that a mail's links carry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Links {
+    /// Of what its button does.
+    pub token_id: Option<TokenId>,
+    /// Of "this wasn't me".
+    pub rejection_token_id: Option<TokenId>,
+}
+
+impl Links {
+    /// Of a mail without links.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Of a mail with a button alone.
+    pub fn button(token_id: TokenId) -> Self {
+        Self {
+            token_id: Some(token_id),
+            rejection_token_id: None,
+        }
+    }
 }
 
 /// A mail that is to be sent.
@@ -67,6 +98,15 @@ pub struct OutboxEntry {
     /// Of the token that its link carries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_id: Option<TokenId>,
+    /// The same of the link "this wasn't me".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejection_token_id: Option<TokenId>,
+    /// Where its cause came from: an address and an agent.
+    #[serde(default)]
+    pub ip: String,
+    /// What the agent calls itself.
+    #[serde(default)]
+    pub user_agent: String,
     /// What its reader reads; English where a later version of this code knows more languages.
     #[serde(default, deserialize_with = "As::<DefaultOnError>::deserialize")]
     pub language: Language,
@@ -91,16 +131,20 @@ impl Outbox {
         &self,
         kind: Kind,
         user: &User,
-        token_id: Option<&TokenId>,
+        links: &Links,
         language: Language,
-        now: Timestamp,
+        origin: &Origin,
     ) -> TransactWriteItem {
+        let now = origin.at;
         let entry = OutboxEntry {
             kind,
             user_id: user.id,
             to: user.email.as_str().to_owned(),
             name: user.name.as_ref().map(|name| name.as_str().to_owned()),
-            token_id: token_id.cloned(),
+            token_id: links.token_id.clone(),
+            rejection_token_id: links.rejection_token_id.clone(),
+            ip: origin.ip.clone(),
+            user_agent: origin.user_agent.clone(),
             language,
             created_at: now,
             ttl: now.plus(LIFETIME).seconds(),

@@ -4,8 +4,11 @@
 //! |---|---|---|
 //! | `rate_limit:<policy>:{<client, user or hash>}` | sorted set | ids of requests by time (ms) |
 //! | `rate_limit:refresh:{<userId>}:<sessionId>` | sorted set | the same |
-//! | `login_failures:{<userId or hash>}`, `login_failures:{<userId>}:<deviceId>` | sorted set | the same, of wrong passwords |
-//! | `two_factor_failures:{<userId or client>}` | sorted set | the same, of wrong codes |
+//! | `login_failures:{<hash of what was typed>}`, `login_failures:{<userId>}:<deviceId>` | sorted set | the same, of wrong passwords |
+//! | `account_failures:{<userId or hash>}` | sorted set | the same, whatever was typed |
+//! | `reauthentication_failures:{<userId>}:<sessionId>` | sorted set | the same, of somebody who is signed in |
+//! | `two_factor_failures:{<userId>}` | sorted set | the same, of wrong codes |
+//! | `two_factor_failures:{<client>}` | sorted set | ids of users by time (ms): accounts for which wrong codes came from there |
 //!
 //! The braces are literal: what is about one client, or about one user, is in one slot of a cluster and
 //! one call of a script. The server's clock alone decides, so that functions with different clocks agree.
@@ -13,17 +16,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest;
+use aws_lc_rs::hmac;
 use futures_util::future::{join_all, try_join_all};
 use redis::Cmd;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::Error;
 use super::redis::{Redis, Script};
 use crate::domain::client_address::ClientAddress;
 use crate::domain::device_token::DeviceId;
+use crate::domain::email_address::EmailAddress;
 use crate::domain::rate_limit::{Policy, Quota};
+use crate::domain::secret;
 use crate::domain::session::SessionId;
 use crate::domain::user::UserId;
+use crate::domain::username::Username;
 
 /// Whose requests are counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,17 +47,41 @@ pub enum Subject {
     Text(TextHash),
 }
 
-/// The SHA-256 of a text, in hexadecimal.
+/// The HMAC-SHA256 of a text, in hexadecimal: without the key, nobody finds an address (or a password in the wrong
+/// field) by searching.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextHash(String);
 
-impl TextHash {
-    /// Of this text.
-    pub fn of(text: &str) -> Self {
-        Self(hex::encode(digest::digest(
-            &digest::SHA256,
-            text.as_bytes(),
-        )))
+/// Hashes texts for the names of counters. The kind is part of what is hashed: an address that is typed as a username
+/// names nothing, and is counted as nothing else.
+pub struct TextHasher(hmac::Key);
+
+impl TextHasher {
+    /// Under a key of its own from this secret.
+    pub fn new(secret: &SecretString) -> Self {
+        let key = secret::derive(secret, "names of counters");
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose_secret().as_bytes());
+        Self(key)
+    }
+
+    /// Of an address, in every spelling the same.
+    pub fn email(&self, email: &EmailAddress) -> TextHash {
+        self.hash("email", &email.canonical())
+    }
+
+    /// Of a username, in every spelling the same.
+    pub fn username(&self, username: &Username) -> TextHash {
+        self.hash("username", &username.canonical())
+    }
+
+    /// Of a text that can name no account.
+    pub fn impossible(&self, text: &str) -> TextHash {
+        self.hash("impossible", text)
+    }
+
+    fn hash(&self, kind: &str, text: &str) -> TextHash {
+        let message = format!("{kind}:{text}");
+        TextHash(hex::encode(hmac::sign(&self.0, message.as_bytes())))
     }
 }
 
@@ -60,6 +91,8 @@ pub struct Counter {
     key: String,
     /// The slot that the key is in.
     tag: String,
+    /// What is counted, where it is not the request.
+    member: Option<String>,
     policy: Policy,
 }
 
@@ -69,14 +102,32 @@ impl Counter {
         Self::new(&format!("rate_limit:{}", policy.name), policy, subject)
     }
 
-    /// The wrong passwords of an account.
+    /// The wrong passwords for a text, or from a device.
     pub fn login_failures(policy: &Policy, subject: &Subject) -> Self {
         Self::new("login_failures", policy, subject)
+    }
+
+    /// The wrong passwords of an account.
+    pub fn account_failures(policy: &Policy, subject: &Subject) -> Self {
+        Self::new("account_failures", policy, subject)
+    }
+
+    /// The wrong passwords of a session.
+    pub fn reauthentication_failures(policy: &Policy, subject: &Subject) -> Self {
+        Self::new("reauthentication_failures", policy, subject)
     }
 
     /// The wrong codes of an account, or of a client.
     pub fn two_factor_failures(policy: &Policy, subject: &Subject) -> Self {
         Self::new("two_factor_failures", policy, subject)
+    }
+
+    /// The same, where not each request counts, but each account that requests are about.
+    pub fn of_accounts(self, account: UserId) -> Self {
+        Self {
+            member: Some(account.to_string()),
+            ..self
+        }
     }
 
     fn new(prefix: &str, policy: &Policy, subject: &Subject) -> Self {
@@ -91,8 +142,13 @@ impl Counter {
         Self {
             key: format!("{prefix}:{{{tag}}}{rest}"),
             tag,
+            member: None,
             policy: policy.clone(),
         }
+    }
+
+    fn member<'a>(&'a self, request_id: &'a str) -> &'a str {
+        self.member.as_deref().unwrap_or(request_id)
     }
 }
 
@@ -134,7 +190,9 @@ impl RateLimiter {
     pub async fn count(&self, request_id: &str, counters: &[Counter]) -> Result<Verdict, Error> {
         let mut slots: Vec<Vec<&Counter>> = Vec::new();
         for counter in counters {
-            match slots.iter_mut().find(|slot| slot[0].tag == counter.tag) {
+            let is_together =
+                |other: &Counter| other.tag == counter.tag && other.member == counter.member;
+            match slots.iter_mut().find(|slot| is_together(slot[0])) {
                 Some(slot) => slot.push(counter),
                 None => slots.push(vec![counter]),
             }
@@ -162,7 +220,7 @@ impl RateLimiter {
 
     async fn count_slot(&self, request_id: &str, slot: &[&Counter]) -> Result<Verdict, Error> {
         let mut call = self.count.call();
-        call.arg(request_id);
+        call.arg(slot[0].member(request_id));
         for counter in slot {
             let limit = counter.policy.limit;
             call.key(&counter.key)
@@ -195,7 +253,7 @@ impl RateLimiter {
     /// the window has passed.
     pub async fn take_back(&self, request_id: &str, counters: impl IntoIterator<Item = &Counter>) {
         let remove = counters.into_iter().map(|counter| async {
-            let command = Cmd::zrem(&counter.key, request_id);
+            let command = Cmd::zrem(&counter.key, counter.member(request_id));
             self.redis.run::<()>(&command).await
         });
         for error in join_all(remove).await.into_iter().filter_map(Result::err) {
@@ -207,8 +265,13 @@ impl RateLimiter {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn clear(&self, counter: &Counter) -> Result<(), Error> {
-        self.redis.run(&Cmd::del(&counter.key)).await
+    pub async fn clear(&self, counters: &[Counter]) -> Result<(), Error> {
+        let clear = counters.iter().map(|counter| async {
+            let command = Cmd::del(&counter.key);
+            self.redis.run::<()>(&command).await
+        });
+        try_join_all(clear).await?;
+        Ok(())
     }
 }
 

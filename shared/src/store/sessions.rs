@@ -2,35 +2,40 @@
 //!
 //! | key | type | content |
 //! |---|---|---|
-//! | `sessions:{<userId>}` | hash | for each session id JSON: counter, rotated_at, created_at, last_used_at, expires_at, absolute_expires_at (ms), rotated_by, ip, user_agent, role, remember |
-//! | `sessions:{<userId>}:epoch` | text | changes whenever sessions of a user are ended all at once; kept for a minute |
+//! | `sessions:{<userId>}` | hash | for each session id JSON: counter, rotated_at, created_at, last_used_at, expires_at, absolute_expires_at (ms), rotated_by, ip, network, user_agent, role, remember, epoch, repeated_elsewhere |
+//! | `devices:{<userId>}` | hash | for each device id JSON: created_at, last_used_at, expires_at (ms), ip, user_agent |
 //!
 //! One key holds all sessions of a user: a script must name every key that it touches, and what ends all of them cannot
 //! know their names. The braces are literal: they keep what one script touches in one slot of a cluster. Each change
 //! is one script, so that a refresh cannot outrun a revocation, and the server's clock alone decides, so that functions
 //! with different clocks agree.
+//!
+//! A new password, a second factor and a deletion end sessions in the user's record, with the change itself: sessions of
+//! an epoch before the record's are over, whatever is still here (see [`Epoch`]).
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::Error;
 use super::redis::{Redis, Script, ScriptCall};
-use crate::domain::session::{Lifetime, RotationPolicy, Session, SessionId};
+use crate::domain::client_address::ClientAddress;
+use crate::domain::device_token::{self, Device, DeviceId};
+use crate::domain::id::Id;
+use crate::domain::session::{Epoch, Lifetime, RotationPolicy, Session, SessionId};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::{Admitted, Role, UserId};
 use crate::store::audit::Origin;
 
-/// How long it is known that a user's sessions were ended: far longer than a sign-in takes.
-const EPOCH_KEPT: Duration = Duration::from_secs(60);
-
 /// The newest sessions of a user stay, the oldest beyond this number is ended.
 const MOST_SESSIONS: usize = 10;
+/// The same for devices, by their last sign-in.
+const MOST_DEVICES: usize = 10;
 
 /// The sessions of all users.
 pub struct Sessions {
     redis: Arc<Redis>,
     start: LazyLock<Script>,
-    exists: LazyLock<Script>,
+    find: LazyLock<Script>,
     rotate: LazyLock<Script>,
     undo_rotation: LazyLock<Script>,
     revoke: LazyLock<Script>,
@@ -40,22 +45,47 @@ pub struct Sessions {
     list: LazyLock<Script>,
 }
 
-/// When a sign-in began, among the moments at which its user's sessions are ended all at once. A session
-/// is started only if there was no such moment since: what allowed the sign-in may be over with them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Epoch(String);
+/// A session as a request finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// How long ago its user signed in.
+    pub age: Duration,
+    /// The epoch that it was started in.
+    pub epoch: Epoch,
+}
+
+/// What is known of the place that a sign-in comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// A session was last used from this address with this agent.
+    pub origin: bool,
+    /// The device is among the user's.
+    pub device: bool,
+}
 
 /// What became of a refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rotation {
-    /// It was the current one; the session has a new one.
-    Rotated(Rotated),
+    /// It was the current one; the session, of this epoch, has a new one.
+    Rotated(Rotated, Epoch),
     /// It was replaced a moment ago; this is its successor once more.
-    Repeated(Session),
+    Repeated(Session, Epoch, Repetition),
     /// Its session is over.
     Gone,
     /// It was replaced before; the session has been ended (RFC 9700, 4.14.2).
     Reused,
+}
+
+/// Who asks for a successor that was handed out already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repetition {
+    /// The same agent in the same network as before.
+    Same,
+    /// Another one: perhaps somebody who has copied the token.
+    Elsewhere {
+        /// For the first time in this session.
+        is_first: bool,
+    },
 }
 
 /// A rotation, and what the session was before.
@@ -67,27 +97,29 @@ pub struct Rotated {
     previously_expired_at: i64,
 }
 
-/// A session as its owner sees it.
+/// A session or a device as its owner sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Names the session.
-    pub id: SessionId,
-    /// When its user signed in.
+pub struct Listed<T> {
+    /// Names it.
+    pub id: Id<T>,
+    /// When its user signed in, on a device for the first time.
     pub created_at: Timestamp,
-    /// When it was last refreshed.
+    /// When it was last refreshed; of a device, when its user last signed in.
     pub last_used_at: Timestamp,
-    /// The address that it was last refreshed from.
+    /// The address that it was last used from.
     pub ip: String,
-    /// The agent that it was last refreshed by.
+    /// The agent that it was last used by.
     pub user_agent: String,
+    /// The epoch that a session was started in.
+    pub epoch: Epoch,
 }
 
 fn sessions_key(user_id: UserId) -> String {
     format!("sessions:{{{user_id}}}")
 }
 
-fn epoch_key(user_id: UserId) -> String {
-    format!("{}:epoch", sessions_key(user_id))
+fn devices_key(user_id: UserId) -> String {
+    format!("devices:{{{user_id}}}")
 }
 
 /// A script about sessions, after what all of them begin with.
@@ -108,7 +140,7 @@ impl Sessions {
         Self {
             redis,
             start: script!("start_session"),
-            exists: script!("session_exists"),
+            find: script!("find_session"),
             rotate: script!("rotate_session"),
             undo_rotation: script!("undo_rotation"),
             revoke: script!("revoke_session"),
@@ -119,7 +151,7 @@ impl Sessions {
         }
     }
 
-    /// Starts a session; nothing where the user's sessions were ended since the epoch.
+    /// Starts a session on a device.
     ///
     /// # Errors
     /// Those of the store.
@@ -128,12 +160,13 @@ impl Sessions {
         id: SessionId,
         admitted: Admitted<'_>,
         lifetime: &Lifetime,
-        epoch: &Epoch,
+        epoch: Epoch,
+        device: DeviceId,
         origin: &Origin,
-    ) -> Result<Option<Session>, Error> {
+    ) -> Result<Session, Error> {
         let (user_id, role) = (admitted.user().id, admitted.user().role);
-        let mut call = on_session(&self.start, id, user_id);
-        call.key(epoch_key(user_id))
+        let mut call = on_user(&self.start, user_id);
+        call.arg(id.to_string())
             .arg(milliseconds(lifetime.idle))
             .arg(milliseconds(lifetime.maximum))
             .arg(&origin.ip)
@@ -144,11 +177,13 @@ impl Sessions {
             })
             .arg(u8::from(lifetime.is_remembered))
             .arg(MOST_SESSIONS)
-            .arg(&epoch.0);
+            .arg(epoch.number())
+            .arg(device.to_string())
+            .arg(milliseconds(device_token::LIFETIME))
+            .arg(MOST_DEVICES);
         let times: Vec<i64> = self.redis.invoke(&call).await?;
         match times[..] {
-            [now, expires_at] => Ok(Some(session(id, user_id, 0, now, expires_at))),
-            [] => Ok(None),
+            [now, expires_at] => Ok(session(id, user_id, 0, now, expires_at)),
             _ => Err(unreadable()),
         }
     }
@@ -165,6 +200,7 @@ impl Sessions {
         policy: &RotationPolicy,
         origin: &Origin,
     ) -> Result<Rotation, Error> {
+        let network = ClientAddress::parse(&origin.ip).map(ClientAddress::network);
         let mut call = on_session(&self.rotate, id, user_id);
         call.arg(counter)
             .arg(milliseconds(policy.idle))
@@ -172,26 +208,40 @@ impl Sessions {
             .arg(milliseconds(policy.grace))
             .arg(&origin.ip)
             .arg(&origin.user_agent)
-            .arg(&origin.request_id);
+            .arg(&origin.request_id)
+            .arg(network.unwrap_or_default());
         let (what, state) = split(self.redis.invoke(&call).await?)?;
+        let session =
+            |counter, rotated_at, expires_at| session(id, user_id, counter, rotated_at, expires_at);
         match (what.as_str(), &state[..]) {
             (
                 "rotated",
                 &[
+                    epoch,
                     counter,
                     rotated_at,
                     expires_at,
                     was_rotated_at,
                     was_expires_at,
                 ],
-            ) => Ok(Rotation::Rotated(Rotated {
-                session: session(id, user_id, counter, rotated_at, expires_at),
-                previously_rotated_at: was_rotated_at,
-                previously_expired_at: was_expires_at,
-            })),
-            ("repeated", &[counter, rotated_at, expires_at]) => Ok(Rotation::Repeated(session(
-                id, user_id, counter, rotated_at, expires_at,
-            ))),
+            ) => {
+                let rotated = Rotated {
+                    session: session(counter, rotated_at, expires_at),
+                    previously_rotated_at: was_rotated_at,
+                    previously_expired_at: was_expires_at,
+                };
+                Ok(Rotation::Rotated(rotated, Epoch::from(epoch)))
+            }
+            ("repeated", &[epoch, counter, rotated_at, expires_at, suspicion]) => {
+                let repetition = match suspicion {
+                    0 => Repetition::Same,
+                    _ => Repetition::Elsewhere {
+                        is_first: suspicion == 2,
+                    },
+                };
+                let session = session(counter, rotated_at, expires_at);
+                Ok(Rotation::Repeated(session, Epoch::from(epoch), repetition))
+            }
             ("gone", []) => Ok(Rotation::Gone),
             ("reused", []) => Ok(Rotation::Reused),
             _ => Err(unreadable()),
@@ -213,74 +263,70 @@ impl Sessions {
         self.redis.invoke(&call).await
     }
 
-    /// Whether the session is still there.
+    /// The session, while it is not over.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn exists(&self, id: SessionId, user_id: UserId) -> Result<bool, Error> {
-        let call = on_session(&self.exists, id, user_id);
-        self.redis.invoke(&call).await
+    pub async fn find(&self, id: SessionId, user_id: UserId) -> Result<Option<Found>, Error> {
+        let call = on_session(&self.find, id, user_id);
+        let found: Vec<i64> = self.redis.invoke(&call).await?;
+        match found[..] {
+            [age, epoch] => Ok(Some(Found {
+                age: Duration::from_millis(u64::try_from(age).unwrap_or_default()),
+                epoch: Epoch::from(epoch),
+            })),
+            [] => Ok(None),
+            _ => Err(unreadable()),
+        }
     }
 
-    /// Whether one of the user's sessions has this address and agent, and the epoch that a sign-in which
-    /// begins now is in. To be asked before, or together with, what the sign-in is judged by.
+    /// What is known of the address, the agent and the device that a sign-in comes from.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn before_sign_in(
         &self,
         user_id: UserId,
+        device: Option<DeviceId>,
         origin: &Origin,
-    ) -> Result<(bool, Epoch), Error> {
-        let mut call = self.before_sign_in.call();
-        call.key(sessions_key(user_id))
-            .key(epoch_key(user_id))
-            .arg(&origin.ip)
-            .arg(&origin.user_agent);
-        let (origin_is_known, epoch) = self.redis.invoke(&call).await?;
-        Ok((origin_is_known, Epoch(epoch)))
+    ) -> Result<Known, Error> {
+        let mut call = on_user(&self.before_sign_in, user_id);
+        call.arg(&origin.ip)
+            .arg(&origin.user_agent)
+            .arg(device.map(|id| id.to_string()).unwrap_or_default());
+        let (origin, device) = self.redis.invoke(&call).await?;
+        Ok(Known { origin, device })
     }
 
-    /// The sessions of a user, newest first.
+    /// The sessions and the devices of a user, newest first.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn list(&self, user_id: UserId) -> Result<Vec<Listed>, Error> {
-        type Row = (String, i64, i64, String, String);
-        let mut call = self.list.call();
-        call.key(sessions_key(user_id));
-        let mut rows: Vec<Row> = self.redis.invoke(&call).await?;
-        rows.sort_unstable_by(|one, other| (other.1, &other.0).cmp(&(one.1, &one.0)));
-        let listed = |(id, created_at, last_used_at, ip, user_agent): Row| {
-            Some(Listed {
-                id: id.parse().ok()?,
-                created_at: Timestamp::from_milliseconds(created_at),
-                last_used_at: Timestamp::from_milliseconds(last_used_at),
-                ip,
-                user_agent,
-            })
-        };
-        rows.into_iter()
-            .map(listed)
-            .collect::<Option<_>>()
-            .ok_or_else(unreadable)
+    pub async fn list(
+        &self,
+        user_id: UserId,
+    ) -> Result<(Vec<Listed<Session>>, Vec<Listed<Device>>), Error> {
+        let call = on_user(&self.list, user_id);
+        let (sessions, devices) = self.redis.invoke(&call).await?;
+        Ok((listed(sessions)?, listed(devices)?))
     }
 
-    /// Ends one session; one that is over already is no error.
+    /// Ends one session, or one device of this id; `false` where it was over already.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn revoke(&self, id: SessionId, user_id: UserId) -> Result<(), Error> {
-        let call = on_session(&self.revoke, id, user_id);
+    pub async fn revoke(&self, id: SessionId, user_id: UserId) -> Result<bool, Error> {
+        let mut call = on_user(&self.revoke, user_id);
+        call.arg(id.to_string());
         self.redis.invoke(&call).await
     }
 
-    /// Ends all sessions of a user.
+    /// Ends all sessions and devices of a user.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn revoke_all(&self, user_id: UserId) -> Result<(), Error> {
-        let call = on_all(&self.revoke_all, user_id);
+        let call = on_user(&self.revoke_all, user_id);
         self.redis.invoke(&call).await
     }
 
@@ -289,22 +335,49 @@ impl Sessions {
     /// # Errors
     /// Those of the store.
     pub async fn revoke_others(&self, id: SessionId, user_id: UserId) -> Result<(), Error> {
-        let mut call = on_all(&self.revoke_others, user_id);
+        let mut call = on_user(&self.revoke_others, user_id);
         call.arg(id.to_string());
         self.redis.invoke(&call).await
     }
 
-    /// Ends all sessions of a user because this one asks for it. `false`, and nothing ended, if it
-    /// is over itself while others live: whoever stole a token that was revoked since must not be
-    /// able to throw its owner out.
+    /// The same with all devices, in whose place this one is the only one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn revoke_others_and_devices(
+        &self,
+        id: SessionId,
+        device: Device,
+        origin: &Origin,
+    ) -> Result<(), Error> {
+        let mut call = on_user(&self.revoke_others, device.user_id);
+        call.arg(id.to_string())
+            .arg(device.id.to_string())
+            .arg(&origin.ip)
+            .arg(&origin.user_agent)
+            .arg(milliseconds(device_token::LIFETIME))
+            .arg(MOST_DEVICES);
+        self.redis.invoke(&call).await
+    }
+
+    /// Ends all sessions and devices of a user because this session asks for it. `false`, and nothing
+    /// ended, if it is over itself while others live: whoever stole a token that was revoked since must
+    /// not be able to throw its owner out.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn revoke_all_as(&self, id: SessionId, user_id: UserId) -> Result<bool, Error> {
-        let mut call = on_all(&self.revoke_all, user_id);
+        let mut call = on_user(&self.revoke_all, user_id);
         call.arg(id.to_string());
         self.redis.invoke(&call).await
     }
+}
+
+/// A call of a script that is about a user's sessions and devices.
+fn on_user(script: &Script, user_id: UserId) -> ScriptCall<'_> {
+    let mut call = script.call();
+    call.key(sessions_key(user_id)).key(devices_key(user_id));
+    call
 }
 
 /// A call of a script that is about one session.
@@ -314,13 +387,23 @@ fn on_session(script: &Script, id: SessionId, user_id: UserId) -> ScriptCall<'_>
     call
 }
 
-/// A call of a script that ends several sessions of a user.
-fn on_all(script: &Script, user_id: UserId) -> ScriptCall<'_> {
-    let mut call = script.call();
-    call.key(sessions_key(user_id))
-        .key(epoch_key(user_id))
-        .arg(milliseconds(EPOCH_KEPT));
-    call
+type Row = (String, i64, i64, String, String, i64);
+
+/// Newest first.
+fn listed<T>(mut rows: Vec<Row>) -> Result<Vec<Listed<T>>, Error> {
+    rows.sort_unstable_by(|one, other| (other.1, &other.0).cmp(&(one.1, &one.0)));
+    let listed = |(id, created_at, last_used_at, ip, user_agent, epoch): Row| {
+        Some(Listed {
+            id: id.parse().ok()?,
+            created_at: Timestamp::from_milliseconds(created_at),
+            last_used_at: Timestamp::from_milliseconds(last_used_at),
+            ip,
+            user_agent,
+            epoch: Epoch::from(epoch),
+        })
+    };
+    let listed = rows.into_iter().map(listed).collect::<Option<_>>();
+    listed.ok_or_else(unreadable)
 }
 
 fn session(

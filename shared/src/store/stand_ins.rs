@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::dynamodb::{self, Item, TransactWriteItem};
+use super::dynamodb::{self, Expression, Item, TransactWriteItem, text, ttl};
 use super::users::absent;
 use crate::domain::id::Id;
 use crate::domain::timestamp::Timestamp;
@@ -43,6 +43,18 @@ impl StandIns {
     pub fn create(&self, now: Timestamp) -> TransactWriteItem {
         dynamodb::put(&self.table, item(now), absent())
     }
+}
+
+/// The same by an update, which what it stands in for is.
+pub(super) fn update(now: Timestamp) -> (Item, Expression) {
+    let id = Id::<StandIns>::new(now, random::bytes());
+    let expression = Expression {
+        update: "SET #filler = :filler, #ttl = :ttl".to_owned(),
+        condition: "attribute_not_exists(pk)".to_owned(),
+        values: vec![(":filler", text(FILLER)), (":ttl", ttl(now.plus(LIFETIME)))],
+    };
+    let key = dynamodb::key(format!("NOBODY#{id}"), "NOTHING");
+    (key, expression)
 }
 
 pub(super) fn item(now: Timestamp) -> Item {

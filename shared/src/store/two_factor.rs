@@ -2,8 +2,10 @@
 //!
 //! | pk | sk | attributes |
 //! |---|---|---|
-//! | `USER#01J…` | `TOTP#<deviceId>` | secret (encrypted), name, created_at, is_stepped_up; confirmed_at and last_used_step, or `ttl` (1 h) while it is pending |
-//! | `USER#01J…` | `BACKUP_CODE#<sha256>` | created_at; used_at once used |
+//! | `TOTP#<user id>` | `DEVICE#<deviceId>` | secret (encrypted), name, created_at, is_stepped_up, session_id; confirmed_at and last_used_step, or `ttl` (1 h) while it is pending |
+//! | `CODE#<user id>` | `HASH#<sha256>` | created_at; used_at once used |
+//!
+//! Their partitions are not that of the password, so that who may write the one cannot write the other.
 
 use std::time::Duration;
 
@@ -11,9 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::dynamodb::{self, DynamoDb, Expression, Item, TransactWriteItem, number, text, ttl};
-use super::users::{absent, partition};
+use super::users::absent;
 use crate::domain::backup_code::BackupCodeHash;
 use crate::domain::encryption::Sealed;
+use crate::domain::session::SessionId;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::totp::Step;
 use crate::domain::user::UserId;
@@ -21,8 +24,16 @@ use crate::domain::user::UserId;
 /// From a device's setup to the last moment for its first code: 1 h.
 const PENDING_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
-const DEVICE: &str = "TOTP#";
-const BACKUP_CODE: &str = "BACKUP_CODE#";
+const DEVICE: &str = "DEVICE#";
+const BACKUP_CODE: &str = "HASH#";
+
+fn devices(id: UserId) -> String {
+    format!("TOTP#{id}")
+}
+
+fn backup_codes(id: UserId) -> String {
+    format!("CODE#{id}")
+}
 
 /// The second factors of all users.
 #[derive(Clone)]
@@ -46,6 +57,9 @@ pub struct StoredDevice {
     /// Whether another factor was shown for it.
     #[serde(default)]
     pub is_stepped_up: bool,
+    /// The session that set it up, after proof of its user; its first code needs no further proof there.
+    #[serde(default)]
+    pub session_id: Option<SessionId>,
     /// When its first code was verified; until then it is pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_at: Option<Timestamp>,
@@ -63,6 +77,7 @@ impl StoredDevice {
         name: String,
         secret: Sealed,
         is_stepped_up: bool,
+        session_id: SessionId,
         now: Timestamp,
     ) -> Self {
         Self {
@@ -71,6 +86,7 @@ impl StoredDevice {
             name,
             created_at: now,
             is_stepped_up,
+            session_id: Some(session_id),
             confirmed_at: None,
             last_used_step: None,
             ttl: Some(now.plus(PENDING_LIFETIME).seconds()),
@@ -81,6 +97,13 @@ impl StoredDevice {
     pub fn id(&self) -> &str {
         self.sort_key.trim_start_matches(DEVICE)
     }
+}
+
+/// A backup code as it is stored.
+#[derive(Clone, Copy, Debug)]
+pub struct BackupCode {
+    /// Whether it was used.
+    pub is_used: bool,
 }
 
 #[derive(Deserialize)]
@@ -109,7 +132,7 @@ impl TwoFactor {
         now: Timestamp,
     ) -> Result<Vec<StoredDevice>, Error> {
         self.dynamodb
-            .query(&self.table, partition(id), DEVICE, now)
+            .query(&self.table, devices(id), DEVICE, now)
             .await
     }
 
@@ -124,7 +147,7 @@ impl TwoFactor {
     ) -> Result<Vec<BackupCodeHash>, Error> {
         let keys: Vec<Key> = self
             .dynamodb
-            .query(&self.table, partition(id), BACKUP_CODE, now)
+            .query(&self.table, backup_codes(id), BACKUP_CODE, now)
             .await?;
         let hash = |key: Key| key.sk.trim_start_matches(BACKUP_CODE).to_owned();
         Ok(keys
@@ -136,7 +159,7 @@ impl TwoFactor {
 
     /// Keeps a new device.
     pub fn create_device(&self, id: UserId, device: &StoredDevice) -> TransactWriteItem {
-        let item = dynamodb::item(partition(id), &device.sort_key, device);
+        let item = dynamodb::item(devices(id), &device.sort_key, device);
         dynamodb::put(&self.table, item, absent())
     }
 
@@ -218,27 +241,29 @@ impl TwoFactor {
     ) -> TransactWriteItem {
         let sort_key = format!("{BACKUP_CODE}{}", hash.as_str());
         let item = BackupCodeItem { created_at: now };
-        let item = dynamodb::item(partition(id), &sort_key, &item);
+        let item = dynamodb::item(backup_codes(id), &sort_key, &item);
         dynamodb::put(&self.table, item, absent())
     }
 
-    /// Whether a backup code could be used now.
+    /// A backup code of the user.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn backup_code_is_unused(
+    pub async fn find_backup_code(
         &self,
         id: UserId,
         hash: &BackupCodeHash,
         now: Timestamp,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<BackupCode>, Error> {
         #[derive(Deserialize)]
         struct State {
             used_at: Option<Timestamp>,
         }
         let key = self.backup_code_key(id, hash);
         let state: Option<State> = self.dynamodb.get(&self.table, key, now).await?;
-        Ok(state.is_some_and(|state| state.used_at.is_none()))
+        Ok(state.map(|state| BackupCode {
+            is_used: state.used_at.is_some(),
+        }))
     }
 
     /// Uses up a backup code. The condition closes the race between two uses.
@@ -268,39 +293,59 @@ impl TwoFactor {
         dynamodb::delete(&self.table, self.backup_code_key(id, hash), present())
     }
 
-    /// Lets the second factor of a deleted account go with the account.
+    /// Removes whatever is there: devices, pending ones too, and backup codes.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn expire_all(
+    pub async fn remove_all(
         &self,
         id: UserId,
         now: Timestamp,
-        purge_at: Timestamp,
     ) -> Result<Vec<TransactWriteItem>, Error> {
-        let devices = self.find_devices(id, now).await?;
-        let codes = self.find_backup_codes(id, now).await?;
-        let devices = devices
-            .iter()
-            .map(|device| self.device_key(id, device.id()));
-        let codes = codes.iter().map(|code| self.backup_code_key(id, code));
-        let expire = |key: Item| {
-            let expression = Expression {
-                update: "SET #ttl = :ttl".to_owned(),
-                condition: "attribute_exists(pk)".to_owned(),
-                values: vec![(":ttl", ttl(purge_at))],
-            };
-            dynamodb::update(&self.table, key, expression)
+        let (devices, codes) =
+            tokio::try_join!(self.find_devices(id, now), self.find_backup_codes(id, now))?;
+        let devices = devices.iter();
+        let devices = devices.map(|device| self.remove_device(id, device.id()));
+        let codes = codes.iter();
+        let codes = codes.map(|hash| self.remove_backup_code(id, hash));
+        Ok(devices.chain(codes).collect())
+    }
+
+    /// Lets a device of a deleted account go with the account.
+    pub fn expire_device(
+        &self,
+        id: UserId,
+        device: &str,
+        purge_at: Timestamp,
+    ) -> TransactWriteItem {
+        self.expire(self.device_key(id, device), purge_at)
+    }
+
+    /// The same of a backup code.
+    pub fn expire_backup_code(
+        &self,
+        id: UserId,
+        hash: &BackupCodeHash,
+        purge_at: Timestamp,
+    ) -> TransactWriteItem {
+        self.expire(self.backup_code_key(id, hash), purge_at)
+    }
+
+    fn expire(&self, key: Item, purge_at: Timestamp) -> TransactWriteItem {
+        let expression = Expression {
+            update: "SET #ttl = :ttl".to_owned(),
+            condition: "attribute_exists(pk)".to_owned(),
+            values: vec![(":ttl", ttl(purge_at))],
         };
-        Ok(devices.chain(codes).map(expire).collect())
+        dynamodb::update(&self.table, key, expression)
     }
 
     fn device_key(&self, id: UserId, device: &str) -> Item {
-        dynamodb::key(partition(id), &format!("{DEVICE}{device}"))
+        dynamodb::key(devices(id), &format!("{DEVICE}{device}"))
     }
 
     fn backup_code_key(&self, id: UserId, hash: &BackupCodeHash) -> Item {
-        dynamodb::key(partition(id), &format!("{BACKUP_CODE}{}", hash.as_str()))
+        dynamodb::key(backup_codes(id), &format!("{BACKUP_CODE}{}", hash.as_str()))
     }
 }
 

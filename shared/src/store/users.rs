@@ -17,6 +17,7 @@ use super::Error;
 use super::dynamodb::{self, DynamoDb, Expression, Item, TransactWriteItem, number, text, ttl};
 use crate::domain::email_address::EmailAddress;
 use crate::domain::email_token::TokenHash;
+use crate::domain::session::{Epoch, SessionId};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::{Standing, User, UserId};
 use crate::domain::username::Username;
@@ -110,53 +111,145 @@ impl Users {
         Ok(claim.map(|claim| claim.user_id))
     }
 
-    /// Notes a sign-in. Refused if the account is not active any more, or if a second factor was turned
-    /// on or off: the condition closes the race between reading the user and starting the session.
+    /// Notes a sign-in; failures before it are forgiven. Refused if the account is not active any more, or if
+    /// there was a change that ends sessions (a new password, a second factor): the condition closes the race
+    /// between reading the user and starting the session.
     pub fn record_login(&self, user: &User, now: Timestamp) -> TransactWriteItem {
-        let expression = Expression {
-            update: "SET #last_login_at = :now".to_owned(),
-            condition: "#status = :active AND #two_factor_enabled = :two_factor".to_owned(),
+        let mut expression = Expression {
+            update: format!("SET #last_login_at = :now, {FORGIVE}"),
+            condition: "#status = :active".to_owned(),
             values: vec![
                 (":now", text(now.to_string())),
                 (":active", text("active")),
-                (":two_factor", AttributeValue::Bool(user.two_factor_enabled)),
+                (":zero", number(0)),
             ],
         };
+        expect_epoch(&mut expression, user);
         self.update(user.id, expression)
     }
 
-    /// The same with a backup code.
-    pub fn record_login_with_backup_code(&self, id: UserId, now: Timestamp) -> TransactWriteItem {
-        let changes = Expression {
-            update: "SET #last_login_at = :now, #backup_codes_left = #backup_codes_left - :one"
-                .to_owned(),
+    /// The same with a backup code, which ends all other sessions.
+    pub fn record_login_with_backup_code(&self, user: &User, now: Timestamp) -> TransactWriteItem {
+        let mut changes = Expression {
+            update: format!(
+                "SET #last_login_at = :now, #backup_codes_left = #backup_codes_left - :one, \
+                 {END_SESSIONS}, {FORGIVE} REMOVE #kept_session"
+            ),
             condition: "#two_factor_enabled = :true AND #backup_codes_left >= :one".to_owned(),
             values: vec![
                 (":now", text(now.to_string())),
                 (":true", AttributeValue::Bool(true)),
+                (":zero", number(0)),
+            ],
+        };
+        expect_epoch(&mut changes, user);
+        self.update_active(user.id, changes)
+    }
+
+    /// Counts a wrong password or code, and returns how many there were in a row; nothing where there is no
+    /// such user (any more).
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn count_failure(&self, id: UserId) -> Result<Option<u32>, Error> {
+        #[derive(Deserialize)]
+        struct Counted {
+            failed_attempts: u32,
+        }
+        let expression = Expression {
+            update: "ADD #failed_attempts :one".to_owned(),
+            condition: "attribute_exists(pk)".to_owned(),
+            values: vec![(":one", number(1))],
+        };
+        let updated = self
+            .dynamodb
+            .update_and_read(&self.table, profile_key(id), expression);
+        let counted: Option<Counted> = updated.await?;
+        Ok(counted.map(|counted| counted.failed_attempts))
+    }
+
+    /// Lets nobody sign in before a new password was set by the link of this token.
+    pub fn require_reset(&self, id: UserId, token: &TokenHash) -> TransactWriteItem {
+        let changes = Expression {
+            update: "SET #password_reset_required = :true, #reset_token = :token".to_owned(),
+            condition: String::new(),
+            values: vec![
+                (":true", AttributeValue::Bool(true)),
+                (":token", text(token.as_str())),
             ],
         };
         self.update_active(id, changes)
     }
 
-    /// The second factor as `user` has it now. Refused if the record has changed since it was read.
+    /// Turns the second factor off by a mailed token, ends all sessions, and lets nobody sign in before a new
+    /// password was set by the link of another one. Refused unless this is the one token that is valid, and
+    /// if the record has changed since it was read.
+    pub fn undo_two_factor(
+        &self,
+        user: &User,
+        undo: &TokenHash,
+        reset: &TokenHash,
+        now: Timestamp,
+    ) -> TransactWriteItem {
+        let changes = Expression {
+            update: format!(
+                "SET {NO_SECOND_FACTOR}, #password_reset_required = :true, #reset_token = :reset, \
+                 #updated_at = :now, #device_tokens_since = :now, {END_SESSIONS} \
+                 REMOVE #undo_token, #kept_session"
+            ),
+            condition: "#undo_token = :undo AND #version = :read".to_owned(),
+            values: no_second_factor()
+                .into_iter()
+                .chain([
+                    (":true", AttributeValue::Bool(true)),
+                    (":reset", text(reset.as_str())),
+                    (":undo", text(undo.as_str())),
+                    (":now", text(now.to_string())),
+                    (":read", number(user.version)),
+                ])
+                .collect(),
+        };
+        self.update_active(user.id, changes)
+    }
+
+    /// The second factor as `user` has it now. With `ends_sessions` all of the user's but this one are over.
+    /// Refused if the record has changed since it was read.
     #[expect(
         clippy::expect_used,
         reason = "plain structs serialise to plain attributes"
     )]
-    pub fn update_two_factor(&self, user: &User, now: Timestamp) -> TransactWriteItem {
+    pub fn update_two_factor(
+        &self,
+        user: &User,
+        ends_sessions: Option<SessionId>,
+        now: Timestamp,
+    ) -> TransactWriteItem {
         let devices =
             to_attribute_value(&user.two_factor_devices).expect("a list of plain structs");
-        let update = "SET #two_factor_enabled = :enabled, #two_factor_devices = :devices, \
-                      #backup_codes_left = :left, #updated_at = :now, #version = :next";
-        let values = vec![
+        let mut update = "SET #two_factor_enabled = :enabled, #two_factor_devices = :devices, \
+                          #backup_codes_left = :left, #updated_at = :now, #version = :next"
+            .to_owned();
+        let mut values = vec![
             (":enabled", AttributeValue::Bool(user.two_factor_enabled)),
             (":devices", devices),
             (":left", number(user.backup_codes_left)),
             (":now", text(now.to_string())),
             (":next", number(user.version + 1)),
         ];
-        self.update_if_unchanged(user, update.to_owned(), values)
+        if let Some(kept) = ends_sessions {
+            update.push_str(&format!(", {END_SESSIONS}, #kept_session = :kept"));
+            values.push((":kept", text(kept.to_string())));
+            values.push((":zero", number(0)));
+            values.push((":one", number(1)));
+        }
+        match &user.undo_token {
+            Some(token) => {
+                update.push_str(", #undo_token = :undo");
+                values.push((":undo", text(token.as_str())));
+            }
+            None => update.push_str(" REMOVE #undo_token"),
+        }
+        self.update_if_unchanged(user, update, values)
     }
 
     /// The record of a new user.
@@ -165,31 +258,29 @@ impl Users {
         dynamodb::put(&self.table, item, absent())
     }
 
-    /// The claim on an address. Refused while somebody else holds it: of two registrations in a
-    /// race, one wins.
-    pub fn claim_email(
-        &self,
-        email: &EmailAddress,
-        id: UserId,
-        now: Timestamp,
-    ) -> TransactWriteItem {
-        self.claim(email_key(email), id, now)
+    /// The user's claim on the address, as long as the record lasts. Refused while somebody else holds it: of
+    /// two registrations in a race, one wins.
+    pub fn claim_email(&self, user: &User, now: Timestamp) -> TransactWriteItem {
+        self.claim(email_key(&user.email), user, now)
     }
 
-    /// The claim on a username. Refused while somebody else holds it.
+    /// The user's claim on a username. Refused while somebody else holds it.
     pub fn claim_username(
         &self,
         username: &Username,
-        id: UserId,
+        user: &User,
         now: Timestamp,
     ) -> TransactWriteItem {
-        self.claim(username_key(username), id, now)
+        self.claim(username_key(username), user, now)
     }
 
     /// TTL sweeps late: a claim whose time has passed is free although it is still there.
-    fn claim(&self, key: Item, id: UserId, now: Timestamp) -> TransactWriteItem {
+    fn claim(&self, key: Item, user: &User, now: Timestamp) -> TransactWriteItem {
         let mut item = key;
-        item.insert("user_id".to_owned(), text(id.to_string()));
+        item.insert("user_id".to_owned(), text(user.id.to_string()));
+        if let Some(expiry) = user.ttl {
+            item.insert("ttl".to_owned(), number(expiry));
+        }
         let condition = "attribute_not_exists(pk) OR #ttl <= :now".to_owned();
         dynamodb::put(
             &self.table,
@@ -255,9 +346,12 @@ impl Users {
     /// The soft deletion of an account: no sign-in from now on, gone after the purge. Refused if the
     /// record has changed since it was read.
     pub fn delete(&self, user: &User, now: Timestamp, purge_at: Timestamp) -> TransactWriteItem {
-        let update =
-            "SET #status = :deleted, #updated_at = :now, #version = :next, #ttl = :ttl".to_owned();
+        let update = format!(
+            "SET #status = :deleted, #updated_at = :now, #version = :next, #ttl = :ttl, {END_SESSIONS} REMOVE #kept_session"
+        );
         let values = vec![
+            (":zero", number(0)),
+            (":one", number(1)),
             (":deleted", text("deleted")),
             (":now", text(now.to_string())),
             (":next", number(user.version + 1)),
@@ -284,11 +378,12 @@ impl Users {
     pub fn verify_email(&self, id: UserId, token: &TokenHash, now: Timestamp) -> TransactWriteItem {
         let changes = Expression {
             update: "SET #email_verified = :true, #updated_at = :now \
-                     REMOVE #verification_token"
+                     REMOVE #verification_token, #rejection, #ttl"
                 .to_owned(),
-            condition: "#verification_token = :token".to_owned(),
+            condition: "#verification_token = :token AND #email_verified = :false".to_owned(),
             values: vec![
                 (":true", AttributeValue::Bool(true)),
+                (":false", AttributeValue::Bool(false)),
                 (":now", text(now.to_string())),
                 (":token", text(token.as_str())),
             ],
@@ -296,16 +391,28 @@ impl Users {
         self.update_active(id, changes)
     }
 
-    /// Removes a record that nobody has verified, by the token of the mail that its owner got.
-    /// Refused if it was verified or changed since it was read.
-    pub fn remove_unverified(&self, user: &User, token: &TokenHash) -> TransactWriteItem {
+    /// The claim on the address of an account whose address is proven lasts as it does.
+    pub fn keep_email(&self, user: &User) -> TransactWriteItem {
+        self.keep(email_key(&user.email), user.id)
+    }
+
+    /// The same of the username.
+    pub fn keep_username(&self, username: &Username, id: UserId) -> TransactWriteItem {
+        self.keep(username_key(username), id)
+    }
+
+    fn keep(&self, key: Item, id: UserId) -> TransactWriteItem {
+        let mut expression = held_by(id);
+        expression.update = "REMOVE #ttl".to_owned();
+        dynamodb::update(&self.table, key, expression)
+    }
+
+    /// Removes a record that nobody has verified. Refused if it was verified or changed since it was read.
+    pub fn remove_unverified(&self, user: &User) -> TransactWriteItem {
         let expression = Expression {
-            condition:
-                "#email_verified = :false AND #verification_token = :token AND #version = :read"
-                    .to_owned(),
+            condition: "#email_verified = :false AND #version = :read".to_owned(),
             values: vec![
                 (":false", AttributeValue::Bool(false)),
-                (":token", text(token.as_str())),
                 (":read", number(user.version)),
             ],
             ..Default::default()
@@ -328,35 +435,70 @@ impl Users {
         self.update_active(id, changes)
     }
 
-    /// Uses up the reset token, and with it marks the address verified: whoever got the mail has
-    /// proven it; and voids the device tokens. Refused unless this is the one token that is valid: it works once, also in parallel.
+    /// Uses up the reset token, ends all sessions and voids the device tokens. Refused unless this is the one
+    /// token that is valid: it works once, also in parallel.
+    ///
+    /// Whoever got the mail has proven the address. Where nobody had before, somebody else may have made the
+    /// account: nothing stays that was set up in it, so that its owner does not meet a stranger's second factor.
+    /// Then it is refused as well if the record has changed since it was read.
     pub fn consume_reset_token(
         &self,
-        id: UserId,
+        user: &User,
         token: &TokenHash,
         now: Timestamp,
     ) -> TransactWriteItem {
+        let mut set = format!(
+            "SET #email_verified = :true, #updated_at = :now, #device_tokens_since = :now, \
+             #password_reset_required = :false, {END_SESSIONS}, {FORGIVE}"
+        );
+        let mut remove = " REMOVE #reset_token, #verification_token, #kept_session".to_owned();
+        let mut condition = "#reset_token = :token".to_owned();
+        let mut values = vec![
+            (":true", AttributeValue::Bool(true)),
+            (":false", AttributeValue::Bool(false)),
+            (":now", text(now.to_string())),
+            (":token", text(token.as_str())),
+            (":zero", number(0)),
+        ];
+        if !user.email_verified {
+            set.push_str(&format!(", {NO_SECOND_FACTOR}"));
+            remove.push_str(", #rejection, #undo_token, #username, #name, #avatar_url, #ttl");
+            condition.push_str(" AND #version = :read");
+            values.push((":read", number(user.version)));
+            values.push((":none", AttributeValue::L(Vec::new())));
+        }
         let changes = Expression {
-            update: "SET #email_verified = :true, #updated_at = :now, #device_tokens_since = :now \
-                     REMOVE #reset_token, #verification_token"
-                .to_owned(),
-            condition: "#reset_token = :token".to_owned(),
-            values: vec![
-                (":true", AttributeValue::Bool(true)),
-                (":now", text(now.to_string())),
-                (":token", text(token.as_str())),
-            ],
+            update: set + &remove,
+            condition,
+            values,
         };
-        self.update_active(id, changes)
+        self.update_active(user.id, changes)
     }
 
-    /// Notes a new password: a reset token that is on its way is void. Refused for an account that is
-    /// not active.
-    pub fn void_reset_token(&self, id: UserId, now: Timestamp) -> TransactWriteItem {
+    /// Notes a new password: a reset token that is on its way is void, as are the device tokens, and all
+    /// sessions but this one are over. Refused for an account that is not active.
+    pub fn record_new_password(
+        &self,
+        id: UserId,
+        kept: SessionId,
+        uses_backup_code: bool,
+        now: Timestamp,
+    ) -> TransactWriteItem {
+        let backup_codes = match uses_backup_code {
+            true => ", #backup_codes_left = #backup_codes_left - :one",
+            false => "",
+        };
         let changes = Expression {
-            update: "SET #updated_at = :now REMOVE #reset_token".to_owned(),
+            update: format!(
+                "SET #updated_at = :now, #device_tokens_since = :now, #kept_session = :kept, \
+                 {END_SESSIONS}, {FORGIVE}{backup_codes} REMOVE #reset_token"
+            ),
             condition: String::new(),
-            values: vec![(":now", text(now.to_string()))],
+            values: vec![
+                (":now", text(now.to_string())),
+                (":kept", text(kept.to_string())),
+                (":zero", number(0)),
+            ],
         };
         self.update_active(id, changes)
     }
@@ -421,6 +563,38 @@ impl Users {
         expression.values.push((":ttl", ttl(purge_at)));
         dynamodb::update(&self.table, key, expression)
     }
+}
+
+/// Ends the sessions of the epoch until now: a part of an update, with `:zero` and `:one`.
+const END_SESSIONS: &str = "#session_epoch = if_not_exists(#session_epoch, :zero) + :one";
+
+/// Forgets the failures of before: a part of an update, with `:zero`.
+const FORGIVE: &str = "#failed_attempts = :zero";
+
+/// Takes the second factor off: a part of an update, with [`no_second_factor`]'s values.
+const NO_SECOND_FACTOR: &str = "#two_factor_enabled = :false, #two_factor_devices = :none, \
+                                #backup_codes_left = :zero";
+
+fn no_second_factor() -> [(&'static str, AttributeValue); 3] {
+    [
+        (":false", AttributeValue::Bool(false)),
+        (":none", AttributeValue::L(Vec::new())),
+        (":zero", number(0)),
+    ]
+}
+
+/// Refused where sessions were ended since the user was read.
+fn expect_epoch(expression: &mut Expression, user: &User) {
+    let epoch = user.session_epoch;
+    let is_same = match epoch == Epoch::default() {
+        true => "(attribute_not_exists(#session_epoch) OR #session_epoch = :epoch)",
+        false => "#session_epoch = :epoch",
+    };
+    expression.condition = match expression.condition.as_str() {
+        "" => is_same.to_owned(),
+        condition => format!("{condition} AND {is_same}"),
+    };
+    expression.values.push((":epoch", number(epoch.number())));
 }
 
 /// Nothing may stand there yet.

@@ -1,9 +1,9 @@
--- What a sign-in has to know of a user's sessions before it starts one.
--- KEYS[2]: the epoch of the user's sessions
--- ARGV: address, agent
--- Returns: whether a session was last used from this address with this agent (1 or 0), and the epoch
-local epoch = redis.call('GET', KEYS[2]) or ''
-for _, session in pairs(all()) do
-  if session.ip == ARGV[1] and session.user_agent == ARGV[2] then return {1, epoch} end
+-- What a sign-in has to know of a user's sessions and devices before it starts one.
+-- ARGV: address, agent, the id of the device whose token was presented (or nothing)
+-- Returns: whether a session was last used from this address with this agent, and whether the device is
+-- among the user's (1 or 0)
+local device = read(KEYS[2], ARGV[3]) and 1 or 0
+for _, session in pairs(all(KEYS[1])) do
+  if session.ip == ARGV[1] and session.user_agent == ARGV[2] then return {1, device} end
 end
-return {0, epoch}
+return {0, device}

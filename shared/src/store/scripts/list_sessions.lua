@@ -1,7 +1,11 @@
--- The sessions of a user.
--- Returns for each: id, created_at, last_used_at, ip, user_agent
-local sessions = {}
-for id, session in pairs(all()) do
-  table.insert(sessions, {id, session.created_at, session.last_used_at, session.ip, session.user_agent})
+-- The sessions of a user, and the devices.
+-- Returns for each session: id, created_at, last_used_at, ip, user_agent, epoch; for each device the same
+-- without an epoch
+local function list(key)
+  local rows = {}
+  for id, record in pairs(all(key)) do
+    table.insert(rows, {id, record.created_at, record.last_used_at, record.ip, record.user_agent, record.epoch or 0})
+  end
+  return rows
 end
-return sessions
+return {list(KEYS[1]), list(KEYS[2])}

@@ -1,3 +1,7 @@
--- Ends one session.
--- ARGV: session id
-return redis.call('HDEL', KEYS[1], ARGV[1])
+-- Ends one session, or one device.
+-- ARGV: its id
+-- Returns: 1, or 0 where it was over
+local was_there = read(KEYS[1], ARGV[1]) or read(KEYS[2], ARGV[1])
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[2], ARGV[1])
+return was_there and 1 or 0

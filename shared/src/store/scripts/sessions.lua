@@ -1,30 +1,51 @@
 -- What the scripts about sessions begin with.
 -- KEYS[1]: the user's sessions, a hash of session ids; each field is a session's record as JSON
+-- KEYS[2], where a script names it: the user's devices, a hash of device ids, likewise
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
--- The session of this id; nothing where it is over.
-local function read(id)
-  local record = redis.call('HGET', KEYS[1], id)
-  local session = record and cjson.decode(record)
-  return session and session.expires_at > now and session or nil
+-- The record of this id; nothing where it is over.
+local function read(key, id)
+  local record = redis.call('HGET', key, id)
+  record = record and cjson.decode(record)
+  return record and record.expires_at > now and record or nil
 end
 
-local function write(id, session)
-  redis.call('HSET', KEYS[1], id, cjson.encode(session))
+local function write(key, id, record)
+  redis.call('HSET', key, id, cjson.encode(record))
   -- The hash lives as long as the longest of them.
-  if redis.call('PTTL', KEYS[1]) < session.expires_at - now then
-    redis.call('PEXPIREAT', KEYS[1], session.expires_at)
+  if redis.call('PTTL', key) < record.expires_at - now then
+    redis.call('PEXPIREAT', key, record.expires_at)
   end
 end
 
--- The sessions that are not over, by id.
-local function all()
-  local sessions, fields = {}, redis.call('HGETALL', KEYS[1])
+-- The records that are not over, by id.
+local function all(key)
+  local records, fields = {}, redis.call('HGETALL', key)
   for i = 1, #fields, 2 do
-    local session = cjson.decode(fields[i + 1])
-    if session.expires_at > now then sessions[fields[i]] = session end
+    local record = cjson.decode(fields[i + 1])
+    if record.expires_at > now then records[fields[i]] = record end
   end
-  return sessions
+  return records
+end
+
+-- Removes what is over, and the lowest by this field beyond so many; never this one.
+local function prune(key, id, field, most)
+  local records, others = all(key), {}
+  for _, other in ipairs(redis.call('HKEYS', key)) do
+    if not records[other] then redis.call('HDEL', key, other)
+    elseif other ~= id then table.insert(others, other) end
+  end
+  table.sort(others, function(a, b) return records[a][field] < records[b][field] end)
+  for i = 1, #others + 1 - most do redis.call('HDEL', key, others[i]) end
+end
+
+-- Notes that somebody has signed in from this device, by name, for so long.
+local function use_device(id, ip, user_agent, lifetime, most)
+  local device = read(KEYS[2], id) or {created_at = now}
+  device.last_used_at, device.ip, device.user_agent = now, ip, user_agent
+  device.expires_at = now + lifetime
+  write(KEYS[2], id, device)
+  prune(KEYS[2], id, 'last_used_at', tonumber(most))
 end
 

@@ -1,0 +1,9 @@
+//! `POST /api/auth/2fa/undo`: take the second factor off by the mail about it.
+mod handler;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), shared::StartError> {
+    shared::telemetry::init(env!("CARGO_CRATE_NAME"));
+    let app = handler::App::from_env()?; // names every missing variable at once
+    shared::http::serve(&app.guard, |request| handler::undo(&app, request)).await
+}
