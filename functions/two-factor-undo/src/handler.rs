@@ -55,7 +55,7 @@ async fn find_owner(app: &App, token: &TokenHash, request: &Request) -> Result<U
     let (now, purpose) = (request.received_at(), Purpose::UndoTwoFactor);
     let owner = app.mailed_tokens.find(purpose, token, now).await?;
     let owner = owner.ok_or(ApiError::InvalidVerificationToken)?;
-    let user = app.users.find(owner.user_id, now).await?;
+    let user = app.users.find(owner, now).await?;
     user.filter(|user| user.is_active() && user.undo_token.as_ref() == Some(token))
         .ok_or(ApiError::InvalidVerificationToken)
 }

@@ -15,7 +15,6 @@ use shared::http::password_check::record_failure;
 use shared::http::{Request, Response, device};
 use shared::store::audit::{self, Event, Outcome};
 use shared::store::dynamodb::{TransactionError, Write};
-use shared::store::mailed_tokens::Owner;
 use shared::store::unproven_accounts::UnprovenAccounts;
 use shared::telemetry;
 
@@ -42,9 +41,9 @@ async fn accept(
     password: Option<&Password>,
     request: &Request,
 ) -> Result<Response, ApiError> {
-    let (owner, user) = find_owner(app, token, request).await?;
+    let user = find_owner(app, token, request).await?;
     let done = Response::done("The address is verified.");
-    if owner.is_used && user.email_verified {
+    if user.email_verified {
         return Ok(done); // the link was opened once more
     }
     if user.verification_token.as_ref() != Some(token) {
@@ -57,9 +56,6 @@ async fn accept(
     let accounts = &app.accounts;
     let mut items = vec![
         accounts.users.verify_email(user.id, token, now),
-        accounts
-            .mailed_tokens
-            .mark_used(Purpose::VerifyEmail, token, now),
         accounts.audit.create(user.id, event, success, origin),
     ];
     let rejection = user.rejection.iter();
@@ -75,8 +71,8 @@ async fn accept(
         Ok(()) => audit::log(Some(user.id), event, success, origin),
         // Perhaps by the same link, opened twice at once.
         Err(TransactionError::Refused(Invalid)) => {
-            let (owner, user) = find_owner(app, token, request).await?;
-            if !owner.is_used || !user.email_verified {
+            let user = find_owner(app, token, request).await?;
+            if !user.email_verified {
                 return Err(ApiError::InvalidVerificationToken);
             }
         }
@@ -85,17 +81,13 @@ async fn accept(
     Ok(done)
 }
 
-async fn find_owner(
-    app: &App,
-    token: &TokenHash,
-    request: &Request,
-) -> Result<(Owner, User), ApiError> {
+async fn find_owner(app: &App, token: &TokenHash, request: &Request) -> Result<User, ApiError> {
     let (now, purpose) = (request.received_at(), Purpose::VerifyEmail);
     let owner = app.accounts.mailed_tokens.find(purpose, token, now).await?;
     let owner = owner.ok_or(ApiError::InvalidVerificationToken)?;
-    let user = app.accounts.users.find(owner.user_id, now).await?;
+    let user = app.accounts.users.find(owner, now).await?;
     let user = user.filter(User::is_active);
-    Ok((owner, user.ok_or(ApiError::InvalidVerificationToken)?))
+    user.ok_or(ApiError::InvalidVerificationToken)
 }
 
 /// The mail shows whose the address is; this, who has registered it. Without both, a click of the address' owner would
@@ -172,7 +164,7 @@ async fn reject(app: &App, token: &TokenHash, request: &Request) -> Result<Respo
     )?;
     let owner = rejection.or(verification);
     let owner = owner.ok_or(ApiError::InvalidVerificationToken)?;
-    match accounts.remove(owner.user_id, request.origin()).await? {
+    match accounts.remove(owner, request.origin()).await? {
         true => Ok(Response::done("The account was removed.")),
         false => Err(ApiError::InvalidVerificationToken),
     }

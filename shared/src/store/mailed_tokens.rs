@@ -2,7 +2,7 @@
 //!
 //! | pk | sk | attributes |
 //! |---|---|---|
-//! | `VERIFY#<sha256 of the token>` | `TOKEN` | user_id, expires_at, ttl (24 h); used_at once it has proven the address |
+//! | `VERIFY#<sha256 of the token>` | `TOKEN` | user_id, expires_at, ttl (24 h); it stays after the proof, for a second click |
 //! | `REJECT#<sha256 of the token>` | `TOKEN` | user_id; goes with the proof of the address, or has the account's own `ttl` |
 //! | `UNDO#<sha256 of the token>` | `TOKEN` | user_id, expires_at, ttl (72 h) |
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::dynamodb::{self, DynamoDb, Expression, Item, TransactWriteItem, text};
+use super::dynamodb::{self, DynamoDb, Expression, Item, TransactWriteItem};
 use super::users::absent;
 use crate::domain::email_token::{Purpose, TokenHash};
 use crate::domain::timestamp::Timestamp;
@@ -36,17 +36,6 @@ struct TokenItem {
     expires_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ttl: Option<i64>,
-    #[serde(default, skip_serializing)]
-    used_at: Option<Timestamp>,
-}
-
-/// Whose token it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// The user.
-    pub user_id: UserId,
-    /// Whether it has done its work already.
-    pub is_used: bool,
 }
 
 fn partition(purpose: Purpose, hash: &TokenHash) -> String {
@@ -78,14 +67,11 @@ impl MailedTokens {
         purpose: Purpose,
         hash: &TokenHash,
         now: Timestamp,
-    ) -> Result<Option<Owner>, Error> {
+    ) -> Result<Option<UserId>, Error> {
         let key = key(purpose, hash);
         let item: Option<TokenItem> = self.dynamodb.get(&self.table, key, now).await?;
         let item = item.filter(|item| item.expires_at.is_none_or(|expiry| now < expiry));
-        Ok(item.map(|item| Owner {
-            user_id: item.user_id,
-            is_used: item.used_at.is_some(),
-        }))
+        Ok(item.map(|item| item.user_id))
     }
 
     /// A new token that proves an address.
@@ -131,25 +117,9 @@ impl MailedTokens {
             user_id,
             expires_at,
             ttl: expires_at.map(Timestamp::seconds),
-            used_at: None,
         };
         let item = dynamodb::item(partition(purpose, hash), "TOKEN", &attributes);
         dynamodb::put(&self.table, item, absent())
-    }
-
-    /// Notes that a token has done its work. Refused if it had, or is gone.
-    pub fn mark_used(
-        &self,
-        purpose: Purpose,
-        hash: &TokenHash,
-        now: Timestamp,
-    ) -> TransactWriteItem {
-        let expression = Expression {
-            update: "SET #used_at = :now".to_owned(),
-            condition: "attribute_exists(pk) AND attribute_not_exists(#used_at)".to_owned(),
-            values: vec![(":now", text(now.to_string()))],
-        };
-        dynamodb::update(&self.table, key(purpose, hash), expression)
     }
 
     /// Removes a token that was used. Refused if somebody else used it first.
