@@ -96,19 +96,86 @@ async fn mails_speak_the_readers_language_and_a_name_stays_text() {
     let client = world.client();
     let email = unique_email();
     let body = json!({ "email": email, "password": unique_password(), "name": "<script>alert(1)</script>" });
-    let request = client.request(reqwest::Method::POST, "/api/auth/register");
-
-    client
-        .send(request.header("accept-language", "de").json(&body))
-        .await;
-
+    let german = async |path: &str, body: Value| {
+        let request = client.request(reqwest::Method::POST, path);
+        let request = request.header("accept-language", "de").json(&body);
+        client.send(request).await
+    };
+    german("/api/auth/register", body).await;
     let mail = world.mail(&email, "Bestätigen Sie Ihre Adresse").await;
+    let body = json!({ "token": token::in_mail(&mail) });
+    assert_eq!(german("/api/auth/verify-email", body).await.status, 200);
+
+    german("/forgot-password", json!({ "email": email })).await;
+
+    let mail = world.mail(&email, "Setzen Sie Ihr").await;
     assert!(!mail.html.contains("<script>"), "{}", mail.html);
     assert!(
         mail.text.contains("<script>alert(1)</script>"),
         "{}",
         mail.text
     );
+}
+
+/// security.md S5: whoever registers a stranger's address would choose what the stranger reads.
+#[tokio::test]
+async fn a_mail_to_an_address_that_nobody_has_proven_has_no_name_in_it() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let client = world.client();
+    let (email, password) = (unique_email(), unique_password());
+    let body = json!({ "email": email, "password": password, "name": "Your prize waits" });
+    client.post("/api/auth/register", body).await;
+    client
+        .post("/forgot-password", json!({ "email": email }))
+        .await;
+    let verify = world.mail(&email, "Verify").await;
+    let reset = world.mail(&email, "Reset your").await;
+
+    let body = json!({ "token": token::in_mail(&verify) });
+    client.post("/api/auth/verify-email", body).await;
+    let other = world.client();
+    let body = json!({ "email": email, "password": password });
+    other.post("/api/auth/login", body).await;
+    client
+        .post("/forgot-password", json!({ "email": email }))
+        .await;
+    until("the second link", async || {
+        let mails = world.local().mails();
+        let named = mails
+            .iter()
+            .filter(|mail| mail.text.contains("Your prize waits"));
+        named.count() >= 1
+    })
+    .await;
+
+    for mail in [&verify, &reset] {
+        assert!(mail.text.starts_with("Hello,\n"), "{}", mail.text);
+        assert!(!mail.html.contains("prize"), "{}", mail.html);
+    }
+}
+
+#[tokio::test]
+async fn a_mail_goes_to_the_ascii_form_of_the_domain() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let client = world.client();
+    let name = harness::client::unique("Ada.");
+    let typed = format!("{name}@bücher.example");
+    let password = unique_password();
+
+    let body = json!({ "email": typed, "password": password });
+    let answer = client.post("/api/auth/register", body.clone()).await;
+
+    assert_eq!(answer["user"]["email"], typed, "shown as it was typed");
+    world
+        .mail(&format!("{name}@xn--bcher-kva.example"), "Verify")
+        .await;
+    let ascii = format!("{name}@XN--BCHER-KVA.example");
+    let body = json!({ "email": ascii, "password": password });
+    assert_eq!(client.post("/api/auth/login", body).await.status, 200);
 }
 
 #[tokio::test]

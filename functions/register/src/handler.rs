@@ -44,7 +44,8 @@ impl From<Refused> for ApiError {
 }
 
 pub async fn register(app: &App, request: Request) -> Result<Response, ApiError> {
-    let check = |body: &RegisterRequest| body.check_password(&app.policy);
+    let is_allowed = app.intranet_addresses_are_allowed;
+    let check = |body: &RegisterRequest| body.check(&app.policy, is_allowed);
     let body = request.json_with(check)?;
     let now = request.received_at();
     let origin = request.origin();
@@ -155,6 +156,7 @@ pub struct App {
     device_tokens: DeviceTokenIssuer,
     email_token_secret: SecretString,
     verification_is_required: bool,
+    intranet_addresses_are_allowed: bool,
     policy: Policy,
     hasher: PasswordHasher,
 }
@@ -185,6 +187,7 @@ impl App {
             device_tokens: environment.device_token_issuer(),
             email_token_secret: environment.secret("EMAIL_TOKEN_SECRET"),
             verification_is_required: environment.boolean("REQUIRE_VERIFIED_EMAIL", false),
+            intranet_addresses_are_allowed: environment.boolean("ALLOW_INTRANET_ADDRESSES", false),
             policy: environment.password_policy(),
             hasher: environment.password_hasher(),
         };

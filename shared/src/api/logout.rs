@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use validator::Validate;
 
-use super::Field;
+use super::{Field, optional};
 
 /// The body of a logout; it may be left out.
 #[derive(Deserialize, Validate, JsonSchema)]
@@ -13,5 +13,6 @@ use super::Field;
 #[validate(nest_all_fields)]
 pub struct LogoutRequest {
     /// Whether all sessions of the user are to end, not this one alone.
+    #[serde(default, deserialize_with = "optional")]
     pub all_devices: Option<Field<bool>>,
 }

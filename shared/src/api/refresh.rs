@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use validator::Validate;
 
-use super::Field;
+use super::{Field, optional};
 
 /// The body of a refresh; in cookie mode it may be left out.
 #[derive(Deserialize, Validate, JsonSchema)]
@@ -14,6 +14,7 @@ use super::Field;
 #[validate(nest_all_fields)]
 pub struct RefreshRequest {
     /// The refresh token; it goes before the cookie.
+    #[serde(default, deserialize_with = "optional")]
     #[schemars(with = "Option<String>")]
     pub refresh_token: Option<Field<SecretString>>,
 }

@@ -5,8 +5,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-use super::Field;
 use super::tokens::exposed;
+use super::{Field, optional};
 use crate::domain::code::Code;
 use crate::domain::person_name::PersonName;
 
@@ -17,8 +17,10 @@ use crate::domain::person_name::PersonName;
 #[validate(nest_all_fields)]
 pub struct TwoFactorSetupRequest {
     /// What the device is to be called.
+    #[serde(default, deserialize_with = "optional")]
     pub device_name: Option<Field<PersonName>>,
     /// A code of an active device, or a backup code: when there is a second factor already.
+    #[serde(default, deserialize_with = "optional")]
     pub token: Option<Field<Code>>,
 }
 

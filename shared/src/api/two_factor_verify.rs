@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-use super::Field;
+use super::{Field, optional};
 use crate::domain::totp::TotpCode;
 
 /// The body of a verification.
@@ -16,8 +16,10 @@ pub struct TwoFactorVerifyRequest {
     /// A code of the device.
     pub token: Field<TotpCode>,
     /// Which device; else the newest that is pending.
+    #[serde(default, deserialize_with = "optional")]
     pub device_id: Option<Field<String>>,
     /// Whether new backup codes are asked for.
+    #[serde(default, deserialize_with = "optional")]
     pub regenerate: Option<Field<bool>>,
 }
 

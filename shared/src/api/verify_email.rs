@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use validator::Validate;
 
-use super::Field;
+use super::{Field, optional};
 use crate::domain::email_token::TokenHash;
 
 /// The body of a verification.
@@ -16,5 +16,6 @@ pub struct VerifyEmailRequest {
     /// Of the mailed link.
     pub token: Field<TokenHash>,
     /// Whether the address' owner says "this wasn't me".
+    #[serde(default, deserialize_with = "optional")]
     pub reject: Option<Field<bool>>,
 }

@@ -86,7 +86,8 @@ impl Outbox {
         Self { table }
     }
 
-    /// A mail to a user. Of the token that its link carries, only the identifier is stored.
+    /// A mail to a user. Of the token that its link carries, only the identifier is stored. An address that is not
+    /// proven may be a stranger's: who registered it must not choose words that the stranger reads in our name.
     pub fn create(
         &self,
         kind: Kind,
@@ -95,11 +96,12 @@ impl Outbox {
         language: Language,
         now: Timestamp,
     ) -> TransactWriteItem {
+        let name = user.name.as_ref().filter(|_| user.email_verified);
         let entry = OutboxEntry {
             kind,
             user_id: user.id,
-            to: user.email.as_str().to_owned(),
-            name: user.name.as_ref().map(|name| name.as_str().to_owned()),
+            to: user.email.mailbox(),
+            name: name.map(|name| name.as_str().to_owned()),
             token_id: token_id.cloned(),
             language,
             created_at: now,
