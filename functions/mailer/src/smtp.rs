@@ -184,3 +184,68 @@ fn server(url: &str, ca: Option<Certificate>) -> Option<Server> {
         credentials,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::domain::timestamp::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn servers_by_example() {
+        for (url, host, port, is_implicit_tls) in [
+            ("smtps://user:pw@mail.example", "mail.example", 465, true),
+            ("smtp://mail.example", "mail.example", 587, false),
+            ("smtps://mail.example:2465", "mail.example", 2465, true),
+            ("smtp://user@[::1]:25?tls=none", "::1", 25, false),
+        ] {
+            let server = server(url, None).unwrap();
+            assert_eq!((server.host.as_str(), server.port), (host, port));
+            assert_eq!(server.is_implicit_tls, is_implicit_tls);
+            assert_eq!(server.credentials.is_some(), url.contains("user"));
+        }
+        for bad in [
+            "",
+            "mail.example",
+            "http://mail.example",
+            "smtp:",
+            "smtps://",
+        ] {
+            assert!(server(bad, None).is_none(), "{bad}");
+        }
+    }
+
+    /// So no server needs 8BITMIME or SMTPUTF8 to take it.
+    #[test]
+    fn a_message_is_pure_ascii() {
+        let smtp = Smtp {
+            server: server("smtps://mail.example", None).unwrap(),
+            from: "Grüße <a@example.com>".parse().unwrap(),
+        };
+        let envelope = Envelope {
+            id: "1",
+            to: "ada@xn--bcher-kva.example",
+            created_at: Timestamp::from_milliseconds(0),
+        };
+        let letter = Letter {
+            subject: "Bestätigen Sie Ihre Adresse für 阿达".to_owned(),
+            html: "<p>für 阿达</p>".to_owned(),
+            text: "für 阿达 ".repeat(200),
+        };
+
+        let message = smtp.message(&envelope, &letter).unwrap();
+
+        let content = message.formatted();
+        assert!(content.is_ascii());
+        assert!(
+            content
+                .split(|byte| *byte == b'\n')
+                .all(|line| line.len() < 1000)
+        );
+        let without = Envelope {
+            to: "a..b@docomo.ne.jp",
+            ..envelope
+        };
+        assert!(smtp.message(&without, &letter).is_err());
+    }
+}

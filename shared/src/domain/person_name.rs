@@ -13,6 +13,7 @@ use super::rule::{Parse, check_length, rule, too_short};
 const MAX_LENGTH: usize = 100;
 /// Names that no registry gives away (RFC 2606, RFC 6762, RFC 7686): what leads there is no name of a person either.
 const RESERVED_ENDS: [&str; 6] = ["example", "test", "invalid", "localhost", "local", "onion"];
+const TITLES: [&str; 7] = ["Dr", "Mr", "Mrs", "Ms", "Prof", "Sr", "St"];
 
 /// 1–100 characters that can be seen, without a link in them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -55,8 +56,7 @@ impl PersonName {
 /// Whether it holds what a program would make a link of. A dot within a word does not suffice (`Dr.Who`, `J.R.R.`):
 /// what stands after the last one is a top-level domain, or it goes on like a URL or a mail address.
 fn contains_link(name: &str) -> bool {
-    let name: String = name.nfkc().collect::<String>().to_lowercase();
-    let name = name.replace('。', ".");
+    let name = name.nfkc().collect::<String>().replace('。', ".");
     if name.contains("://") {
         return true;
     }
@@ -77,7 +77,8 @@ fn contains_link(name: &str) -> bool {
 
 fn is_host(word: &str, before: Option<char>, after: &str) -> bool {
     let has_full_stop = word.ends_with('.');
-    let word = word.trim_matches('.');
+    let typed = word.trim_matches('.');
+    let word = typed.to_lowercase();
     if word.starts_with("www.") || word.parse::<Ipv4Addr>().is_ok() {
         return true;
     }
@@ -91,7 +92,21 @@ fn is_host(word: &str, before: Option<char>, after: &str) -> bool {
     };
     let goes_on = !has_full_stop && (after.starts_with(['/', '?', '#', '@']) || is_port());
     let end = idna::domain_to_ascii(end).unwrap_or_default();
-    goes_on || before == Some('@') || tld::exist(&end) || RESERVED_ENDS.contains(&end.as_str())
+    let is_domain = || tld::exist(&end) || RESERVED_ENDS.contains(&end.as_str());
+    goes_on || before == Some('@') || (!is_abbreviated_name(typed) && is_domain())
+}
+
+/// Initials or a title before a family name, without the space: `.kim`, `.wang` and `.no` are top-level domains, too.
+fn is_abbreviated_name(typed: &str) -> bool {
+    let Some((first, last)) = typed.rsplit_once('.') else {
+        return false;
+    };
+    let is_initial = |text: &str| text.chars().count() == 1 && text.starts_with(char::is_uppercase);
+    first
+        .split('.')
+        .all(|text| is_initial(text) || TITLES.contains(&text))
+        && last.starts_with(char::is_uppercase)
+        && last.chars().skip(1).any(char::is_lowercase)
 }
 
 #[cfg(test)]
@@ -166,6 +181,12 @@ mod tests {
             "mailto:a@evil.unknown",
             "x-evil.com,y",
             "evil_x.com",
+            "t.co",
+            "j.kim",
+            "J.KIM",
+            "dr.no",
+            "T.Co/x",
+            "Ada.Kim",
         ] {
             let rule = PersonName::parse(bad).unwrap_err();
             assert_eq!(rule.code, "contains_link", "{bad}");
@@ -173,6 +194,11 @@ mod tests {
         for good in [
             "Dr.Who",
             "Dr. Who",
+            "Dr.No",
+            "J.Kim",
+            "H.C. Wang",
+            "H.C.Wang",
+            "Prof.Dr.Kim",
             "J.R.R. Tolkien",
             "J.R.R.Tolkien",
             "St. John",
