@@ -214,3 +214,24 @@ fn no_function_is_given_a_variable_that_it_does_not_use() {
         }
     }
 }
+
+/// A form leaves fields blank: whatever optional field forgets about it refuses what was never filled in.
+#[test]
+fn every_optional_field_of_a_request_takes_an_empty_text_for_absence() {
+    let folder = build::workspace().join("shared/src/api");
+    let mut fields = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let is_field =
+            |line: &&str| line.trim_start().starts_with("pub ") && line.contains("Option<Field<");
+        let optional = text.lines().filter(is_field).count();
+        let read = ["\"optional\")]", "\"clearable\")]"].map(|function| {
+            text.matches(&format!("deserialize_with = {function}"))
+                .count()
+        });
+        assert_eq!(optional, read.iter().sum::<usize>(), "{}", path.display());
+        fields += optional;
+    }
+    assert!(fields > 10);
+}

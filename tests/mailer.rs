@@ -97,19 +97,86 @@ async fn mails_speak_the_readers_language_and_a_name_stays_text() {
     let client = world.client();
     let email = unique_email();
     let body = json!({ "email": email, "password": unique_password(), "name": "<script>alert(1)</script>" });
-    let request = client.request(reqwest::Method::POST, "/api/auth/register");
-
-    client
-        .send(request.header("accept-language", "de").json(&body))
-        .await;
-
+    let german = async |path: &str, body: Value| {
+        let request = client.request(reqwest::Method::POST, path);
+        let request = request.header("accept-language", "de").json(&body);
+        client.send(request).await
+    };
+    german("/api/auth/register", body).await;
     let mail = world.mail(&email, "Bestätigen Sie Ihre Adresse").await;
+    let body = json!({ "token": token::in_mail(&mail) });
+    assert_eq!(german("/api/auth/verify-email", body).await.status, 200);
+
+    german("/forgot-password", json!({ "email": email })).await;
+
+    let mail = world.mail(&email, "Setzen Sie Ihr").await;
     assert!(!mail.html.contains("<script>"), "{}", mail.html);
     assert!(
         mail.text.contains("<script>alert(1)</script>"),
         "{}",
         mail.text
     );
+}
+
+/// security.md S5: whoever registers a stranger's address would choose what the stranger reads.
+#[tokio::test]
+async fn a_mail_to_an_address_that_nobody_has_proven_has_no_name_in_it() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let client = world.client();
+    let (email, password) = (unique_email(), unique_password());
+    let body = json!({ "email": email, "password": password, "name": "Your prize waits" });
+    client.post("/api/auth/register", body).await;
+    client
+        .post("/forgot-password", json!({ "email": email }))
+        .await;
+    let verify = world.mail(&email, "Verify").await;
+    let reset = world.mail(&email, "Reset your").await;
+
+    let body = json!({ "token": token::in_mail(&verify) });
+    client.post("/api/auth/verify-email", body).await;
+    let other = world.client();
+    let body = json!({ "email": email, "password": password });
+    other.post("/api/auth/login", body).await;
+    client
+        .post("/forgot-password", json!({ "email": email }))
+        .await;
+    until("the second link", async || {
+        let mails = world.local().mails();
+        let named = mails
+            .iter()
+            .filter(|mail| mail.text.contains("Your prize waits"));
+        named.count() >= 1
+    })
+    .await;
+
+    for mail in [&verify, &reset] {
+        assert!(mail.text.starts_with("Hello,\n"), "{}", mail.text);
+        assert!(!mail.html.contains("prize"), "{}", mail.html);
+    }
+}
+
+#[tokio::test]
+async fn a_mail_goes_to_the_ascii_form_of_the_domain() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let client = world.client();
+    let name = harness::client::unique("Ada.");
+    let typed = format!("{name}@bücher.example");
+    let password = unique_password();
+
+    let body = json!({ "email": typed, "password": password });
+    let answer = client.post("/api/auth/register", body.clone()).await;
+
+    assert_eq!(answer["user"]["email"], typed, "shown as it was typed");
+    world
+        .mail(&format!("{name}@xn--bcher-kva.example"), "Verify")
+        .await;
+    let ascii = format!("{name}@XN--BCHER-KVA.example");
+    let body = json!({ "email": ascii, "password": password });
+    assert_eq!(client.post("/api/auth/login", body).await.status, 200);
 }
 
 #[tokio::test]
@@ -361,7 +428,9 @@ async fn the_inbox_is_served_and_emptied() {
     let fields: Vec<&String> = mails[0].as_object().unwrap().keys().collect();
     assert_eq!(
         fields,
-        ["from", "html", "id", "sentAt", "subject", "text", "to"]
+        [
+            "from", "headers", "html", "id", "sentAt", "subject", "text", "to"
+        ]
     );
     assert_eq!((deleted.status().as_u16(), after), (204, json!([])));
 }
@@ -403,8 +472,9 @@ async fn with_an_smtp_server_mails_go_there_over_tls() {
     }
 }
 
+/// What a server says to RCPT TO, and after it, is about that mail, and holds up nobody else.
 #[tokio::test]
-async fn an_smtp_server_may_refuse_for_now_or_for_ever() {
+async fn an_smtp_server_may_refuse_one_recipient_for_now_or_for_ever() {
     let Some(server) = SmtpServer::with_starttls() else {
         return;
     };
@@ -412,29 +482,206 @@ async fn an_smtp_server_may_refuse_for_now_or_for_ever() {
         return;
     };
     let client = world.client();
-    let register = async |email: &str| {
+    let register = async |prefix: &str| {
+        let email = format!("{prefix}{}", unique_email());
         let body = json!({ "email": email, "password": unique_password() });
         assert_eq!(client.post("/api/auth/register", body).await.status, 201);
+        email
     };
-
-    let (never, later) = (
-        format!("never-{}", unique_email()),
-        format!("later-{}", unique_email()),
-    );
-    register(&never).await;
-    register(&later).await;
-
-    until("the second try is taken", async || {
-        server.mails().len() == 1
-    })
-    .await;
-    assert_eq!(server.mails()[0]["to"], json!([later]));
     let state = async |email: &str| {
         let outbox = world.dynamodb().items("OUTBOX#").await;
-        outbox.into_iter().find(|entry| entry["to"]["S"] == email)
+        let entry = outbox.into_iter().find(|entry| entry["to"]["S"] == email);
+        entry.unwrap()
     };
-    assert_eq!(state(&never).await.unwrap()["given_up"]["S"], "550");
+
+    let mut refused = Vec::new();
+    for (prefix, code) in [
+        ("never-", "550"),
+        ("busy-", "450"),
+        ("spam-", "554"),
+        ("drop-", ""),
+    ] {
+        refused.push((register(prefix).await, code));
+    }
+    let later = register("later-").await;
+    let behind = register("").await;
+
+    until("the others' mails", async || server.mails().len() == 2).await;
+    for email in [&later, &behind] {
+        let arrived = server.mails();
+        assert!(arrived.iter().any(|mail| mail["to"] == json!([email])));
+    }
+    for (email, code) in refused {
+        until(&email, async || !state(&email).await["given_up"].is_null()).await;
+        let entry = state(&email).await;
+        let given_up = entry["given_up"]["S"].as_str().unwrap();
+        assert!(given_up.contains(code) && !given_up.is_empty(), "{entry}");
+        let tries = if ["550", "554"].contains(&code) {
+            json!(null)
+        } else {
+            json!("4")
+        };
+        assert_eq!(entry["tries"]["N"], tries, "{email}: a few tries, or one");
+    }
     assert!(world.local().dead_letters().is_empty());
+}
+
+/// Those accepted by a rule of before: the library refuses the one, and no server would take the other.
+#[tokio::test]
+async fn a_mail_to_what_is_no_address_is_final_and_holds_up_nobody() {
+    let Some(server) = SmtpServer::with_starttls() else {
+        return;
+    };
+    let Some(world) = through_smtp(&server).await else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+    until("the first mail", async || server.mails().len() == 1).await;
+    let database = world.dynamodb();
+    let before = database.items("OUTBOX#").await.remove(0);
+    for (number, to) in ["ada@example.org\u{200B}", "a..b@docomo.ne.jp", "nobody"]
+        .iter()
+        .enumerate()
+    {
+        let mut entry = before.clone();
+        entry["pk"]["S"] = json!(format!("OUTBOX#01KAJ9W9G000000000000000{number}0"));
+        entry["to"]["S"] = json!(to);
+        for progress in ["sent_at", "sending_until"] {
+            entry.as_object_mut().unwrap().remove(progress);
+        }
+        let put = json!({ "TableName": database.users, "Item": entry });
+        database.call("PutItem", put).await;
+    }
+
+    let behind = client.register().await;
+
+    until("the mail behind them", async || server.mails().len() == 2).await;
+    assert_eq!(server.mails()[1]["to"], json!([behind.email]));
+    let outbox = database.items("OUTBOX#").await;
+    let given_up: Vec<_> = outbox
+        .iter()
+        .filter(|entry| entry["given_up"]["S"] == "InvalidAddress")
+        .collect();
+    assert_eq!(given_up.len(), 3, "{outbox:?}");
+    assert!(outbox.iter().any(|entry| entry["to"]["S"] == account.email));
+}
+
+/// What a server says before RCPT TO is about us: mails wait until it is mended.
+#[tokio::test]
+async fn a_mail_waits_while_the_smtp_server_refuses_the_sender() {
+    let Some(server) = SmtpServer::with_implicit_tls() else {
+        return;
+    };
+    let world = World::build()
+        .variable("SMTP_URL", &server.url())
+        .variable("SMTP_CA", &server.ca)
+        .variable("EMAIL_FROM", "patience@example.com");
+    let Some(world) = world.start() else { return };
+
+    let account = world.client().register().await;
+
+    until("the fourth try", async || server.mails().len() == 1).await;
+    assert_eq!(server.mails()[0]["to"], json!([account.email]));
+    let outbox = world.dynamodb().items("OUTBOX#").await;
+    assert!(outbox[0].get("given_up").is_none() && outbox[0].get("tries").is_none());
+}
+
+/// security.md L8: three of a kind an hour, whoever causes them.
+#[tokio::test]
+async fn nobody_gets_more_than_three_mails_of_a_kind_an_hour() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+    let body = json!({ "email": account.email, "password": account.password });
+    for device in 0..6 {
+        let request = client.request(reqwest::Method::POST, "/api/auth/login");
+        let request = request.header("user-agent", format!("device {device}"));
+        assert_eq!(client.send(request.json(&body)).await.status, 200);
+    }
+    // Another kind has a count of its own, and so has another address in any spelling.
+    let new = unique_password();
+    let change = json!({ "currentPassword": account.password, "newPassword": new });
+    client
+        .post_as(&account.access, "/api/auth/change-password", change)
+        .await;
+
+    let done = async |kind: &str, how: &str| {
+        let outbox = world.dynamodb().items("OUTBOX#").await;
+        let of_kind = outbox.iter().filter(|entry| entry["kind"]["S"] == kind);
+        of_kind.filter(|entry| !entry[how].is_null()).count()
+    };
+    until("all are done with", async || {
+        done("new_device", "sent_at").await + done("new_device", "given_up").await == 6
+    })
+    .await;
+
+    assert_eq!(done("new_device", "given_up").await, 3);
+    world.mail(&account.email, "password was changed").await;
+    let outbox = world.dynamodb().items("OUTBOX#").await;
+    let capped = outbox
+        .iter()
+        .filter(|entry| entry["given_up"]["S"] == "capped");
+    assert_eq!(capped.count(), 3);
+    let metric = |line: &Value| line["Outcome"] == "capped" && line["Mails"] == 1;
+    assert!(world.log().iter().any(metric), "counted");
+    let counts = world.dynamodb().items("MAILS#").await;
+    let key = format!("MAILS#{}", account.email.to_lowercase());
+    assert!(counts.iter().all(|count| count["pk"]["S"] == key));
+    assert!(counts.iter().all(|count| count["ttl"]["N"].is_string()));
+}
+
+/// Their limit is where they are asked for, and a stranger cannot use up what the owner will need.
+#[tokio::test]
+async fn links_that_were_asked_for_are_not_capped_below_their_own_limit() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let account = world.client().register().await;
+    for _ in 0..5 {
+        let body = json!({ "email": account.email });
+        world.client().post("/forgot-password", body.clone()).await;
+        world
+            .client()
+            .post("/api/auth/verify-email/resend", body)
+            .await;
+    }
+
+    until("eleven mails", async || world.local().mails().len() == 11).await;
+}
+
+#[tokio::test]
+async fn the_senders_name_is_an_encoded_word_and_no_program_answers() {
+    let Some(server) = SmtpServer::with_implicit_tls() else {
+        return;
+    };
+    let from = "Grüße <no-reply@example.com>";
+    let smtp = World::build()
+        .variable("SMTP_URL", &server.url())
+        .variable("SMTP_CA", &server.ca)
+        .variable("EMAIL_FROM", from);
+    let Some(smtp) = smtp.start() else { return };
+    let Some(ses) = World::build().variable("EMAIL_FROM", from).start() else {
+        return;
+    };
+    let account = ses.client().register().await;
+
+    let mail = ses.mail(&account.email, "Verify").await;
+    smtp.client().register().await;
+    until("the mail", async || server.mails().len() == 1).await;
+
+    assert_eq!(mail.from, "=?utf-8?b?R3LDvMOfZQ==?= <no-reply@example.com>");
+    let headers = &server.mails()[0]["headers"];
+    assert_eq!(headers["from"], from, "as a mail program decodes it");
+    for (name, value) in [
+        ("Auto-Submitted", "auto-generated"),
+        ("X-Auto-Response-Suppress", "All"),
+    ] {
+        assert_eq!(mail.headers[name], value);
+        assert_eq!(headers[name.to_lowercase()], value);
+    }
 }
 
 /// A wrong password, and a server that nobody vouches for: the mail waits, and the log says why.

@@ -44,8 +44,9 @@ const OTHER_HEADERS: [&str; 11] = [
 ];
 
 /// What a field can break, and the parameters that say by what: a closed list (README, "What a field can break").
-const DETAIL_CODES: [(&str, &[&str]); 20] = [
+const DETAIL_CODES: [(&str, &[&str]); 22] = [
     ("common_password", &[]),
+    ("contains_link", &[]),
     ("control_characters", &[]),
     ("exactly_one", &[]),
     ("invalid_characters", &[]),
@@ -54,6 +55,7 @@ const DETAIL_CODES: [(&str, &[&str]); 20] = [
     ("invalid_token", &[]),
     ("invalid_url", &[]),
     ("invalid_value", &[]),
+    ("invisible_characters", &[]),
     ("missing_digit", &[]),
     ("missing_lower_case", &[]),
     ("missing_symbol", &[]),

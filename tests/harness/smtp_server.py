@@ -1,7 +1,9 @@
 """A real SMTP server (aiosmtpd) that wants TLS and a password, and prints each mail as a line of JSON.
 
 Arguments: `starttls` or `tls`, the files of its certificate and key, the password. The local part of a
-recipient says what becomes of a mail: `never-…` is refused for ever, `later-…` the first time only.
+recipient says what becomes of a mail: `never-…` is refused for ever, `later-…` the first time only, `busy-…`
+each time for now, `spam-…` for its content; at `drop-…` the connection ends. The sender `patience@…` is refused
+three times.
 """
 
 import asyncio
@@ -15,6 +17,7 @@ from aiosmtpd.smtp import SMTP, AuthResult
 
 mode, certificate, key, password = sys.argv[1:]
 seen = set()
+senders = []
 
 
 class Handler:
@@ -24,10 +27,23 @@ class Handler:
         if address.startswith("later-") and address not in seen:
             seen.add(address)
             return "451 4.3.0 try again"
+        if address.startswith("busy-"):
+            return "450 4.2.0 mailbox busy"
+        if address.startswith("drop-"):
+            server.transport.abort()
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
+    async def handle_MAIL(self, server, session, envelope, address, options):
+        senders.append(address)
+        if address.startswith("patience@") and len(senders) <= 3:
+            return "550 5.7.1 not yet"
+        envelope.mail_from = address
+        return "250 OK"
+
     async def handle_DATA(self, server, session, envelope):
+        if envelope.rcpt_tos[0].startswith("spam-"):
+            return "554 5.7.1 spam"
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
         mail = {
             "to": envelope.rcpt_tos,

@@ -32,7 +32,7 @@ impl Identifier {
         identifier: Option<Field<String>>,
     ) -> Self {
         let email = email.map(|email| Self::Email(email.into_inner()));
-        let username = username.map(|text| Self::username(&text.into_inner()));
+        let username = username.map(|text| Self::username(text.into_inner().trim()));
         let either = || Self::either(&identifier.map(Field::into_inner).unwrap_or_default());
         email.or(username).unwrap_or_else(either)
     }

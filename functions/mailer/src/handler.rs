@@ -6,12 +6,17 @@ use shared::config::Environment;
 use shared::domain::email_address::EmailAddress;
 use shared::domain::email_token::{self, Purpose, TokenId};
 use shared::domain::rule::Parse;
+use shared::store::Error;
 use shared::store::addresses::Addresses;
+use shared::store::mail_counts::MailCounts;
 use shared::store::outbox::{Claim, Deliveries, Kind, OutboxEntry};
 use shared::{StartError, clock, telemetry};
 
 use crate::letter::{Letter, Occasion, Writer};
 use crate::sender::{Envelope, Refusal, Sender};
+
+/// Why a mail is not sent whose recipient has had enough of its kind.
+const CAPPED: &str = "capped";
 
 /// An entry of the outbox, and its key.
 struct Entry {
@@ -50,45 +55,73 @@ async fn send(app: &App, entry: &Entry) -> Result<(), TryAgain> {
     if !claim(app, entry).await? {
         return Ok(());
     }
-    let sent = match is_undeliverable(app, entry).await? {
-        true => Err(Refusal::Final("Undeliverable".to_owned())),
-        false => {
+    let admitted = admit(app, entry).await;
+    let sent = match admitted.map_err(|error| again(entry, "store", &error))? {
+        Ok(to) => {
             let letter = compose(app, entry);
-            app.sender.send(&entry.envelope(), &letter).await
+            app.sender.send(&entry.envelope(&to), &letter).await
         }
-    };
-    let noted = match &sent {
-        Ok(()) => app.deliveries.mark_sent(&entry.pk, clock::now()).await,
-        Err(Refusal::Final(code)) => app.deliveries.give_up(&entry.pk, code).await,
-        Err(Refusal::Passing(_)) => app.deliveries.release(&entry.pk).await,
+        Err(refusal) => Err(refusal),
     };
     let outcome = match &sent {
         Ok(()) => "sent",
+        Err(Refusal::Final(code)) if code == CAPPED => CAPPED,
         Err(Refusal::Final(_)) => "given_up",
-        Err(Refusal::Passing(_)) => "failed",
+        Err(Refusal::Deferred(_) | Refusal::Outage(_)) => "failed",
     };
     telemetry::count("Mails", &[("Outcome", outcome)]);
     let code = sent.as_ref().err().map(Refusal::code);
     tracing::info!(entry = entry.pk, kind = ?entry.mail.kind, outcome, code, "mail");
-    if let Err(error) = noted {
+    match note(app, entry, &sent).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(TryAgain),
         // What was sent may be sent once more after this, the same to the letter.
-        return Err(again(entry, "store", &error));
-    }
-    match sent {
-        Err(Refusal::Passing(_)) => Err(TryAgain),
-        _ => Ok(()),
+        Err(error) => Err(again(entry, "store", &error)),
     }
 }
 
-/// Whether a mail to this address would bounce, or annoy, once more.
-async fn is_undeliverable(app: &App, entry: &Entry) -> Result<bool, TryAgain> {
+/// Where a mail goes; or why it goes nowhere, before any server is asked.
+async fn admit(app: &App, entry: &Entry) -> Result<Result<String, Refusal>, Error> {
+    let refused = |code: &str| Ok(Err(Refusal::Final(code.to_owned())));
     let Ok(address) = EmailAddress::parse(&entry.mail.to) else {
-        return Ok(false); // no bounce has named it
+        return refused("InvalidAddress"); // accepted by a rule of before; no server would
     };
-    let undeliverable = app.addresses.is_undeliverable(&address, clock::now());
-    undeliverable
-        .await
-        .map_err(|error| again(entry, "store", &error))
+    let now = clock::now();
+    if app.addresses.is_undeliverable(&address, now).await? {
+        return refused("Undeliverable");
+    }
+    let (pk, mail) = (&entry.pk, &entry.mail);
+    if !app.mail_counts.admit(&address, mail.kind, pk, now).await? {
+        return refused(CAPPED);
+    }
+    Ok(Ok(address.mailbox()))
+}
+
+/// Notes what has become of an entry: whether it is done with.
+async fn note(app: &App, entry: &Entry, sent: &Result<(), Refusal>) -> Result<bool, Error> {
+    let (deliveries, pk) = (&app.deliveries, &entry.pk);
+    match sent {
+        Ok(()) => deliveries.mark_sent(pk, clock::now()).await?,
+        Err(Refusal::Final(code)) => deliveries.give_up(pk, code).await?,
+        Err(Refusal::Outage(_)) => {
+            deliveries.release(pk).await?;
+            return Ok(false);
+        }
+        // The stream hands over nothing else while it waits for this one: it does so a few times, and not for a day.
+        Err(Refusal::Deferred(code)) => {
+            if deliveries.defer(pk).await? {
+                return Ok(false);
+            }
+            deliveries.give_up(pk, code).await?;
+            telemetry::count("Mails", &[("Outcome", "given_up")]);
+            tracing::warn!(
+                entry = pk,
+                code,
+                "a mail that was deferred too often is given up"
+            );
+        }
+    }
+    Ok(true)
 }
 
 /// Whether this entry is to be sent now. One that somebody died over is waited for: there are fewer
@@ -147,10 +180,10 @@ impl Entry {
         Some(Self { pk, mail })
     }
 
-    fn envelope(&self) -> Envelope<'_> {
+    fn envelope<'a>(&'a self, to: &'a str) -> Envelope<'a> {
         Envelope {
             id: self.pk.trim_start_matches(OutboxEntry::PREFIX),
-            to: &self.mail.to,
+            to,
             created_at: self.mail.created_at,
         }
     }
@@ -160,6 +193,7 @@ impl Entry {
 pub struct App {
     deliveries: Deliveries,
     addresses: Addresses,
+    mail_counts: MailCounts,
     sender: Sender,
     writer: Writer,
     email_token_secret: SecretString,
@@ -174,7 +208,8 @@ impl App {
         let users_table = environment.text("USERS_TABLE");
         let app = Self {
             deliveries: Deliveries::new(dynamodb.clone(), users_table.clone()),
-            addresses: Addresses::new(dynamodb, users_table),
+            addresses: Addresses::new(dynamodb.clone(), users_table.clone()),
+            mail_counts: MailCounts::new(dynamodb, users_table),
             sender: Sender::from_env(&mut environment),
             writer: Writer::new(environment.text("APP_NAME")),
             email_token_secret: environment.secret("EMAIL_TOKEN_SECRET"),

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use lettre::Address;
 use lettre::message::Mailbox;
 use shared::config::Environment;
+use shared::domain::email_address::EmailAddress;
+use shared::domain::rule::Parse;
 use shared::domain::timestamp::Timestamp;
 
 use crate::letter::Letter;
@@ -12,6 +15,12 @@ use crate::smtp::Smtp;
 
 /// How long one try may take: less than an entry of the outbox is leased for.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// No mail program answers these mails with an absence note (RFC 3834, 5), Exchange included ([MS-OXCMAIL], 2.2.3.2.14).
+pub const HEADERS: [(&str, &str); 2] = [
+    ("Auto-Submitted", "auto-generated"),
+    ("X-Auto-Response-Suppress", "All"),
+];
 
 /// Sends mails from one address.
 pub enum Sender {
@@ -35,15 +44,17 @@ pub struct Envelope<'a> {
 pub enum Refusal {
     /// It never will be: the code says why.
     Final(String),
-    /// Another try may succeed.
-    Passing(String),
+    /// For now; this mail alone.
+    Deferred(String),
+    /// Nor would any other be: all of them wait.
+    Outage(String),
 }
 
 impl Refusal {
     /// What the mail server said, in a word.
     pub fn code(&self) -> &str {
         match self {
-            Self::Final(code) | Self::Passing(code) => code,
+            Self::Final(code) | Self::Deferred(code) | Self::Outage(code) => code,
         }
     }
 }
@@ -51,14 +62,13 @@ impl Refusal {
 impl Sender {
     /// As the variables say.
     pub fn from_env(environment: &mut Environment) -> Self {
-        let from = environment.text("EMAIL_FROM");
-        let mailbox: Option<Mailbox> =
-            environment.optional("EMAIL_FROM", "an address", |text| text.parse().ok());
+        environment.text("EMAIL_FROM"); // it must be there
+        let mailbox = environment.optional("EMAIL_FROM", "an address", parse_mailbox);
         let configuration_set = environment.optional_name("EMAIL_CONFIGURATION_SET");
-        match Smtp::from_env(environment, mailbox) {
+        match Smtp::from_env(environment, mailbox.clone()) {
             Some(smtp) => Self::Smtp(Box::new(smtp)),
             None => {
-                let ses = Ses::new(environment.ses(TIMEOUT), from, configuration_set);
+                let ses = Ses::new(environment.ses(TIMEOUT), mailbox, configuration_set);
                 Self::Ses(Box::new(ses))
             }
         }
@@ -72,6 +82,58 @@ impl Sender {
         match self {
             Self::Ses(ses) => ses.send(envelope.to, letter).await,
             Self::Smtp(smtp) => smtp.send(envelope, letter).await,
+        }
+    }
+}
+
+/// `ada@example.com`, or `Ada <ada@example.com>`; the domain in the form that every server knows.
+fn parse_mailbox(text: &str) -> Option<Mailbox> {
+    let mailbox: Mailbox = text.parse().ok()?;
+    let typed: &str = mailbox.email.as_ref();
+    if typed.is_ascii() {
+        return Some(mailbox); // to the letter: the function's role allows this sender alone
+    }
+    let address = EmailAddress::parse(typed).ok()?;
+    let address: Address = address.mailbox().parse().ok()?;
+    Some(Mailbox::new(mailbox.name, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senders_by_example() {
+        for (typed, name, address) in [
+            ("a@Example.com", None, "a@Example.com"),
+            (
+                "Gatehouse <a@example.com>",
+                Some("Gatehouse"),
+                "a@example.com",
+            ),
+            (
+                "\"Grüße, B\" <a@example.com>",
+                Some("Grüße, B"),
+                "a@example.com",
+            ),
+            (
+                "Grüße <a@bücher.example>",
+                Some("Grüße"),
+                "a@xn--bcher-kva.example",
+            ),
+        ] {
+            let mailbox = parse_mailbox(typed).unwrap();
+            assert_eq!(mailbox.name.as_deref(), name);
+            assert_eq!(mailbox.email.to_string(), address);
+        }
+        for bad in [
+            "",
+            "Gatehouse",
+            "Gatehouse <a>",
+            "é@bücher.example",
+            "a..b@example.com",
+        ] {
+            assert!(parse_mailbox(bad).is_none(), "{bad}");
         }
     }
 }

@@ -3,24 +3,30 @@
 use aws_sdk_sesv2::Client;
 use aws_sdk_sesv2::error::ProvideErrorMetadata;
 use aws_sdk_sesv2::operation::send_email::SendEmailError;
-use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message};
+use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message, MessageHeader};
+use lettre::message::header::{self, Headers};
+use lettre::message::{Mailbox, Mailboxes};
 
 use crate::letter::Letter;
-use crate::sender::Refusal;
+use crate::sender::{HEADERS, Refusal};
 
 /// SES, as the owner of one address.
 pub struct Ses {
     client: Client,
+    /// As it stands in the mail.
     from: String,
+    address: String,
     configuration_set: Option<String>,
 }
 
 impl Ses {
-    /// With this configuration set.
-    pub fn new(client: Client, from: String, configuration_set: Option<String>) -> Self {
+    /// With this configuration set. Without a sender, which is noted, nothing is ever sent.
+    pub fn new(client: Client, from: Option<Mailbox>, configuration_set: Option<String>) -> Self {
+        let address = from.as_ref().map(|from| from.email.to_string());
         Self {
             client,
-            from,
+            from: from.map(encoded).unwrap_or_default(),
+            address: address.unwrap_or_default().to_lowercase(),
             configuration_set,
         }
     }
@@ -37,6 +43,7 @@ impl Ses {
         let message = Message::builder()
             .subject(content(&letter.subject))
             .body(body)
+            .set_headers(Some(HEADERS.map(header).into()))
             .build();
         let request = self
             .client
@@ -60,13 +67,13 @@ impl Ses {
                 tracing::error!(
                     "SES has not verified the sender EMAIL_FROM: mails wait until it has"
                 );
-                Refusal::Passing("SenderNotVerified".to_owned())
+                Refusal::Outage("SenderNotVerified".to_owned())
             }
             // The address, or what is in the mail.
             Some(SendEmailError::MessageRejected(_) | SendEmailError::BadRequestException(_)) => {
                 Refusal::Final(code)
             }
-            _ => Refusal::Passing(code),
+            _ => Refusal::Outage(code),
         })
     }
 
@@ -74,10 +81,8 @@ impl Ses {
     /// and names the addresses (SES developer guide, "Amazon SES email sending errors"). In its sandbox it
     /// names recipients, too; those are no reason to wait.
     fn is_unverified(&self, message: Option<&str>) -> bool {
-        let address = self.from.rsplit('<').next().unwrap_or_default();
-        let address = address.trim_end_matches('>').to_lowercase();
         message.is_some_and(|message| {
-            message.contains("not verified") && message.to_lowercase().contains(&address)
+            message.contains("not verified") && message.to_lowercase().contains(&self.address)
         })
     }
 }
@@ -89,4 +94,49 @@ impl Ses {
 fn content(text: &str) -> Content {
     let content = Content::builder().data(text).charset("UTF-8").build();
     content.expect("a content has its text")
+}
+
+#[expect(clippy::expect_used, reason = "both are given")]
+fn header((name, value): (&str, &str)) -> MessageHeader {
+    let header = MessageHeader::builder().name(name).value(value).build();
+    header.expect("a header has its name and value")
+}
+
+/// A sender as a header has it, with its name in encoded words (RFC 2047): SES passes on whatever it gets.
+fn encoded(mailbox: Mailbox) -> String {
+    let mut headers = Headers::new();
+    headers.set(header::From::from(Mailboxes::from(mailbox)));
+    let line = headers.to_string();
+    let value = line.trim_start_matches("From:").replace("\r\n", ""); // the next line begins with a space
+    value.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_senders_name_is_encoded_where_it_must_be() {
+        for (typed, sent) in [
+            ("no-reply@example.com", "no-reply@example.com"),
+            ("Gatehouse <a@example.com>", "Gatehouse <a@example.com>"),
+            (
+                "\"A, B\" <a@example.com>",
+                "=?utf-8?b?QSwgQg==?= <a@example.com>",
+            ),
+            (
+                "Grüße <a@example.com>",
+                "=?utf-8?b?R3LDvMOfZQ==?= <a@example.com>",
+            ),
+        ] {
+            assert_eq!(encoded(typed.parse().unwrap()), sent);
+        }
+        let long = encoded(
+            format!("{} <a@example.com>", "Ü".repeat(80))
+                .parse()
+                .unwrap(),
+        );
+        assert!(long.is_ascii() && !long.contains(['\r', '\n']), "{long}");
+        assert!(long.split(' ').all(|word| word.len() <= 75), "{long}");
+    }
 }

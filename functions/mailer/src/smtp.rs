@@ -1,27 +1,41 @@
 //! Hands mails over to another server than SES (RFC 5321), never without TLS.
+//!
+//! Step by step, since a step says what a refusal is about: up to MAIL FROM about the server and us, so that all mails
+//! wait; from RCPT TO on about this mail alone, which must not hold up the others.
 
 use std::time::{Duration, SystemTime};
 
+use lettre::address::Envelope as Addresses;
+use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
-use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
-use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
+use lettre::transport::smtp::extension::ClientId;
+use lettre::transport::smtp::{Error, SUBMISSION_PORT, SUBMISSIONS_PORT};
+use lettre::{Address, Message};
+use percent_encoding::percent_decode_str;
 use shared::config::Environment;
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use crate::letter::Letter;
-use crate::sender::{Envelope, Refusal, TIMEOUT};
-
-/// Answers that a further try would get again: about the address or about what is in the mail
-/// (RFC 5321, 4.2.3). A refused password is not among them: that is for the operator to mend, and the
-/// mail waits.
-const FINAL_CODES: [u16; 5] = [550, 551, 552, 553, 554];
-
-type Transport = AsyncSmtpTransport<Tokio1Executor>;
+use crate::sender::{Envelope, HEADERS, Refusal, TIMEOUT};
 
 /// Another server than SES.
 pub struct Smtp {
-    transport: Transport,
+    server: Server,
     from: Mailbox,
+}
+
+/// A server, and how it is spoken to.
+struct Server {
+    host: String,
+    port: u16,
+    tls: TlsParameters,
+    /// TLS from the first byte; else by STARTTLS.
+    is_implicit_tls: bool,
+    credentials: Option<Credentials>,
 }
 
 impl Smtp {
@@ -30,33 +44,39 @@ impl Smtp {
     pub fn from_env(environment: &mut Environment, from: Option<Mailbox>) -> Option<Self> {
         let ca = environment.optional("SMTP_CA", "certificates in PEM", parse_certificates);
         let form = "smtps://user:password@host or smtp://user:password@host";
-        let transport = environment.optional("SMTP_URL", form, |url| transport(url, ca.clone()))?;
+        let server = environment.optional("SMTP_URL", form, |url| server(url, ca.clone()))?;
         let from = from?; // what is wrong with it, is noted
-        Some(Self { transport, from })
+        Some(Self { server, from })
     }
 
     /// Sends a letter. Each try at it is the same to the letter, its `Message-ID` included, by which
     /// mail programs know a second copy.
     ///
     /// # Errors
-    /// Whether it was refused for now or for ever.
+    /// Whether it was refused for now or for ever, and whether that is about this mail.
     pub async fn send(&self, envelope: &Envelope<'_>, letter: &Letter) -> Result<(), Refusal> {
         let message = self.message(envelope, letter);
-        let message = message.map_err(|_| Refusal::Final("invalid address".to_owned()))?;
+        let message = message.map_err(|_| Refusal::Final("InvalidAddress".to_owned()))?;
+        let addresses = message.envelope();
+        let end = Instant::now() + TIMEOUT;
         // A connection of its own: one that is kept would be dead after a freeze.
-        let sending = tokio::time::timeout(TIMEOUT, self.transport.send(message));
-        let Ok(answer) = sending.await else {
-            return Err(Refusal::Passing("no answer".to_owned()));
+        let connecting = timeout_at(end, self.server.connect(addresses.from()));
+        let mut connection = match connecting.await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => return Err(Refusal::Outage(code(&error))),
+            Err(_) => return Err(Refusal::Outage("no answer".to_owned())),
         };
-        let Err(error) = answer else {
-            return Ok(());
-        };
-        Err(match error.status().map(u16::from) {
-            Some(code) if FINAL_CODES.contains(&code) => Refusal::Final(code.to_string()),
-            Some(code) => Refusal::Passing(code.to_string()),
-            // About the connection: a server's own words, which may hold the address, come with a code.
-            None => Refusal::Passing(error.to_string()),
-        })
+        let content = message.formatted();
+        let handing_over = hand_over(&mut connection, addresses, &content);
+        let answer = timeout_at(end, handing_over).await;
+        // It is sent or not by now, whatever becomes of the farewell.
+        let _ = timeout_at(end, connection.quit()).await;
+        match answer {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) if error.is_permanent() => Err(Refusal::Final(code(&error))),
+            Ok(Err(error)) => Err(Refusal::Deferred(code(&error))),
+            Err(_) => Err(Refusal::Deferred("no answer".to_owned())),
+        }
     }
 
     fn message(
@@ -70,15 +90,60 @@ impl Smtp {
             .boundary(format!("={}=", envelope.id))
             .singlepart(SinglePart::plain(letter.text.clone()))
             .singlepart(SinglePart::html(letter.html.clone()));
-        let message = Message::builder()
+        let mut message = Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(None, envelope.to.parse()?))
             .subject(&letter.subject)
             .date(SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds))
-            .message_id(Some(format!("<{}@{domain}>", envelope.id)))
-            .multipart(body)?;
-        Ok(message)
+            .message_id(Some(format!("<{}@{domain}>", envelope.id)));
+        for (name, value) in HEADERS {
+            let name = HeaderName::new_from_ascii_str(name);
+            message = message.raw_header(HeaderValue::new(name, value.to_owned()));
+        }
+        Ok(message.multipart(body)?)
     }
+}
+
+impl Server {
+    /// A connection on which the sender is known and accepted.
+    async fn connect(&self, from: Option<&Address>) -> Result<AsyncSmtpConnection, Error> {
+        let name = ClientId::default();
+        let server = (self.host.as_str(), self.port);
+        let tls = self.is_implicit_tls.then(|| self.tls.clone());
+        let connecting =
+            AsyncSmtpConnection::connect_tokio1(server, Some(TIMEOUT), &name, tls, None);
+        let mut connection = connecting.await?;
+        if !self.is_implicit_tls {
+            connection.starttls(self.tls.clone(), &name).await?; // fails where there is none
+        }
+        if let Some(credentials) = &self.credentials {
+            connection.auth(DEFAULT_MECHANISMS, credentials).await?;
+        }
+        connection.command(Mail::new(from.cloned(), vec![])).await?;
+        Ok(connection)
+    }
+}
+
+/// All that is about one mail.
+async fn hand_over(
+    connection: &mut AsyncSmtpConnection,
+    addresses: &Addresses,
+    content: &[u8],
+) -> Result<(), Error> {
+    for address in addresses.to() {
+        connection
+            .command(Rcpt::new(address.clone(), vec![]))
+            .await?;
+    }
+    connection.command(Data).await?;
+    connection.message(content).await?;
+    Ok(())
+}
+
+/// The number of an answer; its words may hold the address. Without one it is about the connection.
+fn code(error: &Error) -> String {
+    let number = error.status().map(u16::from);
+    number.map_or_else(|| error.to_string(), |number| number.to_string())
 }
 
 fn parse_certificates(pem: &str) -> Option<Certificate> {
@@ -88,21 +153,99 @@ fn parse_certificates(pem: &str) -> Option<Certificate> {
     certificates.filter(|_| has_one)
 }
 
-fn transport(url: &str, ca: Option<Certificate>) -> Option<Transport> {
-    let mut url = Url::parse(url).ok()?;
-    let mut parameters = TlsParameters::builder(url.host_str()?.to_owned());
-    if let Some(ca) = ca {
-        parameters = parameters.add_root_certificate(ca);
-    }
-    let parameters = parameters.build_rustls().ok()?;
-    let tls = match url.scheme() {
-        "smtps" => Tls::Wrapper(parameters),
-        "smtp" => Tls::Required(parameters),
+fn server(url: &str, ca: Option<Certificate>) -> Option<Server> {
+    let url = Url::parse(url).ok()?;
+    let (is_implicit_tls, port) = match url.scheme() {
+        "smtps" => (true, SUBMISSIONS_PORT),
+        "smtp" => (false, SUBMISSION_PORT),
         _ => return None,
     };
-    // The crate's own way to ask for STARTTLS; whatever else stood there could ask for less.
-    let query = (url.scheme() == "smtp").then_some("tls=required");
-    url.set_query(query);
-    let builder = Transport::from_url(url.as_str()).ok()?;
-    Some(builder.tls(tls).timeout(Some(TIMEOUT)).build())
+    let host = url.host_str()?.trim_matches(['[', ']']).to_owned(); // IPv6
+    let mut tls = TlsParameters::builder(host.clone());
+    if let Some(ca) = ca {
+        tls = tls.add_root_certificate(ca);
+    }
+    let decoded = |text| {
+        let text = percent_decode_str(text).decode_utf8().ok()?;
+        Some(text.into_owned())
+    };
+    let credentials = match (url.username(), url.password()) {
+        ("", None) => None,
+        (user, password) => Some(Credentials::new(
+            decoded(user)?,
+            decoded(password.unwrap_or_default())?,
+        )),
+    };
+    Some(Server {
+        host,
+        port: url.port().unwrap_or(port),
+        tls: tls.build_rustls().ok()?,
+        is_implicit_tls,
+        credentials,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::domain::timestamp::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn servers_by_example() {
+        for (url, host, port, is_implicit_tls) in [
+            ("smtps://user:pw@mail.example", "mail.example", 465, true),
+            ("smtp://mail.example", "mail.example", 587, false),
+            ("smtps://mail.example:2465", "mail.example", 2465, true),
+            ("smtp://user@[::1]:25?tls=none", "::1", 25, false),
+        ] {
+            let server = server(url, None).unwrap();
+            assert_eq!((server.host.as_str(), server.port), (host, port));
+            assert_eq!(server.is_implicit_tls, is_implicit_tls);
+            assert_eq!(server.credentials.is_some(), url.contains("user"));
+        }
+        for bad in [
+            "",
+            "mail.example",
+            "http://mail.example",
+            "smtp:",
+            "smtps://",
+        ] {
+            assert!(server(bad, None).is_none(), "{bad}");
+        }
+    }
+
+    /// So no server needs 8BITMIME or SMTPUTF8 to take it.
+    #[test]
+    fn a_message_is_pure_ascii() {
+        let smtp = Smtp {
+            server: server("smtps://mail.example", None).unwrap(),
+            from: "Grüße <a@example.com>".parse().unwrap(),
+        };
+        let envelope = Envelope {
+            id: "1",
+            to: "ada@xn--bcher-kva.example",
+            created_at: Timestamp::from_milliseconds(0),
+        };
+        let letter = Letter {
+            subject: "Bestätigen Sie Ihre Adresse für 阿达".to_owned(),
+            html: "<p>für 阿达</p>".to_owned(),
+            text: "für 阿达 ".repeat(200),
+        };
+
+        let message = smtp.message(&envelope, &letter).unwrap();
+
+        let content = message.formatted();
+        assert!(content.is_ascii());
+        assert!(
+            content
+                .split(|byte| *byte == b'\n')
+                .all(|line| line.len() < 1000)
+        );
+        let without = Envelope {
+            to: "a..b@docomo.ne.jp",
+            ..envelope
+        };
+        assert!(smtp.message(&without, &letter).is_err());
+    }
 }

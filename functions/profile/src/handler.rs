@@ -78,7 +78,7 @@ async fn show(app: &App, request: &Request) -> Result<Response, ApiError> {
 
 async fn update(app: &App, request: &Request) -> Result<Response, ApiError> {
     let caller = app.authenticator.required(request).await?;
-    let body: UpdateProfileRequest = request.json()?;
+    let body: UpdateProfileRequest = request.optional_json()?; // all fields are optional
     let changes = Changes::from(body);
 
     let mut read = caller.user;

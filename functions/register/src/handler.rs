@@ -48,7 +48,8 @@ impl From<Refused> for ApiError {
 
 pub async fn register(app: &App, request: Request) -> Result<Response, ApiError> {
     let transport = Transport::asked_for(&request)?;
-    let check = |body: &RegisterRequest| body.check_password(&app.policy);
+    let is_allowed = app.intranet_addresses_are_allowed;
+    let check = |body: &RegisterRequest| body.check(&app.policy, is_allowed);
     let body = request.json_with(check)?;
     let now = request.received_at();
     let origin = request.origin();
@@ -187,6 +188,7 @@ pub struct App {
     verification_is_required: bool,
     /// From the registration to the end of an account whose address nobody has proven, where it must be.
     unverified_expiry: Option<Duration>,
+    intranet_addresses_are_allowed: bool,
     policy: Policy,
     hasher: PasswordHasher,
 }
@@ -220,6 +222,7 @@ impl App {
             email_token_secret: environment.secret("EMAIL_TOKEN_SECRET"),
             verification_is_required,
             unverified_expiry: verification_is_required.then_some(unverified_expiry),
+            intranet_addresses_are_allowed: environment.boolean("ALLOW_INTRANET_ADDRESSES", false),
             policy: environment.password_policy(),
             hasher: environment.password_hasher(),
         };

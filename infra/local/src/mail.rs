@@ -1,5 +1,6 @@
 //! SES v2's `SendEmail`, and the inbox in which everything ends.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
@@ -32,6 +33,8 @@ pub struct Mail {
     pub text: String,
     /// The HTML.
     pub html: String,
+    /// Further headers, by their names.
+    pub headers: BTreeMap<String, String>,
     /// When.
     pub sent_at: String,
 }
@@ -101,6 +104,7 @@ async fn send(State(inbox): State<Inbox>, Json(request): Json<Value>) -> Respons
     let recipients = request["Destination"]["ToAddresses"].as_array();
     let to: Vec<String> = recipients.into_iter().flatten().map(text).collect();
     let from = text(&request["FromEmailAddress"]);
+    let further = simple["Headers"].as_array();
     if to.is_empty() || from.is_empty() || simple.is_null() {
         let refusal = json!({ "message": "a sender, a recipient and simple content are needed" });
         let mut response = Response::new(Body::from(refusal.to_string()));
@@ -119,6 +123,11 @@ async fn send(State(inbox): State<Inbox>, Json(request): Json<Value>) -> Respons
         subject: text(&simple["Subject"]["Data"]),
         text: text(&simple["Body"]["Text"]["Data"]),
         html: text(&simple["Body"]["Html"]["Data"]),
+        headers: further
+            .into_iter()
+            .flatten()
+            .map(|header| (text(&header["Name"]), text(&header["Value"])))
+            .collect(),
         sent_at: OffsetDateTime::now_utc()
             .format(rfc3339)
             .unwrap_or_default(),

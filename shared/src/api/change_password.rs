@@ -5,8 +5,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use validator::{Validate, ValidationErrors};
 
-use super::Field;
 use super::tokens::exposed_if_any;
+use super::{Field, optional};
 use crate::domain::code::Code;
 use crate::domain::password::{Owner, Password, Policy, must_differ};
 
@@ -21,6 +21,7 @@ pub struct ChangePasswordRequest {
     /// The one from now on.
     pub new_password: Field<Password>,
     /// Six digits of the app, or a backup code: where there is a second factor.
+    #[serde(default, deserialize_with = "optional")]
     pub two_factor_token: Option<Field<Code>>,
 }
 

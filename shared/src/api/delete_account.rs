@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use validator::Validate;
 
-use super::Field;
+use super::{Field, optional};
 use crate::domain::code::Code;
 use crate::domain::password::Password;
 
@@ -17,5 +17,6 @@ pub struct DeleteAccountRequest {
     /// The caller's.
     pub password: Field<Password>,
     /// Six digits of the app, or a backup code: where there is a second factor.
+    #[serde(default, deserialize_with = "optional")]
     pub two_factor_token: Option<Field<Code>>,
 }

@@ -11,7 +11,7 @@ use crate::domain::password::{Owner, Password, Policy};
 use crate::domain::rule::{Parse, rule};
 
 /// A field of a request: its value, or the rule that it breaks. One that is missing or null breaks `required`; where it
-/// may be, it is an `Option<Field<T>>`.
+/// may be, it is an `Option<Field<T>>`, read by [`optional`].
 #[derive(Debug)]
 pub struct Field<T>(Result<T, ValidationError>);
 
@@ -96,6 +96,29 @@ impl<'de, T: FromJson> Deserialize<'de> for Field<T> {
         let value = Option::deserialize(deserializer)?; // nothing, too, for a field that is missing
         Ok(Self(value.ok_or_else(required).and_then(T::from_json)))
     }
+}
+
+/// A field that may be absent. A form sends an empty text for what was not filled in.
+pub(crate) fn optional<'de, D, T>(deserializer: D) -> Result<Option<Field<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromJson,
+{
+    clearable(deserializer).map(Option::flatten)
+}
+
+/// The same where null means something else than absence.
+pub(crate) fn clearable<'de, D, T>(deserializer: D) -> Result<Option<Option<Field<T>>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromJson,
+{
+    let value = Value::deserialize(deserializer)?;
+    Ok(match value {
+        Value::Null => Some(None),
+        Value::String(text) if text.is_empty() => None,
+        value => Some(Some(Field(T::from_json(value)))),
+    })
 }
 
 impl<T> Validate for Field<T> {

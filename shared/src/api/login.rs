@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::{Validate, ValidationErrors};
 
-use super::{Field, Tokens, User};
+use super::{Field, Tokens, User, optional};
 use crate::domain::code::Code;
 use crate::domain::email_address::EmailAddress;
 use crate::domain::password::Password;
@@ -17,16 +17,21 @@ use crate::domain::rule::rule;
 #[validate(nest_all_fields)]
 pub struct LoginRequest {
     /// Exactly one of this, `username` and `identifier`.
+    #[serde(default, deserialize_with = "optional")]
     pub email: Option<Field<EmailAddress>>,
     /// Whatever is none names no account.
+    #[serde(default, deserialize_with = "optional")]
     pub username: Option<Field<String>>,
     /// An address or a username.
+    #[serde(default, deserialize_with = "optional")]
     pub identifier: Option<Field<String>>,
     /// The password.
     pub password: Field<Password>,
     /// Six digits of an authenticator app, or a backup code.
+    #[serde(default, deserialize_with = "optional")]
     pub two_factor_token: Option<Field<Code>>,
     /// Whether the session is to last longer.
+    #[serde(default, deserialize_with = "optional")]
     pub remember_me: Option<Field<bool>>,
 }
 

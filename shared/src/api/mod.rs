@@ -28,8 +28,8 @@ pub mod verify_email;
 pub mod verify_resend;
 
 pub use answer::{Detail, Empty, Failure, Success};
-pub(crate) use field::required;
 pub use field::{Field, FromJson};
+pub(crate) use field::{clearable, optional, required};
 pub use tokens::Tokens;
 pub use user::User;
 

@@ -2,10 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_with::rust::double_option;
 use validator::Validate;
 
-use super::{Field, User};
+use super::{Field, User, clearable};
 use crate::domain;
 use crate::domain::avatar_url::AvatarUrl;
 use crate::domain::person_name::PersonName;
@@ -13,22 +12,22 @@ use crate::domain::timestamp::Timestamp;
 use crate::domain::user::TwoFactorDevice;
 use crate::domain::username::Username;
 
-/// What is to change: a field that is missing stays, null clears it.
+/// What is to change: a field that is missing or empty stays, null clears it.
 #[derive(Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 #[validate(nest_all_fields)]
 pub struct UpdateProfileRequest {
     /// Unique without regard to case.
-    #[serde(default, deserialize_with = "double_option::deserialize")]
+    #[serde(default, deserialize_with = "clearable")]
     #[schemars(with = "Option<Username>")]
     pub username: Option<Option<Field<Username>>>,
     /// How the user wants to be called.
-    #[serde(default, deserialize_with = "double_option::deserialize")]
+    #[serde(default, deserialize_with = "clearable")]
     #[schemars(with = "Option<PersonName>")]
     pub name: Option<Option<Field<PersonName>>>,
     /// Where the user's picture is.
-    #[serde(default, deserialize_with = "double_option::deserialize")]
+    #[serde(default, deserialize_with = "clearable")]
     #[schemars(with = "Option<AvatarUrl>")]
     pub avatar_url: Option<Option<Field<AvatarUrl>>>,
 }

@@ -5,8 +5,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-use super::Field;
 use super::tokens::exposed;
+use super::{Field, optional};
 
 /// The body of a refresh; in cookie mode it may be left out.
 #[derive(Deserialize, Validate, JsonSchema)]
@@ -15,6 +15,7 @@ use super::tokens::exposed;
 #[validate(nest_all_fields)]
 pub struct RefreshRequest {
     /// The refresh token; it goes before the cookie.
+    #[serde(default, deserialize_with = "optional")]
     #[schemars(with = "Option<String>")]
     pub refresh_token: Option<Field<SecretString>>,
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use validator::Validate;
 
-use super::Field;
+use super::{Field, optional};
 use crate::domain::code::Code;
 
 /// The body of a removal.
@@ -16,5 +16,6 @@ pub struct TwoFactorDisableRequest {
     /// A code of an active device, or a backup code.
     pub token: Field<Code>,
     /// That device alone.
+    #[serde(default, deserialize_with = "optional")]
     pub device_id: Option<Field<String>>,
 }

@@ -5,8 +5,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-use super::Field;
 use super::tokens::exposed;
+use super::{Field, optional};
 use crate::domain::code::Code;
 use crate::domain::password::Password;
 use crate::domain::person_name::PersonName;
@@ -18,10 +18,13 @@ use crate::domain::person_name::PersonName;
 #[validate(nest_all_fields)]
 pub struct TwoFactorSetupRequest {
     /// What the device is to be called.
+    #[serde(default, deserialize_with = "optional")]
     pub device_name: Option<Field<PersonName>>,
     /// A code of an active device, or a backup code: when there is a second factor already.
+    #[serde(default, deserialize_with = "optional")]
     pub token: Option<Field<Code>>,
     /// The caller's, where the sign-in is not recent.
+    #[serde(default, deserialize_with = "optional")]
     pub password: Option<Field<Password>>,
 }
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-use super::Field;
+use super::{Field, optional};
 use crate::domain::password::Password;
 use crate::domain::totp::TotpCode;
 
@@ -17,10 +17,13 @@ pub struct TwoFactorVerifyRequest {
     /// A code of the device.
     pub token: Field<TotpCode>,
     /// Which device; else the newest that is pending.
+    #[serde(default, deserialize_with = "optional")]
     pub device_id: Option<Field<String>>,
     /// Whether new backup codes are asked for.
+    #[serde(default, deserialize_with = "optional")]
     pub regenerate: Option<Field<bool>>,
     /// The caller's, where the sign-in is not recent.
+    #[serde(default, deserialize_with = "optional")]
     pub password: Option<Field<Password>>,
 }
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use validator::Validate;
 
-use super::Field;
+use super::{Field, optional};
 use crate::domain::email_token::TokenHash;
 use crate::domain::password::Password;
 
@@ -17,7 +17,9 @@ pub struct VerifyEmailRequest {
     /// Of the mailed link.
     pub token: Field<TokenHash>,
     /// Whether the address' owner says "this wasn't me".
+    #[serde(default, deserialize_with = "optional")]
     pub reject: Option<Field<bool>>,
     /// Of the account, where neither an access token nor a device token shows who has registered it.
+    #[serde(default, deserialize_with = "optional")]
     pub password: Option<Field<Password>>,
 }

@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use validator::ValidationError;
 
+use super::characters::is_invisible;
 use super::rule::{Parse, check_length, rule};
 
 const MAX_LENGTH: usize = 2048;
 
-/// An absolute `https:` URL of at most 2048 characters.
+/// An absolute `https:` URL of at most 2048 characters, as the URL standard writes it: whatever program reads it, it
+/// leads to the host that is seen, and no character in it needs care.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct AvatarUrl(#[schemars(url, length(max = MAX_LENGTH))] String);
@@ -18,14 +20,25 @@ impl Parse for AvatarUrl {
     fn parse(text: &str) -> Result<Self, ValidationError> {
         check_length(text, 0, MAX_LENGTH)?;
         // The parser drops white space and control characters; what is kept must not have had any.
-        let is_clean = !text.chars().any(|c| c.is_control() || c.is_whitespace());
-        match Url::parse(text) {
-            Ok(url) if is_clean && url.scheme() == "https" && url.has_host() => {
-                Ok(Self(text.to_owned()))
-            }
-            _ => Err(rule("invalid_url", "must be an https: URL")),
-        }
+        let is_clean = !text.chars().any(|c| is_invisible(c) || c.is_whitespace());
+        let url = Url::parse(text)
+            .ok()
+            .filter(|_| is_clean && names_a_host(text));
+        let url = url.filter(|url| url.scheme() == "https" && url.has_host());
+        let url = url.ok_or_else(|| rule("invalid_url", "must be an https: URL"))?;
+        check_length(url.as_str(), 0, MAX_LENGTH)?; // it grows where characters are escaped
+        Ok(Self(url.into()))
     }
+}
+
+/// The parser takes `https:evil`, `https:\\evil` and `https:///evil` for `https://evil`, and other programs do not; and
+/// the part before an `@` looks like the host, and would be a password that everybody reads.
+fn names_a_host(text: &str) -> bool {
+    let Some((_, rest)) = text.split_once("://") else {
+        return false;
+    };
+    let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
+    end > 0 && !rest[..end].contains('@')
 }
 
 impl AvatarUrl {
@@ -41,12 +54,23 @@ mod tests {
 
     #[test]
     fn the_rules_by_example() {
-        for good in [
-            "https://example.com/a.png",
-            "HTTPS://example.com",
-            "https://[::1]/x?y=z#f",
+        for (typed, kept) in [
+            ("https://example.com/a.png", "https://example.com/a.png"),
+            ("HTTPS://Example.com", "https://example.com/"),
+            ("https://[::1]/x?y=z#f", "https://[::1]/x?y=z#f"),
+            ("https://example.com:443/@ada", "https://example.com/@ada"),
+            ("https://example.com/?a@b", "https://example.com/?a@b"),
+            (
+                "https://bücher.example/ü",
+                "https://xn--bcher-kva.example/%C3%BC",
+            ),
+            (
+                r#"https://x.example/"><script>"#,
+                "https://x.example/%22%3E%3Cscript%3E",
+            ),
+            ("https://x.example/a/../b", "https://x.example/b"),
         ] {
-            assert_eq!(AvatarUrl::parse(good).unwrap().as_str(), good);
+            assert_eq!(AvatarUrl::parse(typed).unwrap().as_str(), kept);
         }
         for bad in [
             "",
@@ -58,11 +82,24 @@ mod tests {
             "https://",
             " https://example.com",
             "https://exa\nmple.com",
+            "https:evil",
+            "https:/evil.example",
+            "https:\\\\evil.example",
+            "https:///evil.example",
+            "https://\\evil.example",
+            "https://user:pw@host.example/",
+            "https://user@host.example/",
+            "https://@host.example/",
+            "https://good.example@evil.example\\x",
+            "https://evil\u{200B}.example",
+            "https://example.com/\u{202E}gnp.a",
         ] {
             assert!(AvatarUrl::parse(bad).is_err(), "{bad:?}");
         }
         let long = format!("https://example.com/{}", "a".repeat(2048 - 20));
         assert!(AvatarUrl::parse(&long).is_ok());
         assert!(AvatarUrl::parse(&format!("{long}a")).is_err());
+        let grows = format!("https://example.com/{}", "ü".repeat(500));
+        assert_eq!(AvatarUrl::parse(&grows).unwrap_err().code, "too_long");
     }
 }

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use validator::ValidationError;
 
+use super::characters::compact;
 use super::rule::{Parse, rule};
 
 /// How many an account has.
@@ -24,9 +25,7 @@ pub struct BackupCodeHash(String);
 impl Parse for BackupCodeHash {
     /// Of a code in any case, with hyphens and spaces or without.
     fn parse(text: &str) -> Result<Self, ValidationError> {
-        let separates = |c: char| matches!(c, '-' | ' ');
-        let code: String = text.chars().filter(|c| !separates(*c)).collect();
-        let code = code.to_ascii_uppercase();
+        let code = compact(text).to_ascii_uppercase();
         // As people read them from paper.
         let code = code.replace('O', "0").replace(['I', 'L'], "1");
         if code.len() != CHARACTERS || !code.bytes().all(|byte| ALPHABET.contains(&byte)) {
@@ -80,6 +79,8 @@ mod tests {
             "01hjz0z89abcdefg",
             "o1hj z0z8 9abc defg",
             "0LHJ-ZOZ8-9ABC-DEFG",
+            "\t01HJ–Z0Z8–9ABC–DEFG\n",
+            "０１ＨＪ Ｚ０Ｚ８ ９ＡＢＣ ＤＥＦＧ",
         ] {
             assert_eq!(BackupCodeHash::parse(typed), Ok(hash.clone()), "{typed}");
         }
@@ -89,7 +90,7 @@ mod tests {
             "01HJ-Z0Z8-9ABC-DEF",
             "01HJ-Z0Z8-9ABC-DEFGH",
             "01HJ-Z0Z8-9ABC-DEFU",
-            "０1HJZ0Z89ABCDEFG",
+            "01HJ.Z0Z8.9ABC.DEFG",
         ] {
             assert!(BackupCodeHash::parse(bad).is_err(), "{bad}");
         }

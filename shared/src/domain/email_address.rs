@@ -1,11 +1,14 @@
-//! Email addresses: kept as typed, compared without regard to case.
+//! Email addresses: kept as typed, compared and mailed in their ASCII form.
 
 use idna::AsciiDenyList;
+use idna::uts46::{DnsLength, Hyphens, Uts46};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use url::Host;
 use validator::{ValidateEmail, ValidationError};
 
-use super::rule::{Parse, check_length, rule};
+use super::characters::is_invisible;
+use super::rule::{Parse, check_length, rule, too_long};
 
 /// RFC 5321, 4.5.3.1.3: 256 octets for the path, less its two angle brackets.
 const MAX_LENGTH: usize = 254;
@@ -16,23 +19,52 @@ const MAX_LENGTH: usize = 254;
 pub struct EmailAddress(#[schemars(email, length(max = MAX_LENGTH))] String);
 
 impl Parse for EmailAddress {
-    /// The rules: at most 254 characters, a valid address as HTML's `input type=email` defines it, whose domain may be
-    /// international and is no literal.
+    /// What can be mailed by every server, and looks like what it is: its ASCII form is valid as HTML's `input
+    /// type=email` and RFC 5321 define it, at most 254 octets long (64 before the `@`), with a domain that is no
+    /// literal; and nothing in it is invisible.
     fn parse(text: &str) -> Result<Self, ValidationError> {
         let address = text.trim();
         check_length(address, 0, MAX_LENGTH)?;
-        // The crate takes whatever ends like an address literal (`example[1.2.3.4]`), also one in full-width characters.
-        let (_, domain) = address.rsplit_once('@').unwrap_or_default();
-        let domain = idna::domain_to_ascii_cow(domain.as_bytes(), AsciiDenyList::STD3);
-        match address.validate_email() && domain.is_ok() {
+        let ascii = ascii(address).ok_or_else(invalid)?;
+        // One character may stand for a word in the ASCII form, which is what keys and commands are made of.
+        if ascii.len() > MAX_LENGTH {
+            return Err(too_long(MAX_LENGTH));
+        }
+        let (local_part, domain) = ascii.rsplit_once('@').unwrap_or_default();
+        // HTML allows dots anywhere; mail servers allow none beside another one (RFC 5321, 4.1.2).
+        let can_be_mailed = ascii.validate_email()
+            && email_address::EmailAddress::is_valid_local_part(local_part)
+            && email_address::EmailAddress::is_valid_domain(domain);
+        // IDNA would drop what is invisible, and people would see another address than is kept.
+        let is_seen = !address
+            .chars()
+            .any(|c| is_invisible(c) || c.is_whitespace());
+        match can_be_mailed && is_seen {
             true => Ok(Self(address.to_owned())),
-            false => Err(rule("invalid_email", "must be a valid email address")),
+            false => Err(invalid()),
         }
     }
 }
 
+/// The rule that what is no address breaks.
+pub fn invalid() -> ValidationError {
+    rule("invalid_email", "must be a valid email address")
+}
+
+/// With the domain in the form that DNS and mail servers know (`xn--…`, RFC 5891), if it has one.
+fn ascii(address: &str) -> Option<String> {
+    let (local_part, domain) = address.rsplit_once('@')?;
+    let domain = Uts46::new().to_ascii(
+        domain.as_bytes(),
+        AsciiDenyList::STD3,
+        Hyphens::CheckFirstLast,
+        DnsLength::Verify,
+    );
+    Some(format!("{local_part}@{}", domain.ok()?))
+}
+
 impl EmailAddress {
-    /// As typed, for display and for sending.
+    /// As typed, for display.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -44,14 +76,24 @@ impl EmailAddress {
             .map_or(&self.0, |(local_part, _)| local_part)
     }
 
-    /// What two spellings of one address share: lower case, the domain in its ASCII form
-    /// (`ü.example` and `xn--tda.example` are one domain, RFC 5891).
+    /// Where mail for it goes: as typed, but for the domain, which is in its ASCII form. Not every server can write
+    /// to another one (SMTPUTF8, RFC 6531), and SES cannot.
+    pub fn mailbox(&self) -> String {
+        ascii(&self.0).unwrap_or_else(|| self.0.clone())
+    }
+
+    /// What two spellings of one address share: the mailbox in lower case, so that `ü.example` and `xn--tda.example`
+    /// are one domain.
     pub fn canonical(&self) -> String {
-        let Some((local_part, domain)) = self.0.rsplit_once('@') else {
-            return self.0.to_lowercase();
-        };
-        let domain = idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_lowercase());
-        format!("{}@{domain}", local_part.to_lowercase())
+        self.mailbox().to_lowercase()
+    }
+
+    /// Whether the domain is a name of the public DNS: it has a dot, and is no number of a host
+    /// (`127.0.0.1`, `x.0x7f`), as the URL standard tells them apart.
+    pub fn is_public(&self) -> bool {
+        let mailbox = self.mailbox();
+        let (_, domain) = mailbox.rsplit_once('@').unwrap_or_default();
+        domain.contains('.') && matches!(Host::parse(domain), Ok(Host::Domain(_)))
     }
 }
 
@@ -97,6 +139,30 @@ mod tests {
             "a@［192.0.2.1］",
             "a@x\r\nBcc: y［::1］",
             "a@<script>alert(1)</script>﹇::1﹈",
+            // What no mail server takes:
+            "a..b@docomo.ne.jp",
+            ".a@example.com",
+            "a.@example.com",
+            "\"a..b\"@example.com",
+            "a@-x.example",
+            "a@xn--a.example",
+            "a@\u{FF0E}example",
+            // What nobody sees:
+            "ada@example.org\u{200B}",
+            "ada@\u{200B}example.org",
+            "a\u{AD}da@example.org",
+            "ada@exa\u{AD}mple.org",
+            "ada@exam\u{202E}ple.org",
+            "ada@example\u{2060}.org",
+            "\u{FEFF}ada@example.org",
+            "ada@exa\u{FE0F}mple.org",
+            "ada@exa\u{34F}mple.org",
+            "ada@exa\u{3164}mple.org",
+            "ada@نامه\u{200C}ای.example",
+            "ada@exa\u{A0}mple.org",
+            "ada@exa\u{3000}mple.org",
+            "ada@example.org\u{2028}x",
+            "a\tb@example.org",
         ] {
             let rule = EmailAddress::parse(typed).unwrap_err();
 
@@ -105,14 +171,73 @@ mod tests {
     }
 
     #[test]
-    fn the_maximum_is_254_characters() {
+    fn the_maximum_is_254_octets_of_the_ascii_form_and_64_before_the_at() {
         let label = "d".repeat(61);
         let longest = format!("{}@{label}.{label}.{label}.com", "a".repeat(64));
 
         assert_eq!(longest.len(), 254);
         assert!(EmailAddress::parse(&longest).is_ok());
-        let rule = EmailAddress::parse(&format!("a{longest}")).unwrap_err();
-        assert_eq!(rule.code, "too_long");
+        for too_long in [
+            format!("a{longest}"),
+            format!("a@{}", ["㌖"; 125].join(".")),
+            format!("a@{}", ["㍿"; 60].join(".")),
+            format!("{}@bücher.example", "a".repeat(240)),
+        ] {
+            let rule = EmailAddress::parse(&too_long).unwrap_err();
+            assert!(
+                ["too_long", "invalid_email"].contains(&&*rule.code),
+                "{too_long}"
+            );
+        }
+        let local_part = format!("{}@example.com", "a".repeat(65));
+        let label = format!("a@{}.com", "d".repeat(64));
+        let label_in_ascii = format!("a@{}.com", "ü".repeat(60));
+        for invalid in [local_part, label, label_in_ascii] {
+            let rule = EmailAddress::parse(&invalid).unwrap_err();
+            assert_eq!(rule.code, "invalid_email", "{invalid}");
+        }
+    }
+
+    #[test]
+    fn mail_goes_to_the_ascii_form_of_the_domain() {
+        for (typed, mailbox) in [
+            ("Ada.L@Example.COM", "Ada.L@example.com"),
+            ("ada@bücher.example", "ada@xn--bcher-kva.example"),
+            ("ada@ｅｘａｍｐｌｅ。com", "ada@example.com"),
+            ("ada@straße.example", "ada@xn--strae-oqa.example"),
+            ("ada@中文.example", "ada@xn--fiq228c.example"),
+        ] {
+            let address = EmailAddress::parse(typed).unwrap();
+            assert_eq!(
+                (address.as_str(), address.mailbox()),
+                (typed, mailbox.to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn a_public_domain_has_a_dot_and_ends_in_no_number() {
+        let is_public = |text| EmailAddress::parse(text).unwrap().is_public();
+
+        for public in [
+            "a@x.example",
+            "a@4chan.example",
+            "a@bücher.example",
+            "a@1.2.3.example",
+        ] {
+            assert!(is_public(public), "{public}");
+        }
+        for other in [
+            "a@localhost",
+            "a@127.0.0.1",
+            "a@x.1",
+            "a@1.2.3.4.5",
+            "a@x.0x7f",
+            "a@１２７.０.０.１",
+            "a@7",
+        ] {
+            assert!(!is_public(other), "{other}");
+        }
     }
 
     #[test]
@@ -134,7 +259,17 @@ mod tests {
         }
 
         #[test]
-        fn the_canonical_form_is_its_own(local in "[A-Za-z0-9.+_-]{1,20}", domain in "[A-Za-z]{1,10}\\.[A-Za-z]{2,5}") {
+        fn whatever_is_accepted_can_be_mailed(text in "[a-z.\"'+]{1,70}@([a-z㌖㍿üß。.-]{1,70}|\\PC{1,40})") {
+            if let Ok(address) = EmailAddress::parse(&text) {
+                let canonical = address.canonical();
+                prop_assert!(canonical.len() <= 254 && canonical.is_ascii(), "{}", canonical);
+                prop_assert!(address.mailbox().parse::<lettre::Address>().is_ok(), "{}", canonical);
+                prop_assert_eq!(EmailAddress::parse(&canonical).unwrap().canonical(), canonical);
+            }
+        }
+
+        #[test]
+        fn the_canonical_form_is_its_own(local in "[A-Za-z0-9+_-]{1,10}(\\.[a-z]{1,9})?", domain in "[A-Za-z]{1,10}\\.[A-Za-z]{2,5}") {
             let first = EmailAddress::parse(&format!("{local}@{domain}")).unwrap().canonical();
 
             prop_assert_eq!(EmailAddress::parse(&first).unwrap().canonical(), first);

@@ -2,6 +2,7 @@
 
 pub mod avatar_url;
 pub mod backup_code;
+pub mod characters;
 pub mod client_address;
 pub mod code;
 pub mod csrf_token;

@@ -9,6 +9,7 @@ use totp_rs::{Algorithm, Builder, Totp};
 use validator::ValidationError;
 use zeroize::Zeroizing;
 
+use super::characters::compact;
 use super::rule::{Parse, rule};
 use super::timestamp::Timestamp;
 
@@ -23,9 +24,11 @@ pub struct TotpCode(#[schemars(with = "String", regex(pattern = "^[0-9]{6}$"))] 
 pub type Step = u64;
 
 impl Parse for TotpCode {
+    /// With spaces or hyphens, as apps show it, or without.
     fn parse(text: &str) -> Result<Self, ValidationError> {
-        if text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            Ok(Self(SecretString::from(text.to_owned())))
+        let code = compact(text);
+        if code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit()) {
+            Ok(Self(SecretString::from(code)))
         } else {
             Err(rule("invalid_code", "must be six digits"))
         }
@@ -152,17 +155,12 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_six_ascii_digits() {
+    fn a_code_is_six_digits_however_they_are_typed() {
+        for good in ["318799", "318 799", " 318799 ", "318-799", "３１８７９９"] {
+            assert_eq!(code(good).0.expose_secret(), "318799", "{good}");
+        }
         for bad in [
-            "",
-            "12345",
-            "1234567",
-            "12345a",
-            "123 456",
-            " 123456",
-            "１２３４５６",
-            "+12345",
-            "-12345",
+            "", "12345", "1234567", "12345a", "123.456", "+123456", "+12345", "-12345", "1234 5",
         ] {
             assert!(TotpCode::parse(bad).is_err(), "{bad}");
         }

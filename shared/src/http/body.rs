@@ -12,6 +12,10 @@ use crate::error::ApiError;
 pub(super) const MAX_BYTES: usize = 16 * 1024;
 /// Characters of an unknown field's name that are told.
 const MAX_NAME: usize = 64;
+/// Unknown fields that are told: an answer must not become larger than the body that caused it.
+const MAX_UNKNOWN: usize = 10;
+/// Some programs put it before any text in UTF-8; parsers may ignore it (RFC 8259, 8.1).
+const BYTE_ORDER_MARK: &[u8] = "\u{FEFF}".as_bytes();
 
 /// A body as far as it was understood: nobody knows yet whether it is valid.
 pub(super) struct Body<T> {
@@ -32,9 +36,18 @@ impl<T: DeserializeOwned + Validate> Body<T> {
         Self::read(body).ok_or(ApiError::MalformedJson)
     }
 
+    /// A body in which all fields are absent.
+    ///
+    /// # Errors
+    /// None, as long as no field of the type fails to be absent.
+    pub(super) fn absent() -> Result<Self, ApiError> {
+        Self::read(b"{}").ok_or(ApiError::MalformedJson)
+    }
+
     /// Nothing for what is not one object without repeated keys: which of two values counts is what parsers disagree
     /// about and attackers use.
     fn read(body: &[u8]) -> Option<Self> {
+        let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
         // serde would take an array for a struct.
         if !body.trim_ascii_start().starts_with(b"{") {
             return None;
@@ -59,7 +72,7 @@ impl<T: DeserializeOwned + Validate> Body<T> {
         let checks = [self.fields.validate(), more(&self.fields)];
         let broken = checks.into_iter().filter_map(Result::err);
         let mut details: Vec<Detail> = broken.flat_map(Detail::all_of).collect();
-        details.extend(self.unknown.into_iter().map(|name| {
+        details.extend(self.unknown.into_iter().take(MAX_UNKNOWN).map(|name| {
             let name: String = name.chars().take(MAX_NAME).collect();
             Detail::new(name, rule("unknown_field", "is not a known field"))
         }));
@@ -70,14 +83,23 @@ impl<T: DeserializeOwned + Validate> Body<T> {
     }
 }
 
+/// Whether there is nothing in a body: some clients write null where they have no body to send.
+pub(super) fn is_absent(body: &[u8]) -> bool {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    matches!(body.trim_ascii(), b"" | b"null")
+}
+
 fn is_json(content_type: &str) -> bool {
     let mut parts = content_type.split(';').map(str::trim);
     let is_json = parts
         .next()
         .is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json"));
     let is_utf8 = |parameter: &str| match parameter.split_once('=') {
-        Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
-            value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        Some((name, value)) if name.trim_end().eq_ignore_ascii_case("charset") => {
+            let charset = value.trim_start().trim_matches('"');
+            // The second is no registered name, and common.
+            let names = ["utf-8", "utf8"];
+            names.iter().any(|name| charset.eq_ignore_ascii_case(name))
         }
         _ => true,
     };
@@ -89,10 +111,9 @@ mod tests {
     use proptest::prelude::*;
     use serde::Deserialize;
     use serde_json::json;
-    use serde_with::rust::double_option;
 
     use super::*;
-    use crate::api::Field;
+    use crate::api::{Field, clearable, optional};
     use crate::domain::username::Username;
 
     #[derive(Deserialize, Validate)]
@@ -100,9 +121,11 @@ mod tests {
     #[validate(nest_all_fields)]
     struct Fields {
         user_name: Field<Username>,
+        #[serde(default, deserialize_with = "optional")]
         other: Option<Field<Username>>,
+        #[serde(default, deserialize_with = "optional")]
         flag: Option<Field<bool>>,
-        #[serde(default, deserialize_with = "double_option::deserialize")]
+        #[serde(default, deserialize_with = "clearable")]
         cleared: Option<Option<Field<Username>>>,
     }
 
@@ -177,12 +200,71 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_text_means_absent_where_a_field_may_be() {
+        let empty = r#"{"userName":"ada","other":"","flag":"","cleared":""}"#;
+        let empty = valid(empty).ok().unwrap();
+
+        assert!(empty.other.is_none() && empty.flag.is_none() && empty.cleared.is_none());
+        assert!(valid(r#"{"userName":""}"#).is_err());
+        assert!(valid(r#"{"userName":"ada","other":" "}"#).is_err());
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_ignored_once_and_only_at_the_start() {
+        assert!(read("\u{FEFF}{}").is_some() && read("\u{FEFF} {}").is_some());
+        for body in [
+            "\u{FEFF}\u{FEFF}{}",
+            " \u{FEFF}{}",
+            "{}\u{FEFF}",
+            "\u{FEFF}",
+        ] {
+            assert!(read(body).is_none(), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn null_and_white_space_are_no_body() {
+        for body in ["", " ", "null", " null\n", "\u{FEFF}", "\u{FEFF}null"] {
+            assert!(is_absent(body.as_bytes()), "{body:?}");
+        }
+        for body in [
+            "{}",
+            "nul",
+            "null null",
+            "\"null\"",
+            "NULL",
+            "0",
+            "false",
+            "[null]",
+        ] {
+            assert!(!is_absent(body.as_bytes()), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn ten_unknown_fields_are_told() {
+        let fields: Vec<String> = (0..2000).map(|n| format!("\"f{n:04}\":1")).collect();
+        let body = format!("{{\"userName\":\"ada\",{}}}", fields.join(","));
+
+        let Err(ApiError::ValidationFailed(details)) = valid(&body) else {
+            panic!("accepted")
+        };
+
+        assert_eq!(details.len(), 10);
+        // Whether one is repeated, is found out among all of them.
+        assert!(read(&body.replace("f1999", "f0000")).is_none());
+    }
+
+    #[test]
     fn content_types_by_example() {
         for good in [
             "application/json",
             "Application/JSON",
             "application/json; charset=utf-8",
             "application/json;charset=\"UTF-8\"",
+            "application/json; charset=utf8",
+            "application/json;charset=\"UTF8\"",
+            "application/json; charset = utf-8",
             "application/json; x=y",
         ] {
             assert!(is_json(good), "{good}");
@@ -193,6 +275,8 @@ mod tests {
             "application/jsonp",
             "application/x-www-form-urlencoded",
             "application/json; charset=latin1",
+            "application/json; charset=utf-16",
+            "application/json; charset=utf",
         ] {
             assert!(!is_json(bad), "{bad}");
         }

@@ -6,7 +6,7 @@ use lambda_http::RequestExt;
 use serde::de::DeserializeOwned;
 use validator::{Validate, ValidationErrors};
 
-use super::body::Body;
+use super::body::{self, Body};
 use super::gateway;
 use super::guard::Tally;
 use super::refresh_token::Presented;
@@ -192,8 +192,8 @@ impl Request {
     pub(super) fn optional_body<T: DeserializeOwned + Validate>(
         &self,
     ) -> Result<Body<T>, ApiError> {
-        match self.http.body().is_empty() {
-            true => Body::parse(b"{}", Some("application/json")),
+        match body::is_absent(self.http.body()) {
+            true => Body::absent(),
             false => self.body(),
         }
     }

@@ -5,6 +5,7 @@ pub mod addresses;
 pub mod audit;
 pub mod credentials;
 pub mod dynamodb;
+pub mod mail_counts;
 pub mod mailed_tokens;
 pub mod outbox;
 pub mod rate_limiter;

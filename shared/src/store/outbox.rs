@@ -3,7 +3,7 @@
 //!
 //! | pk | sk | attributes |
 //! |---|---|---|
-//! | `OUTBOX#01J…` | `EMAIL` | kind (`verify_email`), user_id, to, name, token_id, rejection_token_id, ip, user_agent, language (`en`), created_at, ttl; sent_at or given_up, sending_until while it is being sent |
+//! | `OUTBOX#01J…` | `EMAIL` | kind (`verify_email`), user_id, to, name, token_id, rejection_token_id, ip, user_agent, language (`en`), created_at, ttl; sent_at or given_up, sending_until while it is being sent, tries that were deferred |
 
 use std::time::Duration;
 
@@ -126,7 +126,8 @@ impl Outbox {
         Self { table }
     }
 
-    /// A mail to a user. Of the token that its link carries, only the identifier is stored.
+    /// A mail to a user. Of the token that its link carries, only the identifier is stored. An address that is not
+    /// proven may be a stranger's: who registered it must not choose words that the stranger reads in our name.
     pub fn create(
         &self,
         kind: Kind,
@@ -136,11 +137,12 @@ impl Outbox {
         origin: &Origin,
     ) -> TransactWriteItem {
         let now = origin.at;
+        let name = user.name.as_ref().filter(|_| user.email_verified);
         let entry = OutboxEntry {
             kind,
             user_id: user.id,
-            to: user.email.as_str().to_owned(),
-            name: user.name.as_ref().map(|name| name.as_str().to_owned()),
+            to: user.email.mailbox(),
+            name: name.map(|name| name.as_str().to_owned()),
             token_id: links.token_id.clone(),
             rejection_token_id: links.rejection_token_id.clone(),
             ip: origin.ip.clone(),
@@ -157,6 +159,9 @@ impl Outbox {
         )
     }
 }
+
+/// Tries at a mail that its recipient's server takes later, or never.
+const MAX_TRIES: u32 = 5;
 
 /// How long one try at sending may take before another may begin.
 const LEASE: Duration = Duration::from_secs(8);
@@ -265,6 +270,25 @@ impl Deliveries {
         };
         self.update(pk, expression).await?;
         Ok(())
+    }
+
+    /// Counts a try at a mail that is not taken for now, and lets the next one begin; `false` where it was the last.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn defer(&self, pk: &str) -> Result<bool, Error> {
+        let expression = Expression {
+            update: "SET #tries = if_not_exists(#tries, :none) + :one REMOVE #sending_until"
+                .to_owned(),
+            condition: "attribute_exists(pk) AND (attribute_not_exists(#tries) OR #tries < :last)"
+                .to_owned(),
+            values: vec![
+                (":none", number(0)),
+                (":one", number(1)),
+                (":last", number(MAX_TRIES - 1)),
+            ],
+        };
+        self.update(pk, expression).await
     }
 
     async fn update(&self, pk: &str, expression: Expression) -> Result<bool, Error> {
