@@ -50,6 +50,34 @@ async fn the_sixth_login_within_15_minutes_from_one_address_is_refused() {
     assert_eq!(login(&other).await.status, 400, "from another address");
 }
 
+#[tokio::test]
+async fn one_variable_sets_all_limits_and_that_of_one_goes_before_it() {
+    for (preset, guest, user) in [
+        ("strict", Some("5;w=60"), Some("15;w=60")),
+        ("balanced", Some("60;w=60"), Some("120;w=60")),
+        ("off", None, None),
+        ("", Some("5;w=60"), Some("15;w=60")),
+    ] {
+        let world = World::build().variable("RATE_LIMITS", preset);
+        let world = world.variable("RATE_LIMIT_LOGIN", "1/1h");
+        let Some(world) = world.start() else { return };
+        let account = world.client().register().await;
+        let client = world.client();
+        let policy = |answer: &Answer| {
+            let policy = answer.header("ratelimit-policy");
+            policy.map(|policy| policy.split_once(";q=").unwrap().1.to_owned())
+        };
+
+        let as_guest = client.profile("").await;
+        let as_user = client.profile(&account.access).await;
+        let single = login(&client).await;
+
+        assert_eq!(policy(&as_guest).as_deref(), guest, "{preset}");
+        assert_eq!(policy(&as_user).as_deref(), user, "{preset}");
+        assert_eq!(policy(&single).as_deref(), Some("1;w=3600"), "{preset}");
+    }
+}
+
 /// security.md 15.
 #[tokio::test]
 async fn after_the_time_that_is_told_a_request_passes_and_not_before() {

@@ -18,7 +18,7 @@ use crate::domain::device_token::{DeviceTokenIssuer, DeviceTokenVerifier};
 use crate::domain::encryption::Cipher;
 use crate::domain::password;
 use crate::domain::password_hash::{Cost, PasswordHasher};
-use crate::domain::rate_limit::{Limit, Policy};
+use crate::domain::rate_limit::{Limit, Policy, Preset};
 use crate::domain::token::{
     AccessTokenIssuer, AccessTokenVerifier, RefreshTokenIssuer, RefreshTokenVerifier,
     SigningConfig, VerifyingConfig,
@@ -96,6 +96,8 @@ pub struct Environment {
     problems: Vec<String>,
     /// Production refuses what is fine for trying out.
     is_production: bool,
+    /// What limits are where no variable says it; read with the first limit.
+    preset: Option<Preset>,
     /// One connection, whoever uses it.
     redis: Option<Arc<Redis>>,
     /// The same.
@@ -117,6 +119,7 @@ impl Environment {
             lookup: Box::new(lookup),
             problems: Vec::new(),
             is_production: false,
+            preset: None,
             redis: None,
             dynamodb: None,
         };
@@ -308,9 +311,22 @@ impl Environment {
         RateLimiter::new(self.redis())
     }
 
-    /// The limit `RATE_LIMIT_<name>`; `None` if it is off.
-    pub fn rate_limit(&mut self, name: &str, default: &str) -> Option<Policy> {
-        let limit = self.limit(&format!("RATE_LIMIT_{name}"), default)?;
+    /// What the limits are where they have no variable of their own.
+    pub fn rate_limits(&mut self) -> Preset {
+        if let Some(preset) = self.preset {
+            return preset;
+        }
+        let (default, form) = (Preset::Strict, "strict, balanced or off");
+        let preset = self.parsed("RATE_LIMITS", default, form, Preset::parse);
+        *self.preset.insert(preset)
+    }
+
+    /// The limit `RATE_LIMIT_<name>`, or else that of the preset, given the strict one; `None` if it is off.
+    pub fn rate_limit(&mut self, name: &str, strict: &str) -> Option<Policy> {
+        let preset = self.rate_limits();
+        let strict = parse_limit(strict).flatten();
+        let default = strict.and_then(|strict| preset.limit(name, strict));
+        let limit = self.limit_or(&format!("RATE_LIMIT_{name}"), default)?;
         let name = name.to_ascii_lowercase().replace('_', "-");
         Some(Policy { name, limit })
     }
@@ -346,7 +362,10 @@ impl Environment {
     }
 
     fn limit(&mut self, name: &str, default: &str) -> Option<Limit> {
-        let default = parse_limit(default).flatten();
+        self.limit_or(name, parse_limit(default).flatten())
+    }
+
+    fn limit_or(&mut self, name: &str, default: Option<Limit>) -> Option<Limit> {
         self.parsed(name, default, "a limit such as 5/15m, or off", parse_limit)
     }
 
@@ -666,6 +685,43 @@ mod tests {
             error.contains("ARGON2_ITERATIONS must be a whole number from 2"),
             "{error}"
         );
+    }
+
+    /// The table of the README.
+    #[test]
+    fn every_limit_is_as_the_preset_says_or_as_its_own_variable() {
+        const GIVEN: (&str, &str) = ("RATE_LIMIT_REFRESH", "7/1m");
+        for (name, strict, balanced) in [
+            ("GLOBAL", "100/15m", "1000/15m"),
+            ("GUEST", "5/1m", "60/1m"),
+            ("USER", "15/1m", "120/1m"),
+            ("ADMIN", "30/1m", "300/1m"),
+            ("LOGIN", "5/15m", "10/15m"),
+            ("REGISTER", "5/15m", "10/15m"),
+            ("PASSWORD_RESET_CONFIRM", "5/15m", "10/15m"),
+            ("EMAIL_VERIFICATION", "10/15m", "20/15m"),
+            ("PASSWORD_RESET", "3/1h", "6/1h"),
+            ("EMAIL_RESEND", "3/1h", "6/1h"),
+            ("PASSWORD_CHANGE", "5/15m", "10/15m"),
+            ("ACCOUNT_DELETE", "5/15m", "10/15m"),
+            ("TWO_FACTOR", "10/15m", "20/15m"),
+            ("PROFILE", "20/15m", "off"),
+            ("SESSIONS", "20/15m", "off"),
+        ] {
+            for (mut environment, expected) in [
+                (environment(&[GIVEN]), strict),
+                (environment(&[("RATE_LIMITS", "strict"), GIVEN]), strict),
+                (environment(&[("RATE_LIMITS", "balanced"), GIVEN]), balanced),
+                (environment(&[("RATE_LIMITS", "off"), GIVEN]), "off"),
+            ] {
+                let policy = environment.rate_limit(name, strict);
+                let limit = policy.map(|policy| policy.limit);
+                assert_eq!(Some(limit), parse_limit(expected), "{name} {expected}");
+
+                let given = environment.rate_limit("REFRESH", "30/15m").unwrap();
+                assert_eq!(Some(Some(given.limit)), parse_limit("7/1m"));
+            }
+        }
     }
 
     #[test]

@@ -12,6 +12,46 @@ pub struct Limit {
     pub window: Duration,
 }
 
+/// The limits where no variable of their own says otherwise: `RATE_LIMITS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// For an API that everybody reaches.
+    Strict,
+    /// For teams that know their users.
+    Balanced,
+    /// None.
+    Off,
+}
+
+impl Preset {
+    /// The preset of this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "strict" => Some(Self::Strict),
+            "balanced" => Some(Self::Balanced),
+            "off" => Some(Self::Off),
+            _ => None,
+        }
+    }
+
+    /// The limit `RATE_LIMIT_<name>`, given the strict one. A balanced one is twice as high, but for those that
+    /// people who share an address, or work on a front end, meet first.
+    pub fn limit(self, name: &str, strict: Limit) -> Option<Limit> {
+        let (a_minute, a_quarter) = (Duration::from_secs(60), Duration::from_secs(15 * 60));
+        let balanced = |most, window| Some(Limit { most, window });
+        match (self, name) {
+            (Self::Off, _) => None,
+            (Self::Strict, _) => Some(strict),
+            (Self::Balanced, "GLOBAL") => balanced(1000, a_quarter),
+            (Self::Balanced, "GUEST") => balanced(60, a_minute),
+            (Self::Balanced, "USER") => balanced(120, a_minute),
+            (Self::Balanced, "ADMIN") => balanced(300, a_minute),
+            (Self::Balanced, "PROFILE" | "SESSIONS") => None,
+            (Self::Balanced, _) => balanced(strict.most.saturating_mul(2), strict.window),
+        }
+    }
+}
+
 /// A limit with the name that clients get to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
