@@ -31,34 +31,34 @@ const USER_LIMIT: &str = "15/1m";
 #[derive(Clone, Copy)]
 pub struct Endpoint {
     name: &'static str,
-    default: &'static str,
+    strict: &'static str,
     per: Per,
 }
 
 #[derive(Clone, Copy)]
 enum Per {
-    Client,
-    User,
-    Session,
+    /// A caller with a token, or else a client.
+    Anybody,
+    /// A caller with a token.
+    Caller,
 }
 
 impl Endpoint {
-    /// `RATE_LIMIT_<name>` for each client.
-    pub const fn per_client(name: &'static str, default: &'static str) -> Self {
-        let per = Per::Client;
-        Self { name, default, per }
+    /// `RATE_LIMIT_<name>` for each client or, with a valid token, each user. Given is the strict limit.
+    pub const fn per_client(name: &'static str, strict: &'static str) -> Self {
+        let per = Per::Anybody;
+        Self { name, strict, per }
     }
 
     /// `RATE_LIMIT_<name>` for each user; who is nobody is limited as a guest.
-    pub const fn per_user(name: &'static str, default: &'static str) -> Self {
-        let per = Per::User;
-        Self { name, default, per }
+    pub const fn per_user(name: &'static str, strict: &'static str) -> Self {
+        let per = Per::Caller;
+        Self { name, strict, per }
     }
 
-    /// `RATE_LIMIT_<name>` for each session.
-    pub const fn per_session(name: &'static str, default: &'static str) -> Self {
-        let per = Per::Session;
-        Self { name, default, per }
+    /// `RATE_LIMIT_<name>` for each session: where refresh tokens are taken.
+    pub const fn per_session(name: &'static str, strict: &'static str) -> Self {
+        Self::per_user(name, strict)
     }
 }
 
@@ -134,7 +134,7 @@ impl Guard {
 
     fn new(environment: &mut Environment, callers: Callers, endpoint: Option<Endpoint>) -> Self {
         let endpoint = endpoint.and_then(|endpoint| {
-            let policy = environment.rate_limit(endpoint.name, endpoint.default)?;
+            let policy = environment.rate_limit(endpoint.name, endpoint.strict)?;
             Some((policy, endpoint.per))
         });
         let mut origin_verify = |name| environment.optional_secret(name);
@@ -221,33 +221,29 @@ impl Guard {
         }
     }
 
-    /// Every limit that applies to a request.
+    /// Every limit that applies to a request. With a token, all of them are its user's or its session's: what
+    /// others do at the same address refuses nobody who is signed in.
     fn counters(&self, request: &Request, client: ClientAddress) -> Vec<Counter> {
         let caller = self.callers.caller(request);
-        let client = Subject::Client(client);
-        let mut applicable = vec![(self.global.as_ref(), &client)];
-        applicable.push(match &caller {
-            Some(caller) => (caller.tier, &caller.user),
-            None => (self.guest.as_ref(), &client),
+        let is_caller = caller.is_some();
+        let (tier, subject) = match caller {
+            Some(caller) => (caller.tier, caller.subject),
+            None => (self.guest.as_ref(), Subject::Client(client)),
+        };
+        let endpoint = self.endpoint.as_ref().and_then(|(policy, per)| match per {
+            Per::Caller if !is_caller => None,
+            Per::Caller | Per::Anybody => Some(policy),
         });
-        applicable.extend(self.endpoint.as_ref().and_then(|(policy, per)| {
-            let subject = match per {
-                Per::Client => &client,
-                Per::User => &caller.as_ref()?.user,
-                Per::Session => caller.as_ref()?.session.as_ref()?,
-            };
-            Some((Some(policy), subject))
-        }));
-        let counter = |(policy, subject)| Some(Counter::requests(policy?, subject));
-        applicable.into_iter().filter_map(counter).collect()
+        let applicable = [self.global.as_ref(), tier, endpoint];
+        let counter = |policy| Counter::requests(policy, &subject);
+        applicable.into_iter().flatten().map(counter).collect()
     }
 }
 
-/// Somebody with a valid token.
+/// Somebody with a token of ours.
 struct Caller<'a> {
     tier: Option<&'a Policy>,
-    user: Subject,
-    session: Option<Subject>,
+    subject: Subject,
 }
 
 impl Callers {
@@ -255,26 +251,29 @@ impl Callers {
     fn caller(&self, request: &Request) -> Option<Caller<'_>> {
         match self {
             Self::Guests(_) => None,
-            Self::AccessTokens(_, tiers) => {
-                let claims = authentication::claims(request).ok()??;
-                let tier = match claims.role {
-                    Role::User => &tiers.user,
-                    Role::Admin => &tiers.admin,
+            Self::AccessTokens(verifier, tiers) => {
+                let (claims, subject) = match request.access_token()? {
+                    Ok(claims) => (claims.clone(), Subject::User(claims.sub)),
+                    // People are told to refresh, however many of them there are at an address. An old token must
+                    // use up neither its owner's requests nor its session's refreshes.
+                    Err(_) => {
+                        let claims = authentication::expired(verifier, request)?;
+                        let subject = Subject::ExpiredSession(claims.sub, claims.sid);
+                        (claims, subject)
+                    }
                 };
-                Some(Caller {
-                    tier: tier.as_ref(),
-                    user: Subject::User(claims.sub),
-                    session: None,
-                })
+                let tier = match claims.role {
+                    Role::User => tiers.user.as_ref(),
+                    Role::Admin => tiers.admin.as_ref(),
+                };
+                Some(Caller { tier, subject })
             }
             Self::RefreshTokens(_, user_tier) => {
                 let claims = request.refresh_claims()?;
                 // By session: a token whose session is over must not use up its owner's requests.
-                let session = Subject::Session(claims.sub, claims.sid);
                 Some(Caller {
                     tier: user_tier.as_ref(), // the token does not know the role
-                    user: session.clone(),
-                    session: Some(session),
+                    subject: Subject::Session(claims.sub, claims.sid),
                 })
             }
         }
