@@ -445,6 +445,194 @@ async fn one_address_cannot_try_many_accounts() {
     assert_eq!(passed, 5);
 }
 
+async fn sign_in(client: &Client, email: &str, password: &str) -> Answer {
+    let body = json!({ "email": email, "password": password });
+    client.post(LOGIN, body).await
+}
+
+/// bugs.md 7. A guest's own limit is off here: it counts whoever has no token, by the minute.
+#[tokio::test]
+async fn a_right_password_gives_its_attempt_back() {
+    for (preset, most) in [("strict", 5), ("balanced", 10)] {
+        let world = with(&[("GUEST", "off")]).variable("RATE_LIMITS", preset);
+        let Some(world) = world.start() else { return };
+        let client = world.client();
+        let account = world.client().register().await;
+        let right = async || sign_in(&client, &account.email, &account.password).await;
+        let wrong = async || sign_in(&client, &unique_email(), "Wrong-7-horse").await;
+
+        for _ in 0..=most {
+            assert_eq!(right().await.status, 200);
+        }
+        for left in (0..most).rev() {
+            let answer = wrong().await;
+            assert_eq!(answer.code(), "invalid_credentials");
+            let told = answer.rate_limit().unwrap();
+            assert_eq!((told.0.as_str(), told.1), ("login", left));
+            if left > 0 {
+                let answer = right().await;
+                assert_eq!(answer.status, 200, "after failures of others");
+                assert_eq!(answer.rate_limit().unwrap().1, left, "it forgives none");
+            }
+        }
+        assert_eq!(wrong().await["limit"], "login");
+        assert_eq!(
+            right().await["limit"],
+            "login",
+            "nobody is compared any more"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_right_password_that_lacks_something_else_gives_its_attempt_back() {
+    let Some(world) = with(&[("LOGIN", "2/15m")]).start() else {
+        return;
+    };
+    let (client, user) = (world.client(), world.client());
+    let disabled = user.register().await;
+    let status = json!({ "S": "disabled" });
+    world
+        .dynamodb()
+        .set_user(&disabled.id, "status", status)
+        .await;
+    let enrolled = user.register().await;
+    user.enrol(&enrolled).await;
+    for (account, code) in [
+        (&disabled, "account_disabled"),
+        (&enrolled, "two_factor_required"),
+    ] {
+        for _ in 0..4 {
+            let answer = sign_in(&client, &account.email, &account.password).await;
+            assert_eq!(answer.code(), code, "{answer:?}");
+        }
+    }
+
+    // A code that is wrong is a failure.
+    for expected in ["two_factor_invalid", "two_factor_invalid", "rate_limited"] {
+        let body = json!({
+            "email": enrolled.email, "password": enrolled.password, "twoFactorToken": "000000",
+        });
+        assert_eq!(client.post(LOGIN, body).await.code(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_right_password_without_a_proven_address_gives_its_attempt_back() {
+    let world = with(&[("LOGIN", "2/15m")]).variable("REQUIRE_VERIFIED_EMAIL", "true");
+    let Some(world) = world.start() else { return };
+    let client = world.client();
+    let (email, password) = (unique_email(), unique_password());
+    let body = json!({ "email": email, "password": password });
+    client.post("/api/auth/register", body).await;
+
+    for _ in 0..4 {
+        let answer = sign_in(&client, &email, &password).await;
+        assert_eq!(answer.code(), "email_not_verified");
+    }
+}
+
+/// What is given back was counted first: fifty at once get no more tries than one after the other.
+#[tokio::test]
+async fn of_fifty_wrong_passwords_at_once_five_are_compared() {
+    let Some(world) = with(&[("LOGIN", "5/15m")]).start() else {
+        return;
+    };
+    let client = world.client();
+    let account = world.client().register().await;
+    for _ in 0..7 {
+        let answer = sign_in(&client, &account.email, &account.password).await;
+        assert_eq!(answer.status, 200);
+    }
+
+    let trying: Vec<_> = (0..50)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let answer = sign_in(&client, &unique_email(), "Wrong-7-horse").await;
+                answer.code().to_owned()
+            })
+        })
+        .collect();
+    let mut codes = Vec::new();
+    for answer in trying {
+        codes.push(answer.await.unwrap());
+    }
+
+    let count = |code: &str| codes.iter().filter(|known| *known == code).count();
+    assert_eq!(
+        (count("invalid_credentials"), count("rate_limited")),
+        (5, 45)
+    );
+}
+
+/// An account costs something, and mail to somebody: where nobody knows who registers, each one counts.
+#[tokio::test]
+async fn registrations_count_and_among_people_who_know_each_other_only_those_that_fail() {
+    for (preset, accounts, failures) in [("strict", 5, 0), ("balanced", 11, 10)] {
+        let world = with(&[("GUEST", "off")]).variable("RATE_LIMITS", preset);
+        let Some(world) = world.start() else { return };
+        let client = world.client();
+        for _ in 0..accounts {
+            client.register().await;
+        }
+        for _ in 0..failures {
+            assert_eq!(client.post("/signup", json!({})).await.status, 400);
+        }
+
+        let refused = client.post("/signup", json!({})).await;
+
+        assert_eq!(refused["limit"], "register", "{refused:?}");
+    }
+}
+
+/// newcomer.md: five 429s, and not one named the limit.
+#[tokio::test]
+async fn a_refusal_says_which_limit_it_was_and_the_log_says_how_it_is_set() {
+    let Some(world) = World::build().default_limits().start() else {
+        return;
+    };
+    let client = world.client();
+    for _ in 0..5 {
+        client.profile("").await;
+    }
+
+    let refused = client.profile("").await;
+
+    assert_eq!(refused["limit"], "guest");
+    assert_eq!(
+        refused.text("message"),
+        "Too many requests: the limit \"guest\" allows 5 in 1 minute."
+    );
+    let log = world.log();
+    let lines = log.iter().filter(|line| line["outcome"] == "rate_limited");
+    let named: Vec<_> = lines.map(|line| line["limit"].as_str()).collect();
+    assert_eq!(named, [Some("RATE_LIMIT_GUEST")]);
+    let mut others = log.iter().filter(|line| line["outcome"] == "missing_token");
+    assert!(others.all(|line| line.get("limit").is_none()));
+}
+
+/// security.md I2.
+#[tokio::test]
+async fn nobody_is_told_how_often_others_have_asked_about_an_address() {
+    let limits = [("PASSWORD_RESET", "3/1h"), ("EMAIL_RESEND", "3/1h")];
+    let Some(world) = with(&limits).start() else {
+        return;
+    };
+    let email = world.client().register().await.email;
+    for path in ["/forgot-password", "/api/auth/verify-email/resend"] {
+        let body = json!({ "email": email });
+        for _ in 0..3 {
+            let answer = world.client().post(path, body.clone()).await;
+
+            assert_eq!(answer.status, 200);
+            assert_eq!(answer.rate_limit().unwrap().1, 2, "{answer:?}");
+        }
+        let refused = world.client().post(path, body.clone()).await;
+        assert_eq!(refused.code(), "rate_limited");
+    }
+}
+
 /// Mail about one address is asked for only so often, from however many clients; nobody learns
 /// whether it has an account.
 #[tokio::test]

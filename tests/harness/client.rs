@@ -472,6 +472,7 @@ impl Answer {
             "requestId",
             "details",
             "retryAfter",
+            "limit",
         ];
         let fields: Vec<&String> = self.body.as_object().expect("an object").keys().collect();
         assert!(
@@ -489,6 +490,12 @@ impl Answer {
         }
         let must_wait = matches!(status, 429 | 503);
         assert_eq!(self.body.get("retryAfter").is_some(), must_wait, "{self:?}");
+        let limit = self.rate_limit().filter(|_| status == 429);
+        assert_eq!(
+            self.body["limit"].as_str(),
+            limit.as_ref().map(|(name, ..)| name.as_str()),
+            "{self:?}"
+        );
         let retry_after = self
             .header("retry-after")
             .map(|seconds| seconds.parse().expect("seconds"));

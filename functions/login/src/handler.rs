@@ -56,7 +56,11 @@ pub async fn login(app: &App, request: Request) -> Result<Response, ApiError> {
 
 async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
     let login = Login::read(request)?;
-    let account = Account::find(app, &login.identifier, request).await?;
+    let account = Account::find(app, &login.identifier, request).await;
+    if let Err(ApiError::ServiceUnavailable(_)) = account {
+        app.guard.give_back(request).await; // nobody's failure
+    }
+    let account = account?;
     let verification = telemetry::hashing(|| app.hasher.verify(&login.password, &account.hash));
     let is_wrong = matches!(verification, Ok(Verification::Mismatch));
     let result = match verification {
@@ -66,7 +70,19 @@ async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
     // What was no wrong password does not stay counted as one; a deleted account's right one does, as
     // it is answered like a wrong one.
     if !is_wrong && !matches!(result, Ok(_) | Err(ApiError::InvalidCredentials)) {
-        app.lockout.take_back(&account.attempt, request).await;
+        let lockout = app.lockout.take_back(&account.attempt, request);
+        match &result {
+            // The step that only lacks something else.
+            Err(
+                ApiError::TwoFactorRequired
+                | ApiError::EmailNotVerified
+                | ApiError::AccountDisabled
+                | ApiError::ServiceUnavailable(_),
+            ) => {
+                tokio::join!(lockout, app.guard.give_back(request));
+            }
+            _ => lockout.await,
+        }
     }
     result
 }
@@ -173,7 +189,7 @@ impl App {
         let audit = Audit::new(dynamodb.clone(), users_table.clone());
         let second_factor =
             environment.second_factor(dynamodb.clone(), credentials_table.clone(), audit.clone());
-        let endpoint = Endpoint::per_client("LOGIN", "5/15m");
+        let endpoint = Endpoint::per_client("LOGIN", "5/15m").of_failures();
         let app = Self {
             guard: Guard::for_guests(&mut environment, endpoint),
             users: Users::new(dynamodb.clone(), users_table.clone()),

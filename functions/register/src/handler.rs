@@ -130,6 +130,7 @@ async fn create(
     }));
     app.dynamodb.transact(writes).await?;
     audit::log(Some(user.id), Event::Register, Outcome::Success, origin);
+    app.guard.give_back(request).await;
     Ok(())
 }
 
@@ -166,7 +167,7 @@ impl App {
         let dynamodb = environment.dynamodb();
         let users_table = environment.text("USERS_TABLE");
         let credentials_table = environment.text("CREDENTIALS_TABLE");
-        let endpoint = Endpoint::per_client("REGISTER", "5/15m");
+        let endpoint = Endpoint::per_client("REGISTER", "5/15m").of_failures_if_balanced();
         let app = Self {
             guard: Guard::for_guests(&mut environment, endpoint),
             users: Users::new(dynamodb.clone(), users_table.clone()),

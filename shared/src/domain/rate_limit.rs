@@ -12,6 +12,19 @@ pub struct Limit {
     pub window: Duration,
 }
 
+impl fmt::Display for Limit {
+    /// `5 in 15 minutes`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.window.as_secs();
+        let units = [(86_400, "day"), (3600, "hour"), (60, "minute")];
+        let whole = units.into_iter().find(|(unit, _)| seconds % unit == 0);
+        let (unit, name) = whole.unwrap_or((1, "second"));
+        let number = seconds / unit;
+        let plural = if number == 1 { "" } else { "s" };
+        write!(f, "{} in {number} {name}{plural}", self.most)
+    }
+}
+
 /// The limits where no variable of their own says otherwise: `RATE_LIMITS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
@@ -138,6 +151,21 @@ mod tests {
         assert_eq!(Quota::tightest(&few), Some(few[0].clone()));
         assert_eq!(Quota::tightest(&equal), Some(equal[1].clone()));
         assert_eq!(Quota::tightest(&[]), None);
+    }
+
+    #[test]
+    fn a_limit_is_said_in_the_largest_whole_unit() {
+        for (seconds, words) in [
+            (1, "5 in 1 second"),
+            (60, "5 in 1 minute"),
+            (90, "5 in 90 seconds"),
+            (900, "5 in 15 minutes"),
+            (3600, "5 in 1 hour"),
+            (172_800, "5 in 2 days"),
+        ] {
+            let (most, window) = (5, Duration::from_secs(seconds));
+            assert_eq!(Limit { most, window }.to_string(), words);
+        }
     }
 
     #[test]

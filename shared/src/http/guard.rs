@@ -13,7 +13,7 @@ use super::refresh_token::Presented;
 use super::{Request, authentication};
 use crate::config::Environment;
 use crate::domain::client_address::ClientAddress;
-use crate::domain::rate_limit::{Policy, Quota};
+use crate::domain::rate_limit::{Policy, Preset, Quota};
 use crate::domain::token::{AccessTokenVerifier, RefreshTokenVerifier};
 use crate::domain::user::Role;
 use crate::error::ApiError;
@@ -33,6 +33,7 @@ pub struct Endpoint {
     name: &'static str,
     strict: &'static str,
     per: Per,
+    counted: Counted,
 }
 
 #[derive(Clone, Copy)]
@@ -43,22 +44,50 @@ enum Per {
     Caller,
 }
 
+/// Whether a request that succeeds stays counted under its endpoint's limit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    All,
+    Failures,
+    FailuresIfBalanced,
+}
+
 impl Endpoint {
     /// `RATE_LIMIT_<name>` for each client or, with a valid token, each user. Given is the strict limit.
     pub const fn per_client(name: &'static str, strict: &'static str) -> Self {
-        let per = Per::Anybody;
-        Self { name, strict, per }
+        Self::new(name, strict, Per::Anybody)
     }
 
     /// `RATE_LIMIT_<name>` for each user; who is nobody is limited as a guest.
     pub const fn per_user(name: &'static str, strict: &'static str) -> Self {
-        let per = Per::Caller;
-        Self { name, strict, per }
+        Self::new(name, strict, Per::Caller)
     }
 
     /// `RATE_LIMIT_<name>` for each session: where refresh tokens are taken.
     pub const fn per_session(name: &'static str, strict: &'static str) -> Self {
-        Self::per_user(name, strict)
+        Self::new(name, strict, Per::Caller)
+    }
+
+    const fn new(name: &'static str, strict: &'static str, per: Per) -> Self {
+        let counted = Counted::All;
+        Self {
+            name,
+            strict,
+            per,
+            counted,
+        }
+    }
+
+    /// The limit is for failures: the handler gives a success back ([`Guard::give_back`]).
+    pub const fn of_failures(mut self) -> Self {
+        self.counted = Counted::Failures;
+        self
+    }
+
+    /// The same among people who know each other, with `RATE_LIMITS=balanced`.
+    pub const fn of_failures_if_balanced(mut self) -> Self {
+        self.counted = Counted::FailuresIfBalanced;
+        self
     }
 }
 
@@ -99,6 +128,7 @@ pub struct Guard {
     global: Option<Policy>,
     guest: Option<Policy>,
     endpoint: Option<(Policy, Per)>,
+    gives_back: bool,
 }
 
 impl Guard {
@@ -133,6 +163,12 @@ impl Guard {
     }
 
     fn new(environment: &mut Environment, callers: Callers, endpoint: Option<Endpoint>) -> Self {
+        let is_balanced = environment.rate_limits() == Preset::Balanced;
+        let gives_back = endpoint.is_some_and(|endpoint| match endpoint.counted {
+            Counted::All => false,
+            Counted::Failures => true,
+            Counted::FailuresIfBalanced => is_balanced,
+        });
         let endpoint = endpoint.and_then(|endpoint| {
             let policy = environment.rate_limit(endpoint.name, endpoint.strict)?;
             Some((policy, endpoint.per))
@@ -149,6 +185,7 @@ impl Guard {
             global: environment.rate_limit("GLOBAL", "100/15m"),
             guest: environment.rate_limit("GUEST", "5/1m"),
             endpoint,
+            gives_back,
         }
     }
 
@@ -182,7 +219,8 @@ impl Guard {
     }
 
     /// Counts a request under the endpoint's limit about a text as well, such as an address: from
-    /// however many clients, only so many requests are about one.
+    /// however many clients, only so many requests are about one. How many are left is told to nobody: it would
+    /// say that somebody else has asked.
     ///
     /// # Errors
     /// `rate_limited`, and those of the store.
@@ -192,8 +230,18 @@ impl Guard {
         };
         let subject = Subject::Text(TextHash::of(text));
         let counters = vec![Counter::requests(policy, &subject)];
-        request.tally().owe(&self.limiter, counters);
+        request.tally().owe_untold(&self.limiter, counters);
         request.pass().await
+    }
+
+    /// Where the endpoint's limit is for failures: the request was none, and counts under that limit no longer. It was
+    /// counted first, so that of many at once no more than the limit get to be tried; and nothing else is forgiven.
+    pub async fn give_back(&self, request: &Request) {
+        let Some((policy, _)) = self.endpoint.as_ref().filter(|_| self.gives_back) else {
+            return;
+        };
+        let id = &request.origin().request_id;
+        request.tally().give_back(&self.limiter, policy, id).await;
     }
 
     /// The gateway's word for the client's address; behind CloudFront, that of CloudFront. Headers
@@ -315,28 +363,66 @@ pub(super) struct Tally(Arc<Mutex<Counts>>);
 
 #[derive(Default)]
 struct Counts {
-    owed: Option<(RateLimiter, Vec<Counter>)>,
+    owed: Option<Owed>,
     counted: Vec<Counter>,
     quotas: Vec<Quota>,
 }
 
+struct Owed {
+    limiter: RateLimiter,
+    counters: Vec<Counter>,
+    /// Whether the client may learn what is left.
+    is_told: bool,
+}
+
 impl Tally {
     fn owe(&self, limiter: &RateLimiter, counters: Vec<Counter>) {
-        self.lock().owed = Some((limiter.clone(), counters));
+        self.lock().owed = Some(Owed {
+            limiter: limiter.clone(),
+            counters,
+            is_told: true,
+        });
+    }
+
+    fn owe_untold(&self, limiter: &RateLimiter, counters: Vec<Counter>) {
+        self.owe(limiter, counters);
+        if let Some(owed) = &mut self.lock().owed {
+            owed.is_told = false;
+        }
+    }
+
+    async fn give_back(&self, limiter: &RateLimiter, policy: &Policy, request_id: &str) {
+        let counters = {
+            let mut counts = self.lock();
+            for quota in &mut counts.quotas {
+                quota.remaining += u32::from(quota.policy == *policy);
+            }
+            // Of a limit that is whole there is nothing to tell.
+            let is_whole = |quota: &Quota| quota.remaining >= quota.policy.limit.most;
+            counts.quotas.retain(|quota| !is_whole(quota));
+            let is_of_it = |counter: &mut Counter| counter.policy() == policy;
+            counts.counted.extract_if(.., is_of_it).collect::<Vec<_>>()
+        };
+        limiter.take_back(request_id, &counters).await;
     }
 
     /// Counts the request under what is owed and what it was counted under before; or under none. What
     /// was paid once is not owed again.
     pub(super) async fn pay(&self, request_id: &str) -> Result<(), ApiError> {
         let owed = self.lock().owed.take();
-        let Some((limiter, counters)) = owed.filter(|(_, counters)| !counters.is_empty()) else {
+        let Some(owed) = owed.filter(|owed| !owed.counters.is_empty()) else {
             return Ok(());
         };
+        let Owed {
+            limiter,
+            counters,
+            is_told,
+        } = owed;
         match limiter.count(request_id, &counters).await? {
             Verdict::Passes(quotas) => {
                 let mut counts = self.lock();
                 counts.counted.extend(counters);
-                counts.quotas.extend(quotas);
+                counts.quotas.extend(quotas.into_iter().filter(|_| is_told));
                 Ok(())
             }
             Verdict::Refused(quotas) => {

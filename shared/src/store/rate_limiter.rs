@@ -81,6 +81,11 @@ impl Counter {
         Self::new("two_factor_failures", policy, subject)
     }
 
+    /// The policy.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     fn new(prefix: &str, policy: &Policy, subject: &Subject) -> Self {
         let (tag, rest) = match subject {
             Subject::Client(address) => (address.network(), None),
