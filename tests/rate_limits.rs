@@ -746,6 +746,108 @@ async fn behind_cloudfront_two_secrets_are_taken_while_one_replaces_the_other() 
     }
 }
 
+/// A server that renders pages asks for many people from one address.
+#[tokio::test]
+async fn a_server_with_the_secret_says_who_its_client_is_and_nobody_else_does() {
+    let (secret, next) = (
+        "a trusted proxy secret of 32 bytes or more",
+        "the next trusted proxy secret, as long as it",
+    );
+    let given = format!("{secret}, {next}");
+    let world = with(&[("LOGIN", "1/15m")]).variable("TRUSTED_PROXY_SECRET", &given);
+    let Some(world) = world.start() else { return };
+    let server = world.client();
+    let send = async |secret: Option<&str>, address: Option<&str>| {
+        let mut request = server.request(Method::POST, LOGIN).json(&json!({}));
+        for (name, value) in [
+            ("x-gatehouse-proxy-secret", secret),
+            ("x-gatehouse-client-ip", address),
+        ] {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
+        }
+        server.send(request).await
+    };
+
+    for (secret, address) in [
+        (secret, "198.51.100.1"),
+        (next, "198.51.100.2"),
+        (secret, "2001:db8:0:1::1"),
+        (next, "2001:db8:0:2::1"),
+    ] {
+        let (first, same) = (
+            send(Some(secret), Some(address)).await,
+            send(Some(secret), Some(address)).await,
+        );
+        assert_eq!(first.code(), "validation_failed", "{address}");
+        assert_eq!(same.code(), "rate_limited", "{address}");
+    }
+    // What is no address is the server's mistake, and is told: it is counted for nobody.
+    for address in [
+        "",
+        "198.51.100.3:443",
+        "unknown",
+        "198.51.100.3, 10.0.0.1",
+        "[::1]",
+    ] {
+        let answer = send(Some(secret), Some(address)).await;
+        assert!(answer.names(&["X-Gatehouse-Client-IP"]), "{answer:?}");
+        assert_eq!(answer.rate_limit(), None);
+    }
+    // Its own request, and those of everybody without the secret, are the sender's.
+    assert_eq!(send(Some(secret), None).await.code(), "validation_failed");
+    for wrong in [
+        None,
+        Some(""),
+        Some("none"),
+        Some(given.as_str()),
+        Some("a trusted proxy secret of 32 bytes or morf"),
+    ] {
+        for address in ["198.51.100.9", "unknown"] {
+            let answer = send(wrong, Some(address)).await;
+            assert_eq!(answer.code(), "rate_limited", "{wrong:?}");
+        }
+    }
+    let without = world.client();
+    let request = without.request(Method::POST, LOGIN).json(&json!({}));
+    let request = request.header("x-gatehouse-client-ip", "198.51.100.1");
+    assert_eq!(without.send(request).await.status, 400);
+}
+
+/// The session has the visitor's address, and no server is needed where nobody trusts one.
+#[tokio::test]
+async fn what_a_trusted_server_says_is_on_record_also_behind_cloudfront() {
+    let (secret, origin) = (
+        "a trusted proxy secret of 32 bytes or more",
+        "an origin verify secret of 32 bytes or more",
+    );
+    for (given, recorded) in [(secret, "203.0.113.9"), ("", "198.51.100.7")] {
+        let world = World::build().variable("TRUSTED_PROXY_SECRET", given);
+        let world = world.variable("ORIGIN_VERIFY_SECRET", origin);
+        let Some(world) = world.start() else { return };
+        let client = world.client();
+        let body = json!({ "email": unique_email(), "password": unique_password() });
+        let request = client
+            .request(Method::POST, "/api/auth/register")
+            .json(&body);
+        let request = request
+            .header("x-gatehouse-proxy-secret", secret)
+            .header("x-gatehouse-client-ip", "203.0.113.9");
+        let past = request.try_clone().unwrap();
+        assert_eq!(client.send(past).await.code(), "forbidden");
+        let request = request
+            .header("x-origin-verify", origin)
+            .header("cloudfront-viewer-address", "198.51.100.7:46532");
+
+        let answer = client.send(request).await;
+
+        assert_eq!(answer.status, 201, "{answer:?}");
+        let sessions: Vec<_> = world.sessions().into_values().collect();
+        assert_eq!(sessions[0]["ip"], recorded, "{sessions:?}");
+    }
+}
+
 /// security.md 14.
 #[tokio::test]
 async fn without_the_limiter_nobody_passes() {

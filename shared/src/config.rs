@@ -176,6 +176,18 @@ impl Environment {
         Some(SecretString::from(text))
     }
 
+    /// Secrets of which each is taken, separated by commas, so that one can replace another.
+    pub fn secrets(&mut self, name: &str) -> Vec<SecretString> {
+        let text = self.optional_text(name).filter(|text| text != "none");
+        let text = text.unwrap_or_default();
+        let secrets = text.split(',').map(str::trim);
+        let secrets: Vec<&str> = secrets.filter(|secret| !secret.is_empty()).collect();
+        for secret in &secrets {
+            self.check_secret(name, secret);
+        }
+        secrets.into_iter().map(SecretString::from).collect()
+    }
+
     fn check_secret(&mut self, name: &str, text: &str) {
         if (1..MINIMUM_SECRET_BYTES).contains(&text.len()) {
             self.problems.push(format!(

@@ -44,10 +44,11 @@ const OTHER_HEADERS: [&str; 11] = [
 ];
 
 /// What a field can break, and the parameters that say by what: a closed list (README, "What a field can break").
-const DETAIL_CODES: [(&str, &[&str]); 19] = [
+const DETAIL_CODES: [(&str, &[&str]); 20] = [
     ("common_password", &[]),
     ("control_characters", &[]),
     ("exactly_one", &[]),
+    ("invalid_address", &[]),
     ("invalid_characters", &[]),
     ("invalid_code", &[]),
     ("invalid_email", &[]),

@@ -17,7 +17,9 @@ impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.window.as_secs();
         let units = [(86_400, "day"), (3600, "hour"), (60, "minute")];
-        let whole = units.into_iter().find(|(unit, _)| seconds % unit == 0);
+        let whole = units
+            .into_iter()
+            .find(|(unit, _)| seconds.is_multiple_of(*unit));
         let (unit, name) = whole.unwrap_or((1, "second"));
         let number = seconds / unit;
         let plural = if number == 1 { "" } else { "s" };

@@ -14,6 +14,7 @@ use super::{Request, authentication};
 use crate::config::Environment;
 use crate::domain::client_address::ClientAddress;
 use crate::domain::rate_limit::{Policy, Preset, Quota};
+use crate::domain::rule::rule;
 use crate::domain::token::{AccessTokenVerifier, RefreshTokenVerifier};
 use crate::domain::user::Role;
 use crate::error::ApiError;
@@ -24,6 +25,10 @@ use crate::telemetry;
 const ORIGIN_VERIFY: HeaderName = HeaderName::from_static("x-origin-verify");
 /// CloudFront's word about the client.
 const VIEWER_ADDRESS: HeaderName = HeaderName::from_static("cloudfront-viewer-address");
+/// What a server adds whose word about its clients counts.
+const PROXY_SECRET: HeaderName = HeaderName::from_static("x-gatehouse-proxy-secret");
+/// Its word.
+const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("x-gatehouse-client-ip");
 
 const USER_LIMIT: &str = "15/1m";
 
@@ -123,6 +128,8 @@ struct BotProtection {
 pub struct Guard {
     /// What CloudFront sends, and while it is replaced the other one; none where there is no CloudFront.
     origin_verify_secrets: Vec<SecretString>,
+    /// What servers send that speak for their clients; none where there are none.
+    proxy_secrets: Vec<SecretString>,
     callers: Callers,
     limiter: RateLimiter,
     global: Option<Policy>,
@@ -180,6 +187,7 @@ impl Guard {
         ];
         Self {
             origin_verify_secrets: secrets.into_iter().flatten().collect(),
+            proxy_secrets: environment.secrets("TRUSTED_PROXY_SECRET"),
             callers,
             limiter: environment.rate_limiter(),
             global: environment.rate_limit("GLOBAL", "100/15m"),
@@ -244,9 +252,25 @@ impl Guard {
         request.tally().give_back(&self.limiter, policy, id).await;
     }
 
-    /// The gateway's word for the client's address; behind CloudFront, that of CloudFront. Headers
-    /// such as `X-Forwarded-For` are the client's own and change nothing.
+    /// The gateway's word for the client's address; behind CloudFront, that of CloudFront; of a server that is trusted,
+    /// the server's. Headers such as `X-Forwarded-For` are the client's own and change nothing.
     fn client(&self, request: &Request) -> Result<ClientAddress, ApiError> {
+        let sender = self.sender(request)?;
+        if !is_sent(&self.proxy_secrets, &PROXY_SECRET, request) {
+            return Ok(sender);
+        }
+        let Some(client) = request.header(&CLIENT_ADDRESS) else {
+            return Ok(sender); // it asks for itself
+        };
+        // The server's mistake: to count all its clients as one would show only once they are refused.
+        ClientAddress::parse(client).ok_or_else(|| {
+            let rule = rule("invalid_address", "must be an IP address without a port");
+            ApiError::invalid("X-Gatehouse-Client-IP", rule)
+        })
+    }
+
+    /// Who has sent the request to the gateway, or to CloudFront.
+    fn sender(&self, request: &Request) -> Result<ClientAddress, ApiError> {
         let peer = || {
             let peer = ClientAddress::parse(&request.origin().ip);
             peer.ok_or_else(|| ApiError::Internal("an event without an address".into()))
@@ -254,12 +278,7 @@ impl Guard {
         if self.origin_verify_secrets.is_empty() {
             return peer();
         }
-        let given = request.header(&ORIGIN_VERIFY).unwrap_or_default();
-        let is_given = |secret: &SecretString| {
-            let secret = secret.expose_secret().as_bytes();
-            constant_time::verify_slices_are_equal(secret, given.as_bytes()).is_ok()
-        };
-        if !self.origin_verify_secrets.iter().any(is_given) {
+        if !is_sent(&self.origin_verify_secrets, &ORIGIN_VERIFY, request) {
             return Err(ApiError::Forbidden);
         }
         let viewer = request.header(&VIEWER_ADDRESS);
@@ -286,6 +305,16 @@ impl Guard {
         let counter = |policy| Counter::requests(policy, &subject);
         applicable.into_iter().flatten().map(counter).collect()
     }
+}
+
+/// Whether the header is one of these, compared in constant time.
+fn is_sent(secrets: &[SecretString], header: &HeaderName, request: &Request) -> bool {
+    let given = request.header(header).unwrap_or_default();
+    let is_given = |secret: &SecretString| {
+        let secret = secret.expose_secret().as_bytes();
+        constant_time::verify_slices_are_equal(secret, given.as_bytes()).is_ok()
+    };
+    secrets.iter().any(is_given)
 }
 
 /// Somebody with a token of ours.
