@@ -251,6 +251,94 @@ async fn every_problem_of_every_function_is_shown_and_the_stack_does_not_hang() 
     );
 }
 
+/// security.md L11: what `.env.example` has, and what a laptop has.
+#[tokio::test]
+async fn prod_refuses_what_is_fine_for_trying_out_and_names_all_of_it() {
+    if !is_inside() {
+        return;
+    }
+    let example = harness::world::read(".env.example");
+    let lines = example.lines().filter_map(|line| line.split_once('='));
+    let secrets = lines.filter(|(name, value)| {
+        let is_secret = name.ends_with("_SECRET") || name.ends_with("_KEY");
+        is_secret && !name.starts_with('#') && !value.is_empty()
+    });
+    let secrets: Vec<_> = secrets.collect();
+    assert_eq!(secrets.len(), 4, "{secrets:?}");
+    let start = |secrets: &[(&str, &str)]| {
+        let world = World::build().variable("ENVIRONMENT", "prod");
+        let world = secrets
+            .iter()
+            .fold(world, |world, (name, value)| world.variable(name, value));
+        world.try_start().err().expect("an error")
+    };
+    let line = |error: &str, function: &str| {
+        let line = error.lines().find(|line| line.starts_with(function));
+        line.unwrap_or_else(|| panic!("{function}: {error}"))
+            .to_owned()
+    };
+
+    let examples = start(&secrets);
+    let one = "one secret for all purposes, of 32 bytes or more";
+    let equal = start(
+        &secrets
+            .iter()
+            .map(|(name, _)| (*name, one))
+            .collect::<Vec<_>>(),
+    );
+
+    let functions = template().functions;
+    let has = |function: &str, name: &str| {
+        let mut functions = functions.iter();
+        let found = functions.find(|known| known.name == function).unwrap();
+        found.variables.contains_key(name)
+    };
+    for function in functions.iter().map(|function| function.name.as_str()) {
+        let (examples, equal) = match function {
+            "mail-events" => continue, // it has none of these
+            _ => (line(&examples, function), line(&equal, function)),
+        };
+        for (variable, problem) in [
+            ("REDIS_URL", "REDIS_URL must be a rediss:// URL"),
+            (
+                "CORS_ALLOWED_ORIGINS",
+                "CORS_ALLOWED_ORIGINS must be https: origins",
+            ),
+            ("FRONTEND_URL", "FRONTEND_URL must be an https: URL"),
+        ] {
+            assert_eq!(
+                examples.contains(problem),
+                has(function, variable),
+                "{examples}"
+            );
+        }
+        for (name, _) in &secrets {
+            let problem = format!("{name} is an example");
+            assert_eq!(
+                examples.contains(&problem),
+                has(function, name),
+                "{examples}"
+            );
+            assert_eq!(
+                examples.matches(&problem).count(),
+                usize::from(has(function, name))
+            );
+        }
+        let given = secrets.iter().filter(|(name, _)| has(function, name));
+        let number = given.count();
+        assert_eq!(
+            equal.matches(" is the same as ").count(),
+            number * number.saturating_sub(1) / 2,
+            "{equal}"
+        );
+    }
+    for error in [examples, equal] {
+        for value in ["only-an-example", one, "127.0.0.1", "localhost"] {
+            assert!(!error.contains(value), "{value}: {error}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_program_ends_with_an_error_when_something_is_wrong() {
     if !is_inside() {

@@ -751,7 +751,7 @@ async fn behind_cloudfront_two_secrets_are_taken_while_one_replaces_the_other() 
 async fn a_server_with_the_secret_says_who_its_client_is_and_nobody_else_does() {
     let (secret, next) = (
         "a trusted proxy secret of 32 bytes or more",
-        "the next trusted proxy secret, as long as it",
+        "the next trusted proxy secret: as long as it",
     );
     let given = format!("{secret}, {next}");
     let world = with(&[("LOGIN", "1/15m")]).variable("TRUSTED_PROXY_SECRET", &given);
