@@ -71,6 +71,7 @@ fn the_readme_names_every_route_and_function() {
         "--port",
         "--env",
         "--env-file",
+        "--limits",
         "--sam-env",
         "--data-dir",
         "--release",

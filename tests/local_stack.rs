@@ -364,6 +364,81 @@ async fn the_program_ends_with_an_error_when_something_is_wrong() {
     }
 }
 
+/// What the program has said on standard error until it was killed.
+fn log(mut program: Program) -> String {
+    program.process.kill().unwrap();
+    program.process.wait().unwrap();
+    let mut log = String::new();
+    let mut stderr = program.process.stderr.take().unwrap();
+    stderr.read_to_string(&mut log).unwrap();
+    log
+}
+
+#[tokio::test]
+async fn limits_are_balanced_unless_it_is_told_and_it_says_so() {
+    if !is_inside() {
+        return;
+    }
+    for (arguments, line, guest) in [
+        (&[][..], "limits: balanced (", Some("60;w=60")),
+        (&["--limits", "strict"], "limits: strict (", Some("5;w=60")),
+        (&["--limits", "off"], "limits: off (", None),
+        (
+            &["--env", "RATE_LIMIT_GUEST=7/1h"],
+            "limits: balanced, RATE_LIMIT_GUEST=7/1h (",
+            Some("7;w=3600"),
+        ),
+        (
+            &["--limits", "off", "--env", "RATE_LIMITS=strict"],
+            "limits: strict (",
+            Some("5;w=60"),
+        ),
+    ] {
+        let program = Program::start(arguments);
+        let url = format!("{}/api/auth/profile", program.url());
+
+        let answer = reqwest::get(url).await.unwrap();
+
+        let policy = answer.headers().get("ratelimit-policy");
+        let policy = policy.map(|policy| policy.to_str().unwrap().to_owned());
+        let guest = guest.map(|guest| format!("\"guest\";q={guest}"));
+        assert_eq!(policy, guest, "{arguments:?}");
+        let log = log(program);
+        let lines = log.lines().filter(|said| said.starts_with("limits: "));
+        let lines: Vec<_> = lines.collect();
+        assert!(
+            matches!(lines[..], [said] if said.starts_with(line)),
+            "{log}"
+        );
+    }
+}
+
+/// newcomer.md: the third time, everything after the first request was 429.
+#[tokio::test]
+async fn the_walk_of_the_readme_works_three_times_in_a_row() {
+    if !is_inside() || Command::new("curl").arg("--version").output().is_err() {
+        return;
+    }
+    let readme = harness::world::read("README.md");
+    let walk = readme
+        .split("```sh\n")
+        .find(|block| block.starts_with("api="));
+    let (walk, _) = walk.unwrap().split_once("```").unwrap();
+    let program = Program::start(&[]);
+    let walk = walk.replace("http://127.0.0.1:3000", program.url());
+    assert!(walk.contains(program.url()));
+
+    for register in ["201", "409", "409"] {
+        let output = Command::new("sh").args(["-c", &walk]).output().unwrap();
+
+        let text = String::from_utf8(output.stdout).unwrap();
+        let statuses = text.lines().filter(|line| line.parse::<u16>().is_ok());
+        let statuses: Vec<_> = statuses.collect();
+        assert_eq!(statuses, [register, "200", "200", "200", "401"], "{text}");
+        assert!(text.contains("token_revoked"), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn help_explains_every_option() {
     if !is_inside() {
@@ -375,7 +450,14 @@ async fn help_explains_every_option() {
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
 
-    for option in ["--port", "--env", "--data-dir", "--release", "--no-build"] {
+    for option in [
+        "--port",
+        "--env",
+        "--limits",
+        "--data-dir",
+        "--release",
+        "--no-build",
+    ] {
         let (_, after) = text
             .split_once(option)
             .unwrap_or_else(|| panic!("{option}: {text}"));
