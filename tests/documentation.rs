@@ -1,6 +1,6 @@
 //! What is written about the system agrees with the system.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use harness::template;
 use harness::world::read;
@@ -71,6 +71,7 @@ fn the_readme_names_every_route_and_function() {
         "--port",
         "--env",
         "--env-file",
+        "--limits",
         "--sam-env",
         "--data-dir",
         "--release",
@@ -116,6 +117,41 @@ fn every_variable_of_every_function_is_explained_and_no_other() {
     ]
     .map(str::to_owned);
     assert_eq!(explained, &used | &BTreeSet::from(of_the_stack));
+}
+
+/// The table of limits and what the variables say of themselves.
+#[test]
+fn the_readme_and_the_variables_agree_on_every_limit() {
+    let example = read(".env.example");
+    let lines: Vec<&str> = example.lines().collect();
+    let explained = lines.windows(2).filter_map(|pair| {
+        let name = pair[1].strip_prefix("RATE_LIMIT_")?.trim_end_matches('=');
+        let (_, numbers) = pair[0].trim_end_matches(':').rsplit_once('(').unwrap();
+        let (strict, balanced) = numbers.trim_end_matches(')').split_once(", ").unwrap();
+        Some((name.to_owned(), [strict.to_owned(), balanced.to_owned()]))
+    });
+    let explained: BTreeMap<_, _> = explained.collect();
+
+    let readme = read("README.md");
+    let (_, table) = readme.split_once("\n| variable `RATE_LIMIT_…` |").unwrap();
+    let (table, _) = table.split_once("\n\n").unwrap();
+    let mut told = BTreeMap::new();
+    for row in table.lines().skip(2) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let names: Vec<&str> = cells[0].split(", ").collect();
+        for (at, name) in names.iter().enumerate() {
+            // One number for all of a row's limits, or one for each.
+            let number = |cell: &str| {
+                let numbers: Vec<&str> = cell.split(", ").collect();
+                numbers[at.min(numbers.len() - 1)].to_owned()
+            };
+            let numbers = [number(cells[1]), number(cells[2])];
+            told.insert(name.trim_matches('`').to_owned(), numbers);
+        }
+    }
+
+    assert_eq!(told.len(), 16);
+    assert_eq!(told, explained);
 }
 
 /// The names in a section of a template, between these two texts.

@@ -251,6 +251,94 @@ async fn every_problem_of_every_function_is_shown_and_the_stack_does_not_hang() 
     );
 }
 
+/// security.md L11: what `.env.example` has, and what a laptop has.
+#[tokio::test]
+async fn prod_refuses_what_is_fine_for_trying_out_and_names_all_of_it() {
+    if !is_inside() {
+        return;
+    }
+    let example = harness::world::read(".env.example");
+    let lines = example.lines().filter_map(|line| line.split_once('='));
+    let secrets = lines.filter(|(name, value)| {
+        let is_secret = name.ends_with("_SECRET") || name.ends_with("_KEY");
+        is_secret && !name.starts_with('#') && !value.is_empty()
+    });
+    let secrets: Vec<_> = secrets.collect();
+    assert_eq!(secrets.len(), 4, "{secrets:?}");
+    let start = |secrets: &[(&str, &str)]| {
+        let world = World::build().variable("ENVIRONMENT", "prod");
+        let world = secrets
+            .iter()
+            .fold(world, |world, (name, value)| world.variable(name, value));
+        world.try_start().err().expect("an error")
+    };
+    let line = |error: &str, function: &str| {
+        let line = error.lines().find(|line| line.starts_with(function));
+        line.unwrap_or_else(|| panic!("{function}: {error}"))
+            .to_owned()
+    };
+
+    let examples = start(&secrets);
+    let one = "one secret for all purposes, of 32 bytes or more";
+    let equal = start(
+        &secrets
+            .iter()
+            .map(|(name, _)| (*name, one))
+            .collect::<Vec<_>>(),
+    );
+
+    let functions = template().functions;
+    let has = |function: &str, name: &str| {
+        let mut functions = functions.iter();
+        let found = functions.find(|known| known.name == function).unwrap();
+        found.variables.contains_key(name)
+    };
+    for function in functions.iter().map(|function| function.name.as_str()) {
+        let (examples, equal) = match function {
+            "mail-events" => continue, // it has none of these
+            _ => (line(&examples, function), line(&equal, function)),
+        };
+        for (variable, problem) in [
+            ("REDIS_URL", "REDIS_URL must be a rediss:// URL"),
+            (
+                "CORS_ALLOWED_ORIGINS",
+                "CORS_ALLOWED_ORIGINS must be https: origins",
+            ),
+            ("FRONTEND_URL", "FRONTEND_URL must be an https: URL"),
+        ] {
+            assert_eq!(
+                examples.contains(problem),
+                has(function, variable),
+                "{examples}"
+            );
+        }
+        for (name, _) in &secrets {
+            let problem = format!("{name} is an example");
+            assert_eq!(
+                examples.contains(&problem),
+                has(function, name),
+                "{examples}"
+            );
+            assert_eq!(
+                examples.matches(&problem).count(),
+                usize::from(has(function, name))
+            );
+        }
+        let given = secrets.iter().filter(|(name, _)| has(function, name));
+        let number = given.count();
+        assert_eq!(
+            equal.matches(" is the same as ").count(),
+            number * number.saturating_sub(1) / 2,
+            "{equal}"
+        );
+    }
+    for error in [examples, equal] {
+        for value in ["only-an-example", one, "127.0.0.1", "localhost"] {
+            assert!(!error.contains(value), "{value}: {error}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_program_ends_with_an_error_when_something_is_wrong() {
     if !is_inside() {
@@ -276,6 +364,81 @@ async fn the_program_ends_with_an_error_when_something_is_wrong() {
     }
 }
 
+/// What the program has said on standard error until it was killed.
+fn log(mut program: Program) -> String {
+    program.process.kill().unwrap();
+    program.process.wait().unwrap();
+    let mut log = String::new();
+    let mut stderr = program.process.stderr.take().unwrap();
+    stderr.read_to_string(&mut log).unwrap();
+    log
+}
+
+#[tokio::test]
+async fn limits_are_balanced_unless_it_is_told_and_it_says_so() {
+    if !is_inside() {
+        return;
+    }
+    for (arguments, line, guest) in [
+        (&[][..], "limits: balanced (", Some("60;w=60")),
+        (&["--limits", "strict"], "limits: strict (", Some("5;w=60")),
+        (&["--limits", "off"], "limits: off (", None),
+        (
+            &["--env", "RATE_LIMIT_GUEST=7/1h"],
+            "limits: balanced, RATE_LIMIT_GUEST=7/1h (",
+            Some("7;w=3600"),
+        ),
+        (
+            &["--limits", "off", "--env", "RATE_LIMITS=strict"],
+            "limits: strict (",
+            Some("5;w=60"),
+        ),
+    ] {
+        let program = Program::start(arguments);
+        let url = format!("{}/api/auth/profile", program.url());
+
+        let answer = reqwest::get(url).await.unwrap();
+
+        let policy = answer.headers().get("ratelimit-policy");
+        let policy = policy.map(|policy| policy.to_str().unwrap().to_owned());
+        let guest = guest.map(|guest| format!("\"guest\";q={guest}"));
+        assert_eq!(policy, guest, "{arguments:?}");
+        let log = log(program);
+        let lines = log.lines().filter(|said| said.starts_with("limits: "));
+        let lines: Vec<_> = lines.collect();
+        assert!(
+            matches!(lines[..], [said] if said.starts_with(line)),
+            "{log}"
+        );
+    }
+}
+
+/// newcomer.md: the third time, everything after the first request was 429.
+#[tokio::test]
+async fn the_walk_of_the_readme_works_three_times_in_a_row() {
+    if !is_inside() || Command::new("curl").arg("--version").output().is_err() {
+        return;
+    }
+    let readme = harness::world::read("README.md");
+    let walk = readme
+        .split("```sh\n")
+        .find(|block| block.starts_with("api="));
+    let (walk, _) = walk.unwrap().split_once("```").unwrap();
+    let program = Program::start(&[]);
+    let walk = walk.replace("http://127.0.0.1:3000", program.url());
+    assert!(walk.contains(program.url()));
+
+    for register in ["201", "409", "409"] {
+        let output = Command::new("sh").args(["-c", &walk]).output().unwrap();
+
+        let text = String::from_utf8(output.stdout).unwrap();
+        let statuses = text.lines().filter(|line| line.parse::<u16>().is_ok());
+        let statuses: Vec<_> = statuses.collect();
+        assert_eq!(statuses, [register, "200", "200", "200", "401"], "{text}");
+        assert!(text.contains("token_revoked"), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn help_explains_every_option() {
     if !is_inside() {
@@ -287,7 +450,14 @@ async fn help_explains_every_option() {
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
 
-    for option in ["--port", "--env", "--data-dir", "--release", "--no-build"] {
+    for option in [
+        "--port",
+        "--env",
+        "--limits",
+        "--data-dir",
+        "--release",
+        "--no-build",
+    ] {
         let (_, after) = text
             .split_once(option)
             .unwrap_or_else(|| panic!("{option}: {text}"));

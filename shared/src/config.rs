@@ -2,6 +2,7 @@
 //! a reader notes what is wrong, gives a harmless value instead and goes on, and
 //! [`Environment::finish`] refuses the result.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::domain::device_token::{DeviceTokenIssuer, DeviceTokenVerifier};
 use crate::domain::encryption::Cipher;
 use crate::domain::password;
 use crate::domain::password_hash::{Cost, PasswordHasher};
-use crate::domain::rate_limit::{Limit, Policy};
+use crate::domain::rate_limit::{Limit, Policy, Preset};
 use crate::domain::token::{
     AccessTokenIssuer, AccessTokenVerifier, RefreshTokenIssuer, RefreshTokenVerifier,
     SigningConfig, VerifyingConfig,
@@ -44,6 +45,9 @@ use crate::store::users::Users;
 
 /// Shorter than this, an HMAC-SHA256 key is weaker than its hash (RFC 7518, 3.2).
 const MINIMUM_SECRET_BYTES: usize = 32;
+
+/// How the secrets of `.env.example` begin.
+const EXAMPLE_SECRET: &str = "only-an-example";
 
 /// Megabytes with which a function has one processor (Lambda developer guide, "Configure Lambda function memory"). It
 /// sees two with less.
@@ -101,6 +105,10 @@ pub struct Environment {
     problems: Vec<String>,
     /// Production refuses what is fine for trying out.
     is_production: bool,
+    /// Each that was read, with its variable's name: in production no two are equal.
+    secrets: Vec<(String, SecretString)>,
+    /// What limits are where no variable says it; read with the first limit.
+    preset: Option<Preset>,
     /// One connection, whoever uses it.
     redis: Option<Arc<Redis>>,
     /// The same.
@@ -122,6 +130,8 @@ impl Environment {
             lookup: Box::new(lookup),
             problems: Vec::new(),
             is_production: false,
+            secrets: Vec::new(),
+            preset: None,
             redis: None,
             dynamodb: None,
         };
@@ -138,7 +148,12 @@ impl Environment {
     ///
     /// # Errors
     /// All problems at once.
-    pub fn finish<T>(self, config: T) -> Result<T, StartError> {
+    pub fn finish<T>(mut self, config: T) -> Result<T, StartError> {
+        self.refuse_equal_secrets();
+        // A variable may be read more than once.
+        let mut noted = BTreeSet::new();
+        self.problems
+            .retain(|problem| noted.insert(problem.clone()));
         if self.problems.is_empty() {
             Ok(config)
         } else {
@@ -178,12 +193,50 @@ impl Environment {
         Some(SecretString::from(text))
     }
 
+    /// Secrets of which each is taken, separated by commas, so that one can replace another.
+    pub fn secrets(&mut self, name: &str) -> Vec<SecretString> {
+        let text = self.optional_text(name).filter(|text| text != "none");
+        let text = text.unwrap_or_default();
+        let secrets = text.split(',').map(str::trim);
+        let secrets: Vec<&str> = secrets.filter(|secret| !secret.is_empty()).collect();
+        for secret in &secrets {
+            self.check_secret(name, secret);
+        }
+        secrets.into_iter().map(SecretString::from).collect()
+    }
+
     fn check_secret(&mut self, name: &str, text: &str) {
         if (1..MINIMUM_SECRET_BYTES).contains(&text.len()) {
             self.problems.push(format!(
                 "{name} is shorter than {MINIMUM_SECRET_BYTES} bytes"
             ));
         }
+        let beginning = text.trim_start().to_ascii_lowercase();
+        if self.is_production && beginning.starts_with(EXAMPLE_SECRET) {
+            self.problems.push(format!("{name} is an example"));
+        }
+        let is_it = |(known, secret): &(String, SecretString)| {
+            known == name && secret.expose_secret() == text
+        };
+        if !text.is_empty() && !self.secrets.iter().any(is_it) {
+            self.secrets.push((name.to_owned(), text.into()));
+        }
+    }
+
+    /// Whoever learns one of two that are equal has both, and what is made with one may pass for the other's.
+    fn refuse_equal_secrets(&mut self) {
+        if !self.is_production {
+            return;
+        }
+        let mut problems = Vec::new();
+        for (at, (name, secret)) in self.secrets.iter().enumerate() {
+            let is_equal = |(other, text): &&(String, SecretString)| {
+                other != name && text.expose_secret() == secret.expose_secret()
+            };
+            let before = self.secrets[..at].iter().filter(is_equal);
+            problems.extend(before.map(|(other, _)| format!("{name} is the same as {other}")));
+        }
+        self.problems.extend(problems);
     }
 
     /// A variable with a default, in a form that `parse` knows; `form` says it to people.
@@ -223,9 +276,15 @@ impl Environment {
         read(self, name).unwrap_or_default()
     }
 
-    /// An absolute `http:` or `https:` URL without a fragment.
+    /// An absolute `http:` or `https:` URL without a fragment; in production only `https:`.
     pub fn url(&mut self, name: &str) -> String {
-        self.required(name, Self::optional_url)
+        let text = self.required(name, Self::optional_url);
+        let is_plain = Url::parse(&text).is_ok_and(|url| url.scheme() != "https");
+        if self.is_production && is_plain {
+            self.problems
+                .push(format!("{name} must be an https: URL in prod"));
+        }
+        text
     }
 
     /// The same where it may be absent.
@@ -313,9 +372,22 @@ impl Environment {
         RateLimiter::new(self.redis())
     }
 
-    /// The limit `RATE_LIMIT_<name>`; `None` if it is off.
-    pub fn rate_limit(&mut self, name: &str, default: &str) -> Option<Policy> {
-        let limit = self.limit(&format!("RATE_LIMIT_{name}"), default)?;
+    /// What the limits are where they have no variable of their own.
+    pub fn rate_limits(&mut self) -> Preset {
+        if let Some(preset) = self.preset {
+            return preset;
+        }
+        let (default, form) = (Preset::Strict, "strict, balanced or off");
+        let preset = self.parsed("RATE_LIMITS", default, form, Preset::parse);
+        *self.preset.insert(preset)
+    }
+
+    /// The limit `RATE_LIMIT_<name>`, or else that of the preset, given the strict one; `None` if it is off.
+    pub fn rate_limit(&mut self, name: &str, strict: &str) -> Option<Policy> {
+        let preset = self.rate_limits();
+        let strict = parse_limit(strict).flatten();
+        let default = strict.and_then(|strict| preset.limit(name, strict));
+        let limit = self.limit_or(&format!("RATE_LIMIT_{name}"), default)?;
         let name = name.to_ascii_lowercase().replace('_', "-");
         Some(Policy { name, limit })
     }
@@ -382,7 +454,10 @@ impl Environment {
     }
 
     fn limit(&mut self, name: &str, default: &str) -> Option<Limit> {
-        let default = parse_limit(default).flatten();
+        self.limit_or(name, parse_limit(default).flatten())
+    }
+
+    fn limit_or(&mut self, name: &str, default: Option<Limit>) -> Option<Limit> {
         self.parsed(name, default, "a limit such as 5/15m, or off", parse_limit)
     }
 
@@ -395,6 +470,11 @@ impl Environment {
     }
 
     fn connect_redis(&mut self) -> Redis {
+        let url = self.optional_text("REDIS_URL").unwrap_or_default();
+        if self.is_production && url.starts_with("redis://") {
+            let problem = "REDIS_URL must be a rediss:// URL, with TLS, in prod".to_owned();
+            self.problems.push(problem);
+        }
         let config = redis::Config {
             url: SecretString::from(self.text("REDIS_URL")),
             is_cluster: self.boolean("REDIS_CLUSTER", false),
@@ -439,6 +519,11 @@ impl Environment {
             "origins such as https://app.example.com, separated by commas",
         );
         let origins = self.parsed(name, Vec::new(), form, parse_origins);
+        let is_secure = |origin: &String| origin.starts_with("https://");
+        if self.is_production && !origins.iter().all(is_secure) {
+            self.problems
+                .push(format!("{name} must be https: origins in prod"));
+        }
         let secret = self.secret("GUARD_SECRET");
         let previous = self.optional_secret("GUARD_SECRET_PREVIOUS");
         CookieCheck {
@@ -722,6 +807,127 @@ mod tests {
             error.contains("ARGON2_ITERATIONS must be a whole number from 2"),
             "{error}"
         );
+    }
+
+    /// The table of the README.
+    #[test]
+    fn every_limit_is_as_the_preset_says_or_as_its_own_variable() {
+        const GIVEN: (&str, &str) = ("RATE_LIMIT_REFRESH", "7/1m");
+        for (name, strict, balanced) in [
+            ("GLOBAL", "100/15m", "1000/15m"),
+            ("GUEST", "5/1m", "60/1m"),
+            ("USER", "15/1m", "120/1m"),
+            ("ADMIN", "30/1m", "300/1m"),
+            ("LOGIN", "5/15m", "10/15m"),
+            ("REGISTER", "5/15m", "10/15m"),
+            ("PASSWORD_RESET_CONFIRM", "5/15m", "10/15m"),
+            ("EMAIL_VERIFICATION", "10/15m", "20/15m"),
+            ("PASSWORD_RESET", "3/1h", "6/1h"),
+            ("EMAIL_RESEND", "3/1h", "6/1h"),
+            ("PASSWORD_CHANGE", "5/15m", "10/15m"),
+            ("ACCOUNT_DELETE", "5/15m", "10/15m"),
+            ("TWO_FACTOR", "10/15m", "20/15m"),
+            ("PROFILE", "20/15m", "off"),
+            ("SESSIONS", "20/15m", "off"),
+        ] {
+            for (mut environment, expected) in [
+                (environment(&[GIVEN]), strict),
+                (environment(&[("RATE_LIMITS", "strict"), GIVEN]), strict),
+                (environment(&[("RATE_LIMITS", "balanced"), GIVEN]), balanced),
+                (environment(&[("RATE_LIMITS", "off"), GIVEN]), "off"),
+            ] {
+                let policy = environment.rate_limit(name, strict);
+                let limit = policy.map(|policy| policy.limit);
+                assert_eq!(Some(limit), parse_limit(expected), "{name} {expected}");
+
+                let given = environment.rate_limit("REFRESH", "30/15m").unwrap();
+                assert_eq!(Some(Some(given.limit)), parse_limit("7/1m"));
+            }
+        }
+    }
+
+    #[test]
+    fn production_refuses_what_is_fine_for_trying_out() {
+        const TRYING_OUT: [(&str, &str); 10] = [
+            ("REDIS_URL", "redis://127.0.0.1:6379"),
+            (
+                "CORS_ALLOWED_ORIGINS",
+                "https://app.example.com,http://localhost:3000",
+            ),
+            ("FRONTEND_URL", "HTTP://app.example.com"),
+            ("JWT_SECRET", "only-an-example-of-an-access-secret"),
+            (
+                "JWT_SECRET_PREVIOUS",
+                " Only-An-Example-of-an-access-secret",
+            ),
+            ("JWT_REFRESH_SECRET", "the same secret for all purposes"),
+            ("DATA_ENCRYPTION_KEY", "the same secret for all purposes"),
+            ("EMAIL_TOKEN_SECRET", "the same secret for all purposes"),
+            ("JWT_ISSUER", "issuer"),
+            ("JWT_AUDIENCE", "audience"),
+        ];
+        let problems = |name: &'static str| {
+            let given = move |asked: &str| {
+                let mut given = TRYING_OUT.iter().chain(&[("ENVIRONMENT", "")]);
+                let found = given.find(|(known, _)| *known == asked)?.1;
+                Some(if asked == "ENVIRONMENT" { name } else { found }.to_owned())
+            };
+            let mut environment = Environment::new(given);
+            environment.cookie_check();
+            environment.token_issuer();
+            environment.access_token_verifier();
+            environment.device_token_issuer();
+            environment.secret("DATA_ENCRYPTION_KEY");
+            environment.secret("EMAIL_TOKEN_SECRET");
+            environment.sessions();
+            environment.url("FRONTEND_URL");
+            environment.finish(()).err().map(|error| error.problems)
+        };
+
+        assert_eq!(problems("dev"), None);
+        assert_eq!(problems("staging"), None);
+        let mut found = problems("prod").unwrap();
+        found.sort();
+        let expected = [
+            "CORS_ALLOWED_ORIGINS must be https: origins in prod",
+            "DATA_ENCRYPTION_KEY is the same as JWT_REFRESH_SECRET",
+            "EMAIL_TOKEN_SECRET is the same as DATA_ENCRYPTION_KEY",
+            "EMAIL_TOKEN_SECRET is the same as JWT_REFRESH_SECRET",
+            "FRONTEND_URL must be an https: URL in prod",
+            "JWT_SECRET is an example",
+            "JWT_SECRET_PREVIOUS is an example",
+            "REDIS_URL must be a rediss:// URL, with TLS, in prod",
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn production_takes_what_is_made_for_it() {
+        let mut environment = environment(&[
+            ("ENVIRONMENT", "prod"),
+            ("REDIS_URL", "rediss://cache.example.com:6379"),
+            ("CORS_ALLOWED_ORIGINS", "https://app.example.com"),
+            ("FRONTEND_URL", "https://app.example.com"),
+            ("JWT_SECRET", "a secret of thirty-two bytes: one"),
+            ("JWT_SECRET_PREVIOUS", "none"),
+            ("JWT_REFRESH_SECRET", "a secret of thirty-two bytes: two"),
+            (
+                "TRUSTED_PROXY_SECRET",
+                "a secret of thirty-two bytes: three, a secret of thirty-two bytes: four",
+            ),
+            ("JWT_ISSUER", "issuer"),
+            ("JWT_AUDIENCE", "audience"),
+        ]);
+        environment.cookie_check();
+        environment.token_issuer();
+        environment.access_token_verifier();
+        environment.secrets("TRUSTED_PROXY_SECRET");
+        environment.sessions();
+        environment.url("FRONTEND_URL");
+
+        let refused = environment.finish(()).err();
+
+        assert!(refused.is_none(), "{refused:?}");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! What a client can be told went wrong: the closed list of codes, each with its one
 //! status and its one message. The cause of a 5xx is for the log and is never sent.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 use validator::{ValidationError, ValidationErrors};
 
 use crate::api::Detail;
 use crate::domain::password_hash::UnknownHash;
-use crate::domain::rate_limit::Quota;
+use crate::domain::rate_limit::{Policy, Quota};
 use crate::store::{self, dynamodb::TransactionError};
 
 /// The result of a request that failed.
@@ -316,8 +318,14 @@ impl ApiError {
     }
 
     /// The sentence for people.
-    pub fn message(&self) -> &'static str {
-        self.parts().2
+    pub fn message(&self) -> Cow<'static, str> {
+        match self {
+            Self::RateLimited(quota) => {
+                let Policy { name, limit } = &quota.policy;
+                format!("Too many requests: the limit \"{name}\" allows {limit}.").into()
+            }
+            _ => self.parts().2.into(),
+        }
     }
 
     /// What the log gets to know.
@@ -341,6 +349,16 @@ impl ApiError {
         match self {
             Self::RateLimited(quota) | Self::AccountLocked(quota) => Some(quota),
             _ => None,
+        }
+    }
+
+    /// The variable that sets that limit, for the log.
+    pub fn limit_variable(&self) -> Option<String> {
+        let name = &self.quota()?.policy.name;
+        let name = name.to_ascii_uppercase().replace('-', "_");
+        match self {
+            Self::RateLimited(_) => Some(format!("RATE_LIMIT_{name}")),
+            _ => Some(name),
         }
     }
 

@@ -44,11 +44,12 @@ const OTHER_HEADERS: [&str; 11] = [
 ];
 
 /// What a field can break, and the parameters that say by what: a closed list (README, "What a field can break").
-const DETAIL_CODES: [(&str, &[&str]); 22] = [
+const DETAIL_CODES: [(&str, &[&str]); 23] = [
     ("common_password", &[]),
     ("contains_link", &[]),
     ("control_characters", &[]),
     ("exactly_one", &[]),
+    ("invalid_address", &[]),
     ("invalid_characters", &[]),
     ("invalid_code", &[]),
     ("invalid_email", &[]),
@@ -491,6 +492,7 @@ impl Answer {
             "requestId",
             "details",
             "retryAfter",
+            "limit",
         ];
         let fields: Vec<&String> = self.body.as_object().expect("an object").keys().collect();
         assert!(
@@ -508,6 +510,12 @@ impl Answer {
         }
         let must_wait = matches!(status, 429 | 503);
         assert_eq!(self.body.get("retryAfter").is_some(), must_wait, "{self:?}");
+        let limit = self.rate_limit().filter(|_| status == 429);
+        assert_eq!(
+            self.body["limit"].as_str(),
+            limit.as_ref().map(|(name, ..)| name.as_str()),
+            "{self:?}"
+        );
         let retry_after = self
             .header("retry-after")
             .map(|seconds| seconds.parse().expect("seconds"));

@@ -66,7 +66,11 @@ pub async fn login(app: &App, request: Request) -> Result<Response, ApiError> {
 
 async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
     let login = Login::read(request)?;
-    let account = Account::find(app, &login.identifier, request).await?;
+    let account = Account::find(app, &login.identifier, request).await;
+    if let Err(ApiError::ServiceUnavailable(_)) = account {
+        app.guard.give_back(request).await; // nobody's failure
+    }
+    let account = account?;
     let verification = telemetry::hashing(|| app.hasher.verify(&login.password, &account.hash));
     let is_wrong = matches!(verification, Ok(Verification::Mismatch));
     let result = match verification {
@@ -76,7 +80,19 @@ async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
     // What was no wrong password does not stay counted as one; a deleted account's right one does, as
     // it is answered like a wrong one.
     if !is_wrong && !matches!(result, Ok(_) | Err(ApiError::InvalidCredentials)) {
-        app.lockout.take_back(&account.attempt, request).await;
+        let lockout = app.lockout.take_back(&account.attempt, request);
+        match &result {
+            // The step that only lacks something else.
+            Err(
+                ApiError::TwoFactorRequired
+                | ApiError::EmailNotVerified
+                | ApiError::AccountDisabled
+                | ApiError::ServiceUnavailable(_),
+            ) => {
+                tokio::join!(lockout, app.guard.give_back(request));
+            }
+            _ => lockout.await,
+        }
     }
     result
 }
@@ -247,7 +263,7 @@ impl App {
             audit.clone(),
             outbox.clone(),
         );
-        let endpoint = Endpoint::per_client("LOGIN", "5/15m");
+        let endpoint = Endpoint::per_client("LOGIN", "5/15m").of_failures();
         let app = Self {
             guard: Guard::for_guests(&mut environment, endpoint),
             users: Users::new(dynamodb.clone(), users_table.clone()),

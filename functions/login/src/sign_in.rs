@@ -69,7 +69,9 @@ pub async fn sign_in(
     let record = async {
         let writes = record(app, user, account, &proof, request);
         let forgive = app.lockout.forgive(&account.attempt, request);
-        let (recorded, ()) = tokio::join!(app.dynamodb.transact(writes), forgive);
+        let give_back = app.guard.give_back(request);
+        let recorded = app.dynamodb.transact(writes);
+        let (recorded, (), ()) = tokio::join!(recorded, forgive, give_back);
         match recorded {
             Err(TransactionError::Refused(Refused::Changed)) => {
                 Err(changed_meanwhile(app, user.id, request).await?)

@@ -161,6 +161,7 @@ async fn create(
     }));
     app.dynamodb.transact(writes).await?;
     audit::log(Some(user.id), Event::Register, Outcome::Success, origin);
+    app.guard.give_back(request).await;
     Ok(())
 }
 
@@ -200,9 +201,9 @@ impl App {
         let dynamodb = environment.dynamodb();
         let users_table = environment.text("USERS_TABLE");
         let credentials_table = environment.text("CREDENTIALS_TABLE");
-        let endpoint = Endpoint::per_client("REGISTER", "5/15m");
         let verification_is_required = environment.boolean("REQUIRE_VERIFIED_EMAIL", false);
         let unverified_expiry = environment.unverified_account_expiry();
+        let endpoint = Endpoint::per_client("REGISTER", "5/15m").of_failures_if_balanced();
         let app = Self {
             guard: Guard::for_guests(&mut environment, endpoint),
             users: Users::new(dynamodb.clone(), users_table.clone()),

@@ -23,6 +23,11 @@ struct Arguments {
     #[arg(long = "env", value_name = "KEY=VALUE", value_parser = key_and_value)]
     variables: Vec<(String, String)>,
 
+    /// How many requests the functions let through: as strictly as in the cloud, as teams that know their users may have
+    /// it, or all. --env RATE_LIMIT_…, of one limit, goes before it
+    #[arg(long, value_name = "LIMITS", value_parser = ["strict", "balanced", "off"], default_value = "balanced")]
+    limits: String,
+
     /// Keep users, sessions and secrets in this folder; otherwise they are gone with the process
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -44,11 +49,25 @@ struct Arguments {
     no_build: bool,
 }
 
+/// The variable that sets all limits.
+const LIMITS: &str = "RATE_LIMITS";
+
 fn key_and_value(text: &str) -> Result<(String, String), &'static str> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("must be KEY=VALUE"),
     }
+}
+
+/// What the limits are, for people: `balanced, RATE_LIMIT_LOGIN=3/15m`.
+fn limits(variables: &BTreeMap<String, String>) -> String {
+    let all = variables.get(LIMITS).filter(|all| !all.is_empty());
+    let all = all.map_or("strict", String::as_str);
+    let single = variables.iter();
+    let single =
+        single.filter(|(name, value)| name.starts_with("RATE_LIMIT_") && !value.is_empty());
+    let single = single.map(|(name, value)| format!(", {name}={value}"));
+    format!("{all}{}", single.collect::<String>())
 }
 
 fn main() -> ExitCode {
@@ -75,12 +94,17 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         true => build::find(arguments.release)?,
         false => build::build(arguments.release)?,
     };
+    let mut variables: BTreeMap<String, String> = arguments.variables.into_iter().collect();
+    variables
+        .entry(LIMITS.to_owned())
+        .or_insert(arguments.limits);
+    let limits = limits(&variables);
     let options = Options {
         port: arguments.port,
         data_dir: arguments.data_dir,
         sam_env: arguments.sam_env,
         env_file: arguments.env_file,
-        variables: arguments.variables.into_iter().collect::<BTreeMap<_, _>>(),
+        variables,
         ..Options::new(binaries, Log::shown())
     };
     // Before the start: a signal during it stops the stack as soon as it is up.
@@ -94,6 +118,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
     );
 
     let mut local = Local::start(options)?;
+    eprintln!("limits: {limits} (--limits strict, balanced or off)");
     println!("ready {}", local.info().url);
     runtime.block_on(async {
         tokio::select! {

@@ -1,5 +1,7 @@
 //! What all answers have in common.
 
+use std::borrow::Cow;
+
 use heck::ToLowerCamelCase;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -31,7 +33,7 @@ pub struct Failure {
     /// The code that a client acts on.
     pub error: &'static str,
     /// A sentence for people.
-    pub message: &'static str,
+    pub message: Cow<'static, str>,
     /// Names the request, as the header `X-Request-Id` does.
     pub request_id: String,
     /// The fields that break rules; with `validation_failed` alone.
@@ -40,6 +42,9 @@ pub struct Failure {
     /// Seconds; with 429 and 503 alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+    /// The name of the limit that was hit; with 429 alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
 }
 
 /// A rule that a field breaks.

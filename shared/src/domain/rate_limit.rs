@@ -12,6 +12,61 @@ pub struct Limit {
     pub window: Duration,
 }
 
+impl fmt::Display for Limit {
+    /// `5 in 15 minutes`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.window.as_secs();
+        let units = [(86_400, "day"), (3600, "hour"), (60, "minute")];
+        let whole = units
+            .into_iter()
+            .find(|(unit, _)| seconds.is_multiple_of(*unit));
+        let (unit, name) = whole.unwrap_or((1, "second"));
+        let number = seconds / unit;
+        let plural = if number == 1 { "" } else { "s" };
+        write!(f, "{} in {number} {name}{plural}", self.most)
+    }
+}
+
+/// The limits where no variable of their own says otherwise: `RATE_LIMITS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// For an API that everybody reaches.
+    Strict,
+    /// For teams that know their users.
+    Balanced,
+    /// None.
+    Off,
+}
+
+impl Preset {
+    /// The preset of this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "strict" => Some(Self::Strict),
+            "balanced" => Some(Self::Balanced),
+            "off" => Some(Self::Off),
+            _ => None,
+        }
+    }
+
+    /// The limit `RATE_LIMIT_<name>`, given the strict one. A balanced one is twice as high, but for those that
+    /// people who share an address, or work on a front end, meet first.
+    pub fn limit(self, name: &str, strict: Limit) -> Option<Limit> {
+        let (a_minute, a_quarter) = (Duration::from_secs(60), Duration::from_secs(15 * 60));
+        let balanced = |most, window| Some(Limit { most, window });
+        match (self, name) {
+            (Self::Off, _) => None,
+            (Self::Strict, _) => Some(strict),
+            (Self::Balanced, "GLOBAL") => balanced(1000, a_quarter),
+            (Self::Balanced, "GUEST") => balanced(60, a_minute),
+            (Self::Balanced, "USER") => balanced(120, a_minute),
+            (Self::Balanced, "ADMIN") => balanced(300, a_minute),
+            (Self::Balanced, "PROFILE" | "SESSIONS") => None,
+            (Self::Balanced, _) => balanced(strict.most.saturating_mul(2), strict.window),
+        }
+    }
+}
+
 /// A limit with the name that clients get to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -98,6 +153,21 @@ mod tests {
         assert_eq!(Quota::tightest(&few), Some(few[0].clone()));
         assert_eq!(Quota::tightest(&equal), Some(equal[1].clone()));
         assert_eq!(Quota::tightest(&[]), None);
+    }
+
+    #[test]
+    fn a_limit_is_said_in_the_largest_whole_unit() {
+        for (seconds, words) in [
+            (1, "5 in 1 second"),
+            (60, "5 in 1 minute"),
+            (90, "5 in 90 seconds"),
+            (900, "5 in 15 minutes"),
+            (3600, "5 in 1 hour"),
+            (172_800, "5 in 2 days"),
+        ] {
+            let (most, window) = (5, Duration::from_secs(seconds));
+            assert_eq!(Limit { most, window }.to_string(), words);
+        }
     }
 
     #[test]

@@ -220,6 +220,14 @@ impl<C: Claims> Verifier<C> {
         claims.map(|claims| claims.own).ok_or(TokenError::Invalid)
     }
 
+    /// The claims of a token that was valid once, and is not any more: enough only to know whom to count.
+    pub fn expired(&self, token: &str, now: Timestamp) -> Option<C> {
+        match self.verify(token, now) {
+            Err(TokenError::Expired) => Some(self.decode(token)?.own),
+            _ => None,
+        }
+    }
+
     fn decode(&self, token: &str) -> Option<AllClaims<C>> {
         let header = jsonwebtoken::decode_header(token).ok()?;
         let is_of_this_kind = header.typ?.eq_ignore_ascii_case(C::TYPE);

@@ -127,6 +127,12 @@ pub(super) fn verify(
     Some(token.and_then(|token| tokens.verify(token, request.received_at())))
 }
 
+/// Whose the request's access token was, if it has expired.
+pub(super) fn expired(tokens: &AccessTokenVerifier, request: &Request) -> Option<AccessClaims> {
+    let token = bearer_token(request.header(&AUTHORIZATION)?)?;
+    tokens.expired(token, request.received_at())
+}
+
 /// RFC 6750, 2.1. Tokens in a query or a form are never looked for (RFC 9700, 4.3.2).
 fn bearer_token(header: &str) -> Option<&str> {
     let (scheme, token) = header.split_once(' ')?;

@@ -13,7 +13,8 @@ use super::refresh_token::Presented;
 use super::{Request, authentication};
 use crate::config::Environment;
 use crate::domain::client_address::ClientAddress;
-use crate::domain::rate_limit::{Policy, Quota};
+use crate::domain::rate_limit::{Policy, Preset, Quota};
+use crate::domain::rule::rule;
 use crate::domain::token::{AccessTokenVerifier, RefreshTokenVerifier};
 use crate::domain::user::Role;
 use crate::error::ApiError;
@@ -24,6 +25,10 @@ use crate::telemetry;
 const ORIGIN_VERIFY: HeaderName = HeaderName::from_static("x-origin-verify");
 /// CloudFront's word about the client.
 const VIEWER_ADDRESS: HeaderName = HeaderName::from_static("cloudfront-viewer-address");
+/// What a server adds whose word about its clients counts.
+const PROXY_SECRET: HeaderName = HeaderName::from_static("x-gatehouse-proxy-secret");
+/// Its word.
+const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("x-gatehouse-client-ip");
 
 const USER_LIMIT: &str = "15/1m";
 
@@ -31,34 +36,63 @@ const USER_LIMIT: &str = "15/1m";
 #[derive(Clone, Copy)]
 pub struct Endpoint {
     name: &'static str,
-    default: &'static str,
+    strict: &'static str,
     per: Per,
+    counted: Counted,
 }
 
 #[derive(Clone, Copy)]
 enum Per {
-    Client,
-    User,
-    Session,
+    /// A caller with a token, or else a client.
+    Anybody,
+    /// A caller with a token.
+    Caller,
+}
+
+/// Whether a request that succeeds stays counted under its endpoint's limit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    All,
+    Failures,
+    FailuresIfBalanced,
 }
 
 impl Endpoint {
-    /// `RATE_LIMIT_<name>` for each client.
-    pub const fn per_client(name: &'static str, default: &'static str) -> Self {
-        let per = Per::Client;
-        Self { name, default, per }
+    /// `RATE_LIMIT_<name>` for each client or, with a valid token, each user. Given is the strict limit.
+    pub const fn per_client(name: &'static str, strict: &'static str) -> Self {
+        Self::new(name, strict, Per::Anybody)
     }
 
     /// `RATE_LIMIT_<name>` for each user; who is nobody is limited as a guest.
-    pub const fn per_user(name: &'static str, default: &'static str) -> Self {
-        let per = Per::User;
-        Self { name, default, per }
+    pub const fn per_user(name: &'static str, strict: &'static str) -> Self {
+        Self::new(name, strict, Per::Caller)
     }
 
-    /// `RATE_LIMIT_<name>` for each session.
-    pub const fn per_session(name: &'static str, default: &'static str) -> Self {
-        let per = Per::Session;
-        Self { name, default, per }
+    /// `RATE_LIMIT_<name>` for each session: where refresh tokens are taken.
+    pub const fn per_session(name: &'static str, strict: &'static str) -> Self {
+        Self::new(name, strict, Per::Caller)
+    }
+
+    const fn new(name: &'static str, strict: &'static str, per: Per) -> Self {
+        let counted = Counted::All;
+        Self {
+            name,
+            strict,
+            per,
+            counted,
+        }
+    }
+
+    /// The limit is for failures: the handler gives a success back ([`Guard::give_back`]).
+    pub const fn of_failures(mut self) -> Self {
+        self.counted = Counted::Failures;
+        self
+    }
+
+    /// The same among people who know each other, with `RATE_LIMITS=balanced`.
+    pub const fn of_failures_if_balanced(mut self) -> Self {
+        self.counted = Counted::FailuresIfBalanced;
+        self
     }
 }
 
@@ -94,11 +128,14 @@ struct BotProtection {
 pub struct Guard {
     /// What CloudFront sends, and while it is replaced the other one; none where there is no CloudFront.
     origin_verify_secrets: Vec<SecretString>,
+    /// What servers send that speak for their clients; none where there are none.
+    proxy_secrets: Vec<SecretString>,
     callers: Callers,
     limiter: RateLimiter,
     global: Option<Policy>,
     guest: Option<Policy>,
     endpoint: Option<(Policy, Per)>,
+    gives_back: bool,
 }
 
 impl Guard {
@@ -133,8 +170,14 @@ impl Guard {
     }
 
     fn new(environment: &mut Environment, callers: Callers, endpoint: Option<Endpoint>) -> Self {
+        let is_balanced = environment.rate_limits() == Preset::Balanced;
+        let gives_back = endpoint.is_some_and(|endpoint| match endpoint.counted {
+            Counted::All => false,
+            Counted::Failures => true,
+            Counted::FailuresIfBalanced => is_balanced,
+        });
         let endpoint = endpoint.and_then(|endpoint| {
-            let policy = environment.rate_limit(endpoint.name, endpoint.default)?;
+            let policy = environment.rate_limit(endpoint.name, endpoint.strict)?;
             Some((policy, endpoint.per))
         });
         let mut origin_verify = |name| environment.optional_secret(name);
@@ -144,11 +187,13 @@ impl Guard {
         ];
         Self {
             origin_verify_secrets: secrets.into_iter().flatten().collect(),
+            proxy_secrets: environment.secrets("TRUSTED_PROXY_SECRET"),
             callers,
             limiter: environment.rate_limiter(),
             global: environment.rate_limit("GLOBAL", "100/15m"),
             guest: environment.rate_limit("GUEST", "5/1m"),
             endpoint,
+            gives_back,
         }
     }
 
@@ -182,7 +227,8 @@ impl Guard {
     }
 
     /// Counts a request under the endpoint's limit about a text as well, such as an address: from
-    /// however many clients, only so many requests are about one.
+    /// however many clients, only so many requests are about one. How many are left is told to nobody: it would
+    /// say that somebody else has asked.
     ///
     /// # Errors
     /// `rate_limited`, and those of the store.
@@ -192,13 +238,39 @@ impl Guard {
         };
         let subject = Subject::Text(text);
         let counters = vec![Counter::requests(policy, &subject)];
-        request.tally().owe(&self.limiter, counters);
+        request.tally().owe_untold(&self.limiter, counters);
         request.pass().await
     }
 
-    /// The gateway's word for the client's address; behind CloudFront, that of CloudFront. Headers
-    /// such as `X-Forwarded-For` are the client's own and change nothing.
+    /// Where the endpoint's limit is for failures: the request was none, and counts under that limit no longer. It was
+    /// counted first, so that of many at once no more than the limit get to be tried; and nothing else is forgiven.
+    pub async fn give_back(&self, request: &Request) {
+        let Some((policy, _)) = self.endpoint.as_ref().filter(|_| self.gives_back) else {
+            return;
+        };
+        let id = &request.origin().request_id;
+        request.tally().give_back(&self.limiter, policy, id).await;
+    }
+
+    /// The gateway's word for the client's address; behind CloudFront, that of CloudFront; of a server that is trusted,
+    /// the server's. Headers such as `X-Forwarded-For` are the client's own and change nothing.
     fn client(&self, request: &Request) -> Result<ClientAddress, ApiError> {
+        let sender = self.sender(request)?;
+        if !is_sent(&self.proxy_secrets, &PROXY_SECRET, request) {
+            return Ok(sender);
+        }
+        let Some(client) = request.header(&CLIENT_ADDRESS) else {
+            return Ok(sender); // it asks for itself
+        };
+        // The server's mistake: to count all its clients as one would show only once they are refused.
+        ClientAddress::parse(client).ok_or_else(|| {
+            let rule = rule("invalid_address", "must be an IP address without a port");
+            ApiError::invalid("X-Gatehouse-Client-IP", rule)
+        })
+    }
+
+    /// Who has sent the request to the gateway, or to CloudFront.
+    fn sender(&self, request: &Request) -> Result<ClientAddress, ApiError> {
         let peer = || {
             let peer = ClientAddress::parse(&request.origin().ip);
             peer.ok_or_else(|| ApiError::Internal("an event without an address".into()))
@@ -206,12 +278,7 @@ impl Guard {
         if self.origin_verify_secrets.is_empty() {
             return peer();
         }
-        let given = request.header(&ORIGIN_VERIFY).unwrap_or_default();
-        let is_given = |secret: &SecretString| {
-            let secret = secret.expose_secret().as_bytes();
-            constant_time::verify_slices_are_equal(secret, given.as_bytes()).is_ok()
-        };
-        if !self.origin_verify_secrets.iter().any(is_given) {
+        if !is_sent(&self.origin_verify_secrets, &ORIGIN_VERIFY, request) {
             return Err(ApiError::Forbidden);
         }
         let viewer = request.header(&VIEWER_ADDRESS);
@@ -221,33 +288,39 @@ impl Guard {
         }
     }
 
-    /// Every limit that applies to a request.
+    /// Every limit that applies to a request. With a token, all of them are its user's or its session's: what
+    /// others do at the same address refuses nobody who is signed in.
     fn counters(&self, request: &Request, client: ClientAddress) -> Vec<Counter> {
         let caller = self.callers.caller(request);
-        let client = Subject::Client(client);
-        let mut applicable = vec![(self.global.as_ref(), &client)];
-        applicable.push(match &caller {
-            Some(caller) => (caller.tier, &caller.user),
-            None => (self.guest.as_ref(), &client),
+        let is_caller = caller.is_some();
+        let (tier, subject) = match caller {
+            Some(caller) => (caller.tier, caller.subject),
+            None => (self.guest.as_ref(), Subject::Client(client)),
+        };
+        let endpoint = self.endpoint.as_ref().and_then(|(policy, per)| match per {
+            Per::Caller if !is_caller => None,
+            Per::Caller | Per::Anybody => Some(policy),
         });
-        applicable.extend(self.endpoint.as_ref().and_then(|(policy, per)| {
-            let subject = match per {
-                Per::Client => &client,
-                Per::User => &caller.as_ref()?.user,
-                Per::Session => caller.as_ref()?.session.as_ref()?,
-            };
-            Some((Some(policy), subject))
-        }));
-        let counter = |(policy, subject)| Some(Counter::requests(policy?, subject));
-        applicable.into_iter().filter_map(counter).collect()
+        let applicable = [self.global.as_ref(), tier, endpoint];
+        let counter = |policy| Counter::requests(policy, &subject);
+        applicable.into_iter().flatten().map(counter).collect()
     }
 }
 
-/// Somebody with a valid token.
+/// Whether the header is one of these, compared in constant time.
+fn is_sent(secrets: &[SecretString], header: &HeaderName, request: &Request) -> bool {
+    let given = request.header(header).unwrap_or_default();
+    let is_given = |secret: &SecretString| {
+        let secret = secret.expose_secret().as_bytes();
+        constant_time::verify_slices_are_equal(secret, given.as_bytes()).is_ok()
+    };
+    secrets.iter().any(is_given)
+}
+
+/// Somebody with a token of ours.
 struct Caller<'a> {
     tier: Option<&'a Policy>,
-    user: Subject,
-    session: Option<Subject>,
+    subject: Subject,
 }
 
 impl Callers {
@@ -255,26 +328,29 @@ impl Callers {
     fn caller(&self, request: &Request) -> Option<Caller<'_>> {
         match self {
             Self::Guests(_) => None,
-            Self::AccessTokens(_, tiers) => {
-                let claims = authentication::claims(request).ok()??;
-                let tier = match claims.role {
-                    Role::User => &tiers.user,
-                    Role::Admin => &tiers.admin,
+            Self::AccessTokens(verifier, tiers) => {
+                let (claims, subject) = match request.access_token()? {
+                    Ok(claims) => (claims.clone(), Subject::User(claims.sub)),
+                    // People are told to refresh, however many of them there are at an address. An old token must
+                    // use up neither its owner's requests nor its session's refreshes.
+                    Err(_) => {
+                        let claims = authentication::expired(verifier, request)?;
+                        let subject = Subject::ExpiredSession(claims.sub, claims.sid);
+                        (claims, subject)
+                    }
                 };
-                Some(Caller {
-                    tier: tier.as_ref(),
-                    user: Subject::User(claims.sub),
-                    session: None,
-                })
+                let tier = match claims.role {
+                    Role::User => tiers.user.as_ref(),
+                    Role::Admin => tiers.admin.as_ref(),
+                };
+                Some(Caller { tier, subject })
             }
             Self::RefreshTokens(_, user_tier) => {
                 let claims = request.refresh_claims()?;
                 // By session: a token whose session is over must not use up its owner's requests.
-                let session = Subject::Session(claims.sub, claims.sid);
                 Some(Caller {
                     tier: user_tier.as_ref(), // the token does not know the role
-                    user: session.clone(),
-                    session: Some(session),
+                    subject: Subject::Session(claims.sub, claims.sid),
                 })
             }
         }
@@ -316,28 +392,66 @@ pub(super) struct Tally(Arc<Mutex<Counts>>);
 
 #[derive(Default)]
 struct Counts {
-    owed: Option<(RateLimiter, Vec<Counter>)>,
+    owed: Option<Owed>,
     counted: Vec<Counter>,
     quotas: Vec<Quota>,
 }
 
+struct Owed {
+    limiter: RateLimiter,
+    counters: Vec<Counter>,
+    /// Whether the client may learn what is left.
+    is_told: bool,
+}
+
 impl Tally {
     fn owe(&self, limiter: &RateLimiter, counters: Vec<Counter>) {
-        self.lock().owed = Some((limiter.clone(), counters));
+        self.lock().owed = Some(Owed {
+            limiter: limiter.clone(),
+            counters,
+            is_told: true,
+        });
+    }
+
+    fn owe_untold(&self, limiter: &RateLimiter, counters: Vec<Counter>) {
+        self.owe(limiter, counters);
+        if let Some(owed) = &mut self.lock().owed {
+            owed.is_told = false;
+        }
+    }
+
+    async fn give_back(&self, limiter: &RateLimiter, policy: &Policy, request_id: &str) {
+        let counters = {
+            let mut counts = self.lock();
+            for quota in &mut counts.quotas {
+                quota.remaining += u32::from(quota.policy == *policy);
+            }
+            // Of a limit that is whole there is nothing to tell.
+            let is_whole = |quota: &Quota| quota.remaining >= quota.policy.limit.most;
+            counts.quotas.retain(|quota| !is_whole(quota));
+            let is_of_it = |counter: &mut Counter| counter.policy() == policy;
+            counts.counted.extract_if(.., is_of_it).collect::<Vec<_>>()
+        };
+        limiter.take_back(request_id, &counters).await;
     }
 
     /// Counts the request under what is owed and what it was counted under before; or under none. What
     /// was paid once is not owed again.
     pub(super) async fn pay(&self, request_id: &str) -> Result<(), ApiError> {
         let owed = self.lock().owed.take();
-        let Some((limiter, counters)) = owed.filter(|(_, counters)| !counters.is_empty()) else {
+        let Some(owed) = owed.filter(|owed| !owed.counters.is_empty()) else {
             return Ok(());
         };
+        let Owed {
+            limiter,
+            counters,
+            is_told,
+        } = owed;
         match limiter.count(request_id, &counters).await? {
             Verdict::Passes(quotas) => {
                 let mut counts = self.lock();
                 counts.counted.extend(counters);
-                counts.quotas.extend(quotas);
+                counts.quotas.extend(quotas.into_iter().filter(|_| is_told));
                 Ok(())
             }
             Verdict::Refused(quotas) => {

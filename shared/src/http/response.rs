@@ -57,6 +57,18 @@ impl Outcome {
     }
 }
 
+/// The variable of the limit that was hit, for the line in the log.
+#[derive(Clone)]
+pub(super) struct LimitedBy(String);
+
+impl LimitedBy {
+    /// Nothing for an answer that no limit has caused.
+    pub(super) fn of<B>(answer: &http::Response<B>) -> Option<&str> {
+        let limited = answer.extensions().get::<Self>();
+        limited.map(|Self(variable)| variable.as_str())
+    }
+}
+
 /// What a handler answers.
 #[derive(Debug)]
 pub struct Response {
@@ -124,6 +136,7 @@ pub(super) fn failure(error: &ApiError, request_id: &str) -> Answer {
         request_id: request_id.to_owned(),
         details,
         retry_after,
+        limit: error.quota().map(|quota| quota.policy.name.clone()),
     };
     let mut answer = render(error.status(), json(&body), Outcome(error.code()));
     let headers = answer.headers_mut();
@@ -135,6 +148,9 @@ pub(super) fn failure(error: &ApiError, request_id: &str) -> Answer {
     }
     if let Some(quota) = error.quota() {
         set_rate_limit(headers, quota);
+    }
+    if let Some(variable) = error.limit_variable() {
+        answer.extensions_mut().insert(LimitedBy(variable));
     }
     answer
 }

@@ -20,7 +20,7 @@ use tracing::Instrument;
 
 use super::gateway::{self, GatewayRequestId};
 use super::guard::{Guard, Tally};
-use super::response::{Answer, Outcome, failure, fixed_headers, set_rate_limit};
+use super::response::{Answer, LimitedBy, Outcome, failure, fixed_headers, set_rate_limit};
 use super::{Request, Response};
 use crate::config::StartError;
 use crate::error::ApiError;
@@ -115,6 +115,7 @@ where
         tracing::info!(
             outcome = Outcome::of(&answer).unwrap_or_default(),
             status = answer.status().as_u16(),
+            limit = LimitedBy::of(&answer),
             duration_ms = started.elapsed().as_secs_f64() * 1000.0,
             cold_start,
             "request"

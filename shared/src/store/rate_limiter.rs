@@ -3,7 +3,7 @@
 //! | key | type | content |
 //! |---|---|---|
 //! | `rate_limit:<policy>:{<client, user or hash>}` | sorted set | ids of requests by time (ms) |
-//! | `rate_limit:refresh:{<userId>}:<sessionId>` | sorted set | the same |
+//! | `rate_limit:<policy>:{<userId>}:<sessionId>`, with `:expired` | sorted set | the same, by refresh tokens and expired access tokens |
 //! | `login_failures:{<hash of what was typed>}`, `login_failures:{<userId>}:<deviceId>` | sorted set | the same, of wrong passwords |
 //! | `account_failures:{<userId or hash>}` | sorted set | the same, whatever was typed |
 //! | `reauthentication_failures:{<userId>}:<sessionId>` | sorted set | the same, of somebody who is signed in |
@@ -41,6 +41,8 @@ pub enum Subject {
     User(UserId),
     /// A session's.
     Session(UserId, SessionId),
+    /// Those with a session's expired access tokens.
+    ExpiredSession(UserId, SessionId),
     /// A user's from one device.
     Device(UserId, DeviceId),
     /// Those about a text, of which only a hash is kept.
@@ -130,11 +132,17 @@ impl Counter {
         }
     }
 
+    /// The policy.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     fn new(prefix: &str, policy: &Policy, subject: &Subject) -> Self {
         let (tag, rest) = match subject {
             Subject::Client(address) => (address.network(), None),
             Subject::User(id) => (id.to_string(), None),
             Subject::Session(user, id) => (user.to_string(), Some(id.to_string())),
+            Subject::ExpiredSession(user, id) => (user.to_string(), Some(format!("{id}:expired"))),
             Subject::Device(user, id) => (user.to_string(), Some(id.to_string())),
             Subject::Text(TextHash(hash)) => (hash.clone(), None),
         };
