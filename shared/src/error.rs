@@ -56,8 +56,16 @@ pub enum ApiError {
     CsrfFailed,
     /// A cookie from a page whose origin is not on the list.
     OriginNotAllowed,
+    /// What the caller wants to do takes a recent sign-in, or the password.
+    ReauthenticationRequired,
+    /// A mailed token, and nothing that shows that its bearer registered the account.
+    ConfirmationRequired,
+    /// Too many wrong passwords in a row: the old one is not taken any more.
+    PasswordResetRequired,
     /// No such thing, or not the caller's.
     NotFound,
+    /// The path is there, for other methods.
+    MethodNotAllowed,
     /// Another account has the address.
     EmailTaken,
     /// Another account has the username.
@@ -193,6 +201,26 @@ impl ApiError {
                 StatusCode::FORBIDDEN,
                 "origin_not_allowed",
                 "The origin is not allowed.",
+            ),
+            Self::ReauthenticationRequired => (
+                StatusCode::FORBIDDEN,
+                "reauthentication_required",
+                "Sign in again, or send the password as well.",
+            ),
+            Self::ConfirmationRequired => (
+                StatusCode::FORBIDDEN,
+                "confirmation_required",
+                "Send the password of the account too, or open the link where the account was registered.",
+            ),
+            Self::PasswordResetRequired => (
+                StatusCode::FORBIDDEN,
+                "password_reset_required",
+                "A new password must be set first, by the mailed link.",
+            ),
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "This path takes other methods.",
             ),
             Self::RateLimited(_) => (
                 StatusCode::TOO_MANY_REQUESTS,

@@ -67,7 +67,7 @@ const DETAIL_CODES: [(&str, &[&str]); 19] = [
 ];
 
 /// The closed list of `api.md`.
-const CODES: [(u16, &[&str]); 10] = [
+const CODES: [(u16, &[&str]); 11] = [
     (
         400,
         &[
@@ -102,9 +102,13 @@ const CODES: [(u16, &[&str]); 10] = [
             "bot_detected",
             "csrf_failed",
             "origin_not_allowed",
+            "reauthentication_required",
+            "confirmation_required",
+            "password_reset_required",
         ],
     ),
     (404, &["not_found"]),
+    (405, &["method_not_allowed"]),
     (
         409,
         &[
