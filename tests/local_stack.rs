@@ -385,6 +385,40 @@ async fn unknown_routes_and_methods_are_the_gateways_404() {
     }
 }
 
+/// security.md I12: a page whose own name leads here (DNS rebinding) reads neither the inbox nor anything else.
+#[tokio::test]
+async fn only_names_of_this_machine_are_answered() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    let info = world.local().info();
+    let port = info.url.rsplit(':').next().unwrap();
+    for path in ["/", "/_local/", "/_local/mail", "/_local/info", "/me"] {
+        let status = async |host: &str| {
+            let request = client.request(Method::GET, path).header("host", host);
+            request.send().await.unwrap().status()
+        };
+
+        for host in ["evil.example", "localhost.evil.example", "192.0.2.1"] {
+            let host = format!("{host}:{port}");
+            assert_eq!(status(&host).await, 421, "{host} {path}");
+        }
+        for host in ["127.0.0.1", "LOCALHOST", "localhost.", "[::1]"] {
+            let host = format!("{host}:{port}");
+            assert_ne!(status(&host).await, 421, "{host} {path}");
+        }
+    }
+    // What functions ask is data as well; those in containers know this machine by another name.
+    for url in [&info.dynamodb_url, &info.ses_url] {
+        let status = async |host: &str| {
+            let request = reqwest::Client::new().post(url).header("host", host);
+            request.send().await.unwrap().status()
+        };
+
+        assert_eq!(status("evil.example").await, 421);
+        assert_ne!(status("host.docker.internal:1").await, 421);
+    }
+}
+
 #[tokio::test]
 async fn info_tells_where_everything_is() {
     let Some(world) = World::inside() else { return };

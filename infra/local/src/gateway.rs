@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use axum::middleware::from_fn;
 use axum::routing::get;
 use axum::{Json, Router};
 use base64::Engine as _;
@@ -18,6 +19,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::net::TcpListener;
 
+use crate::hosts;
 use crate::lambda::{self, InvokeError, Lambda};
 use crate::mail::{Inbox, Mail};
 use crate::pages::PAGES;
@@ -46,6 +48,7 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>) {
         .route("/_local/mail", get(mails).delete(clear_mails))
         .merge(pages())
         .fallback(answer)
+        .layer(from_fn(hosts::only_own))
         .with_state(gateway);
     // Ends with the stack; an error then concerns nobody.
     let _ = axum::serve(
