@@ -362,29 +362,6 @@ async fn an_occupied_port_is_named() {
     );
 }
 
-#[tokio::test]
-async fn unknown_routes_and_methods_are_the_gateways_404() {
-    let Some(world) = World::inside() else { return };
-    let client = world.client();
-    for (method, path) in [
-        (Method::GET, "/"),
-        (Method::GET, "/api/auth/register"),
-        (Method::POST, "/api/auth/registers"),
-        (Method::POST, "/api/auth/register/"),
-        (Method::HEAD, "/api/auth/profile"),
-        (Method::GET, "/_local/nothing"),
-    ] {
-        let response = client.request(method.clone(), path).send().await.unwrap();
-
-        assert_eq!(response.status(), StatusCode::NOT_FOUND, "{method} {path}");
-        let text = response.text().await.unwrap();
-        assert!(
-            method == Method::HEAD || text == r#"{"message":"Not Found"}"#,
-            "{text}"
-        );
-    }
-}
-
 /// security.md I12: a page whose own name leads here (DNS rebinding) reads neither the inbox nor anything else.
 #[tokio::test]
 async fn only_names_of_this_machine_are_answered() {

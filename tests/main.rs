@@ -25,6 +25,8 @@ mod logout;
 #[path = "mail-events.rs"]
 mod mail_events;
 mod mailer;
+#[path = "not-found.rs"]
+mod not_found;
 mod outages;
 mod policies;
 mod profile;

@@ -1,6 +1,8 @@
 //! What a client can be told went wrong: the closed list of codes, each with its one
 //! status and its one message. The cause of a 5xx is for the log and is never sent.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 use validator::{ValidationError, ValidationErrors};
 
@@ -64,8 +66,10 @@ pub enum ApiError {
     PasswordResetRequired,
     /// No such thing, or not the caller's.
     NotFound,
-    /// The path is there, for other methods.
-    MethodNotAllowed,
+    /// No such path; perhaps one that is written much alike.
+    UnknownPath(Option<&'static str>),
+    /// The path is there, for these methods.
+    MethodNotAllowed(&'static str),
     /// Another account has the address.
     EmailTaken,
     /// Another account has the username.
@@ -217,7 +221,7 @@ impl ApiError {
                 "password_reset_required",
                 "A new password must be set first, by the mailed link.",
             ),
-            Self::MethodNotAllowed => (
+            Self::MethodNotAllowed(_) => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
                 "This path takes other methods.",
@@ -233,6 +237,7 @@ impl ApiError {
                 "Too many failed attempts. The account is locked for a while.",
             ),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "Not found."),
+            Self::UnknownPath(_) => (StatusCode::NOT_FOUND, "not_found", "There is no such path."),
             Self::EmailTaken => (
                 StatusCode::CONFLICT,
                 "email_taken",
@@ -277,8 +282,21 @@ impl ApiError {
     }
 
     /// The sentence for people.
-    pub fn message(&self) -> &'static str {
-        self.parts().2
+    pub fn message(&self) -> Cow<'static, str> {
+        let message = self.parts().2;
+        match self {
+            Self::UnknownPath(Some(meant)) => format!("{message} Is {meant} meant?").into(),
+            Self::MethodNotAllowed(methods) => format!("This path takes {methods}.").into(),
+            _ => message.into(),
+        }
+    }
+
+    /// The methods of a 405 (RFC 9110, 15.5.6).
+    pub fn allowed_methods(&self) -> Option<&'static str> {
+        match self {
+            Self::MethodNotAllowed(methods) => Some(methods),
+            _ => None,
+        }
     }
 
     /// What the log gets to know.

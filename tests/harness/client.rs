@@ -29,7 +29,8 @@ const HEADERS: [(&str, &str); 8] = [
 ];
 
 /// Beside those, what an answer may carry at all; the gateway's own included.
-const OTHER_HEADERS: [&str; 11] = [
+const OTHER_HEADERS: [&str; 12] = [
+    "allow",
     "x-request-id",
     "content-length",
     "date",
@@ -497,6 +498,7 @@ impl Answer {
             .header("retry-after")
             .map(|seconds| seconds.parse().expect("seconds"));
         assert_eq!(self.body["retryAfter"].as_u64(), retry_after, "{self:?}");
+        assert_eq!(self.header("allow").is_some(), status == 405, "{self:?}");
         let challenge = self.header("www-authenticate").map(str::to_owned);
         let expected = match code {
             _ if status != 401 => None,

@@ -101,14 +101,8 @@ async fn answer(
 impl Gateway {
     async fn route(&self, request: Request, peer: SocketAddr) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let found = self.lambdas.iter().find_map(|lambda| {
-            let routes = lambda.function.routes.iter();
-            let (route, parameters) = routes
-                .filter_map(|route| Some((route, matches(route, &parts.method, parts.uri.path())?)))
-                .next()?;
-            Some((lambda.clone(), route.key(), parameters))
-        });
-        let Some((lambda, route_key, parameters)) = found else {
+        let Some((lambda, route_key, parameters)) = self.find(&parts.method, parts.uri.path())
+        else {
             return message(StatusCode::NOT_FOUND, "Not Found");
         };
         let Ok(body) = to_bytes(body, LARGEST_PAYLOAD).await else {
@@ -125,6 +119,28 @@ impl Gateway {
             }
             _ => message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
         }
+    }
+
+    /// The function to which a route leads, with the route's key and the path's parameters: `$default` where no other does.
+    fn find(
+        &self,
+        method: &Method,
+        path: &str,
+    ) -> Option<(Arc<Lambda>, String, BTreeMap<String, String>)> {
+        let routes = || {
+            self.lambdas.iter().flat_map(|lambda| {
+                let routes = lambda.function.routes.iter();
+                routes.map(move |route| (lambda, route))
+            })
+        };
+        let specific = routes().find_map(|(lambda, route)| {
+            let parameters = matches(route, method, path)?;
+            Some((lambda.clone(), route.key(), parameters))
+        });
+        specific.or_else(|| {
+            let (lambda, route) = routes().find(|(_, route)| route.is_default())?;
+            Some((lambda.clone(), route.key(), BTreeMap::new()))
+        })
     }
 
     /// API Gateway answers CORS itself and overrides what a function says of it.

@@ -1,5 +1,7 @@
 //! What all answers have in common.
 
+use std::borrow::Cow;
+
 use heck::ToLowerCamelCase;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -31,7 +33,7 @@ pub struct Failure {
     /// The code that a client acts on.
     pub error: &'static str,
     /// A sentence for people.
-    pub message: &'static str,
+    pub message: Cow<'static, str>,
     /// Names the request, as the header `X-Request-Id` does.
     pub request_id: String,
     /// The fields that break rules; with `validation_failed` alone.

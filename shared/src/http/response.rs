@@ -1,8 +1,8 @@
 //! Answers: one shape for success, one for failure, one set of headers for both.
 
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, RETRY_AFTER,
-    SET_COOKIE, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY,
+    RETRY_AFTER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -62,7 +62,7 @@ impl Outcome {
 pub struct Response {
     status: StatusCode,
     body: String,
-    cookies: Vec<String>,
+    headers: HeaderMap,
 }
 
 impl Response {
@@ -89,23 +89,31 @@ impl Response {
                 message: message.to_owned(),
                 fields,
             }),
-            cookies: Vec::new(),
+            headers: HeaderMap::new(),
         }
     }
 
     /// The same, setting these cookies.
-    pub fn with_cookies(self, cookies: Vec<String>) -> Self {
-        Self { cookies, ..self }
+    pub fn with_cookies(mut self, cookies: Vec<String>) -> Self {
+        for cookie in cookies {
+            // Tokens, numbers and constants: all of them fit into a header.
+            if let Ok(cookie) = cookie.try_into() {
+                self.headers.append(SET_COOKIE, cookie);
+            }
+        }
+        self
+    }
+
+    /// The same, naming the methods that the path takes.
+    pub fn with_allow(mut self, methods: &'static str) -> Self {
+        let methods = HeaderValue::from_static(methods);
+        self.headers.insert(ALLOW, methods);
+        self
     }
 
     pub(super) fn into_answer(self) -> Answer {
         let mut answer = render(self.status, self.body, Outcome("ok"));
-        for cookie in self.cookies {
-            // Tokens, numbers and constants: all of them fit into a header.
-            if let Ok(cookie) = cookie.try_into() {
-                answer.headers_mut().append(SET_COOKIE, cookie);
-            }
-        }
+        *answer.headers_mut() = self.headers;
         answer
     }
 }
@@ -129,6 +137,9 @@ pub(super) fn failure(error: &ApiError, request_id: &str) -> Answer {
     let headers = answer.headers_mut();
     if let Some(challenge) = error.challenge() {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    if let Some(methods) = error.allowed_methods() {
+        headers.insert(ALLOW, HeaderValue::from_static(methods));
     }
     if let Some(seconds) = retry_after {
         headers.insert(RETRY_AFTER, seconds.into());
