@@ -53,3 +53,5 @@ mod two_factor_verify;
 mod verify_email;
 #[path = "verify-resend.rs"]
 mod verify_resend;
+#[path = "well-known.rs"]
+mod well_known;

@@ -232,6 +232,20 @@ impl Environment {
         })
     }
 
+    /// The page where a password is changed: `CHANGE_PASSWORD_URL`, or `/change-password` beneath `FRONTEND_URL`. As the
+    /// URL parser writes it, which fits into a header.
+    pub fn change_password_page(&mut self) -> String {
+        let frontend = self.url("FRONTEND_URL");
+        let default = format!("{}/change-password", frontend.trim_end_matches('/'));
+        let name = "CHANGE_PASSWORD_URL";
+        let page = self.optional(name, "an http: or https: URL", |text| {
+            let url = Url::parse(text).ok()?;
+            matches!(url.scheme(), "http" | "https").then_some(url)
+        });
+        let page = page.or_else(|| Url::parse(&default).ok());
+        page.map(String::from).unwrap_or_default()
+    }
+
     /// A name of letters, digits, `-` and `_`.
     pub(crate) fn name(&mut self, name: &str) -> String {
         self.required(name, Self::optional_name)

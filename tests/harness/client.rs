@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::ops::Index;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
@@ -29,7 +30,8 @@ const HEADERS: [(&str, &str); 8] = [
 ];
 
 /// Beside those, what an answer may carry at all; the gateway's own included.
-const OTHER_HEADERS: [&str; 12] = [
+const OTHER_HEADERS: [&str; 13] = [
+    "location",
     "allow",
     "x-request-id",
     "content-length",
@@ -162,7 +164,7 @@ pub struct Answer {
 
 impl Client {
     pub(crate) fn new(url: &str, address: Ipv4Addr, observed: Observed) -> Self {
-        let mut builder = reqwest::Client::builder();
+        let mut builder = reqwest::Client::builder().redirect(Policy::none());
         if url.starts_with("http://127.") && cfg!(target_os = "linux") {
             builder = builder.local_address(std::net::IpAddr::from(address));
         }
@@ -449,7 +451,9 @@ impl Answer {
         } else {
             assert_ne!(self.status.as_u16(), 429, "{self:?}");
         }
-        if self.status.is_success() {
+        let is_elsewhere = self.status.is_redirection();
+        assert_eq!(self.header("location").is_some(), is_elsewhere, "{self:?}");
+        if self.status.is_success() || is_elsewhere {
             assert_eq!(self.body["success"], true, "{self:?}");
         } else {
             self.check_failure();

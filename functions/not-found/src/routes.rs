@@ -2,6 +2,7 @@
 
 /// Every path with its methods, as `infra/functions.yaml` has them; `tests/not-found.rs` compares.
 pub const ROUTES: &[(&str, &str)] = &[
+    ("/.well-known/change-password", "GET"),
     ("/api/auth/2fa/disable", "POST"),
     ("/api/auth/2fa/setup", "POST"),
     ("/api/auth/2fa/verify", "POST"),

@@ -1,9 +1,9 @@
 //! Answers: one shape for success, one for failure, one set of headers for both.
 
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY,
-    RETRY_AFTER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, LOCATION,
+    REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
@@ -79,6 +79,19 @@ impl Response {
     /// 200 with the message alone.
     pub fn done(message: &str) -> Self {
         Self::ok(message, Empty {})
+    }
+
+    /// 302 to a page elsewhere.
+    ///
+    /// # Errors
+    /// For what is no header's value.
+    pub fn found(url: &str) -> Result<Self, ApiError> {
+        let location = HeaderValue::try_from(url);
+        let location = location.map_err(|error| ApiError::Internal(error.into()))?;
+        let message = "The header Location says where the page is.";
+        let mut response = Self::success(StatusCode::FOUND, message, Empty {});
+        response.headers.insert(LOCATION, location);
+        Ok(response)
     }
 
     fn success(status: StatusCode, message: &str, fields: impl Serialize) -> Self {
