@@ -15,6 +15,7 @@ mod cookie_mode;
 #[path = "delete-account.rs"]
 mod delete_account;
 mod documentation;
+mod errors;
 mod events;
 mod input;
 mod journey;

@@ -103,7 +103,7 @@ impl ApiError {
             Self::ValidationFailed(_) => (
                 StatusCode::BAD_REQUEST,
                 "validation_failed",
-                "Some fields are not valid.",
+                "Some fields are not valid; details says which, and why.",
             ),
             Self::MalformedJson => (
                 StatusCode::BAD_REQUEST,
@@ -113,17 +113,17 @@ impl ApiError {
             Self::InvalidResetToken => (
                 StatusCode::BAD_REQUEST,
                 "invalid_reset_token",
-                "The link is not valid any more.",
+                "The link is not valid any more. Ask for a new one.",
             ),
             Self::InvalidVerificationToken => (
                 StatusCode::BAD_REQUEST,
                 "invalid_verification_token",
-                "The link is not valid any more.",
+                "The link is not valid any more. Ask for a new one.",
             ),
             Self::EmailNotVerified => (
                 StatusCode::FORBIDDEN,
                 "email_not_verified",
-                "The email address must be verified first.",
+                "The email address must be verified first: open the mailed link, or ask for a new one.",
             ),
             Self::MissingToken => (
                 StatusCode::UNAUTHORIZED,
@@ -168,13 +168,17 @@ impl ApiError {
             Self::AccountDisabled => (
                 StatusCode::FORBIDDEN,
                 "account_disabled",
-                "The account is disabled.",
+                "The account is disabled. An operator can enable it again.",
             ),
-            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This is not allowed."),
+            Self::Forbidden => (
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                "This is not allowed: not with this role, or not at this address of the API.",
+            ),
             Self::TwoFactorRequired => (
                 StatusCode::FORBIDDEN,
                 "two_factor_required",
-                "A code of the second factor is required.",
+                "Send the code of the second factor as twoFactorToken, or as token beneath /api/auth/2fa/.",
             ),
             Self::TwoFactorInvalid => (
                 StatusCode::UNAUTHORIZED,
@@ -184,7 +188,7 @@ impl ApiError {
             Self::TwoFactorNotEnabled => (
                 StatusCode::BAD_REQUEST,
                 "two_factor_not_enabled",
-                "There is no second factor to use.",
+                "There is no second factor to use. Set it up first with POST /api/auth/2fa/setup.",
             ),
             Self::TwoFactorAlreadyEnabled => (
                 StatusCode::CONFLICT,
@@ -194,17 +198,17 @@ impl ApiError {
             Self::BotDetected => (
                 StatusCode::FORBIDDEN,
                 "bot_detected",
-                "Automated clients are not served here.",
+                "Automated clients are not served here. Your own should send its name as User-Agent.",
             ),
             Self::CsrfFailed => (
                 StatusCode::FORBIDDEN,
                 "csrf_failed",
-                "The X-CSRF-Token does not match the session.",
+                "Send the csrfToken of the sign-in as X-CSRF-Token; this one does not match the session.",
             ),
             Self::OriginNotAllowed => (
                 StatusCode::FORBIDDEN,
                 "origin_not_allowed",
-                "The origin is not allowed.",
+                "The page's Origin is not in CORS_ALLOWED_ORIGINS, or the request has none.",
             ),
             Self::ReauthenticationRequired => (
                 StatusCode::FORBIDDEN,
@@ -289,6 +293,11 @@ impl ApiError {
             Self::MethodNotAllowed(methods) => format!("This path takes {methods}.").into(),
             _ => message.into(),
         }
+    }
+
+    /// Where the code is explained, beneath the API's own address (RFC 9457, 3.1.1, allows such a reference).
+    pub fn docs(&self) -> String {
+        format!("/errors/{}", self.code())
     }
 
     /// The methods of a 405 (RFC 9110, 15.5.6).

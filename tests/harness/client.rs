@@ -474,10 +474,13 @@ impl Answer {
             self.header("x-request-id"),
             "{self:?}"
         );
+        let docs = format!("/errors/{code}");
+        assert_eq!(self.body["docs"], docs, "{self:?}");
         let known = [
             "success",
             "error",
             "message",
+            "docs",
             "requestId",
             "details",
             "retryAfter",

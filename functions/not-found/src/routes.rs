@@ -22,6 +22,8 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("/api/auth/signup", "POST"),
     ("/api/auth/verify-email", "POST"),
     ("/api/auth/verify-email/resend", "POST"),
+    ("/errors", "GET"),
+    ("/errors/{code}", "GET"),
     ("/forgot-password", "POST"),
     ("/me", "GET"),
     ("/reset-password", "POST"),

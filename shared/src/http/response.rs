@@ -1,5 +1,8 @@
 //! Answers: one shape for success, one for failure, one set of headers for both.
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, LOCATION,
     REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE,
@@ -16,14 +19,13 @@ use crate::error::ApiError;
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// On every answer of every function.
+const CONTENT_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+
+/// On every answer of every function; a page has its own of two of them.
 pub(super) fn fixed_headers<B>() -> Vec<HeaderMetadata<http::Response<B>>> {
     let headers = [
         (CACHE_CONTROL, "no-store"),
-        (
-            CONTENT_SECURITY_POLICY,
-            "default-src 'none'; frame-ancestors 'none'",
-        ),
+        (CONTENT_SECURITY_POLICY, CONTENT_POLICY),
         (CONTENT_TYPE, "application/json; charset=utf-8"),
         (
             HeaderName::from_static("cross-origin-resource-policy"),
@@ -79,6 +81,26 @@ impl Response {
     /// 200 with the message alone.
     pub fn done(message: &str) -> Self {
         Self::ok(message, Empty {})
+    }
+
+    /// 200 with a page, which may have this style and nothing else: no script, no picture, no form.
+    pub fn page(html: String, style: &str) -> Self {
+        let digest = STANDARD.encode(digest(&SHA256, style.as_bytes()));
+        let policy = format!("{CONTENT_POLICY}; style-src 'sha256-{digest}'");
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/html; charset=utf-8"),
+        );
+        // Base64 fits into a header.
+        if let Ok(policy) = policy.try_into() {
+            headers.insert(CONTENT_SECURITY_POLICY, policy);
+        }
+        Self {
+            status: StatusCode::OK,
+            body: html,
+            headers,
+        }
     }
 
     /// 302 to a page elsewhere.
@@ -142,6 +164,7 @@ pub(super) fn failure(error: &ApiError, request_id: &str) -> Answer {
         success: false,
         error: error.code(),
         message: error.message(),
+        docs: error.docs(),
         request_id: request_id.to_owned(),
         details,
         retry_after,

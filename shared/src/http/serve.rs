@@ -73,7 +73,9 @@ where
         .layer_fn(Adapter::from)
         .layer(SetRequestIdLayer::x_request_id(GatewayRequestId))
         .layer(PropagateRequestIdLayer::x_request_id())
-        .layer(SetMultipleResponseHeadersLayer::overriding(fixed_headers()))
+        .layer(SetMultipleResponseHeadersLayer::if_not_present(
+            fixed_headers(),
+        ))
         .service_fn(move |request| observe(request, endpoint, is_cold));
     lambda::run(Runtime::new(service)).await
 }
