@@ -47,7 +47,7 @@ const OTHER_HEADERS: [&str; 13] = [
 ];
 
 /// What a field can break, and the parameters that say by what: a closed list (README, "What a field can break").
-const DETAIL_CODES: [(&str, &[&str]); 19] = [
+const DETAIL_CODES: [(&str, &[&str]); 20] = [
     ("common_password", &[]),
     ("control_characters", &[]),
     ("exactly_one", &[]),
@@ -62,6 +62,7 @@ const DETAIL_CODES: [(&str, &[&str]); 19] = [
     ("missing_upper_case", &[]),
     ("must_differ", &["from"]),
     ("required", &[]),
+    ("reserved", &[]),
     ("too_long", &["max"]),
     ("too_many", &["max"]),
     ("too_short", &["min"]),

@@ -11,7 +11,7 @@ use crate::domain::avatar_url::AvatarUrl;
 use crate::domain::person_name::PersonName;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::TwoFactorDevice;
-use crate::domain::username::Username;
+use crate::domain::username::{NewUsername, Username};
 
 /// What is to change: a field that is missing stays, null clears it.
 #[derive(Deserialize, Validate, JsonSchema)]
@@ -22,7 +22,7 @@ pub struct UpdateProfileRequest {
     /// Unique without regard to case.
     #[serde(default, deserialize_with = "double_option::deserialize")]
     #[schemars(with = "Option<Username>")]
-    pub username: Option<Option<Field<Username>>>,
+    pub username: Option<Option<Field<NewUsername>>>,
     /// How the user wants to be called.
     #[serde(default, deserialize_with = "double_option::deserialize")]
     #[schemars(with = "Option<PersonName>")]

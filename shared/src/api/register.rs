@@ -8,7 +8,7 @@ use super::{Field, Tokens, User};
 use crate::domain::email_address::EmailAddress;
 use crate::domain::password::{Owner, Password, Policy};
 use crate::domain::person_name::PersonName;
-use crate::domain::username::Username;
+use crate::domain::username::{NewUsername, Username};
 
 /// The body of a registration.
 #[derive(Deserialize, Validate, JsonSchema)]
@@ -21,7 +21,8 @@ pub struct RegisterRequest {
     /// Never trimmed, never truncated.
     pub password: Field<Password>,
     /// Unique without regard to case.
-    pub username: Option<Field<Username>>,
+    #[schemars(with = "Option<Field<Username>>")]
+    pub username: Option<Field<NewUsername>>,
     /// How the user wants to be called.
     pub name: Option<Field<PersonName>>,
 }
@@ -34,7 +35,11 @@ impl RegisterRequest {
     pub fn check_password(&self, policy: &Policy) -> Result<(), ValidationErrors> {
         let owner = Owner {
             email: self.email.as_ref(),
-            username: self.username.as_ref().and_then(Field::as_ref),
+            username: self
+                .username
+                .as_ref()
+                .and_then(Field::as_ref)
+                .map(AsRef::as_ref),
         };
         self.password.check_policy("password", policy, owner)
     }
