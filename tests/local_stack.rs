@@ -509,6 +509,75 @@ async fn only_listed_origins_get_cors_headers() {
     }
 }
 
+/// A development server takes whichever port is free; its pages may send cookies, too.
+#[tokio::test]
+async fn pages_of_this_machine_may_call_the_api_from_any_port() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    for origin in [
+        "http://localhost:3000",
+        "http://localhost:5173",
+        "http://127.0.0.1:4200",
+        "http://[::1]:8081",
+        "https://localhost:8443",
+    ] {
+        let response = preflight(&client, origin).await;
+        assert_eq!(response.headers()["access-control-allow-origin"], origin);
+        let refresh = client.request(Method::POST, "/api/auth/refresh");
+        let refresh = refresh
+            .header("origin", origin)
+            .header("cookie", "__Host-refresh_token=x");
+
+        let answer = client.send(refresh).await;
+
+        assert_eq!(answer.code(), "refresh_token_invalid", "{origin}");
+    }
+}
+
+/// A browser says "CORS error" and nothing else.
+#[tokio::test]
+async fn a_refused_origin_is_a_line_in_the_log_that_says_what_to_do() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    preflight(&client, "https://preview.example").await;
+    preflight(&client, "http://localhost:5173").await;
+    preflight(&client, world.url()).await;
+
+    let lines = world.local().log_lines();
+    let told: Vec<&String> = lines.iter().filter(|line| line.contains("CORS")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("--env CORS_ALLOWED_ORIGINS=https://preview.example"));
+}
+
+#[tokio::test]
+async fn apps_have_origins_of_their_own_and_wildcards_are_refused() {
+    let origins = "capacitor://localhost,tauri://localhost";
+    let world = World::build().variable("CORS_ALLOWED_ORIGINS", origins);
+    let world = world.variable("FRONTEND_URL", "myapp://open");
+    let Some(world) = world.start() else { return };
+    let response = preflight(&world.client(), "capacitor://localhost").await;
+    assert_eq!(
+        response.headers()["access-control-allow-origin"],
+        "capacitor://localhost"
+    );
+
+    let world = World::build().variable("CORS_ALLOWED_ORIGINS", "https://*.example.com");
+    let error = world.try_start().err().expect("it does not start");
+    assert!(error.contains("CORS_ALLOWED_ORIGINS must be"), "{error}");
+}
+
+#[tokio::test]
+async fn the_address_that_is_printed_leads_to_the_inbox() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+
+    let page = client.request(Method::GET, "/").send().await.unwrap();
+    let post = client.send(client.request(Method::POST, "/")).await;
+
+    assert_eq!(page.headers()["location"], "/_local/");
+    assert_eq!(post.code(), "not_found");
+}
+
 #[tokio::test]
 async fn one_process_takes_one_request_at_a_time_and_is_used_again() {
     let Some(world) = World::build().production_hashes().start() else {

@@ -352,7 +352,7 @@ async fn common_passwords_and_those_that_name_their_owner_are_refused_with_the_r
             "must not be the name in the email address",
         ),
         ("Countess_1815", "must not be the username"),
-        ("Countess1816!", "must not be the username"),
+        ("Countess_1816!", "must not be the username"),
         ("Gatehouse123", "must not be the name of this application"),
         ("Summer2026", "is one of the most common passwords"),
         ("P@ssw0rd1", "is one of the most common passwords"),

@@ -51,7 +51,12 @@ async fn it_leads_to_the_configured_page_and_nowhere_else() {
 
 #[test]
 fn what_is_no_url_keeps_it_from_starting() {
-    for url in ["app.example.com", "https://", "javascript:alert(1)"] {
+    for url in [
+        "app.example.com",
+        "data:text/html,x",
+        "https://",
+        "javascript:alert(1)",
+    ] {
         let world = World::build()
             .variable("CHANGE_PASSWORD_URL", url)
             .try_start();

@@ -9,6 +9,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use axum::middleware::from_fn;
+use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
 use axum::{Json, Router};
 use base64::Engine as _;
@@ -21,6 +22,7 @@ use tokio::net::TcpListener;
 
 use crate::hosts;
 use crate::lambda::{self, InvokeError, Lambda};
+use crate::log::Log;
 use crate::mail::{Inbox, Mail};
 use crate::pages::PAGES;
 use crate::stack::Info;
@@ -39,6 +41,8 @@ pub struct Gateway {
     pub info: Info,
     /// What `/_local/mail` shows.
     pub inbox: Inbox,
+    /// Where a refused origin is told.
+    pub log: Log,
 }
 
 /// Serves until the task is dropped.
@@ -83,7 +87,12 @@ async fn answer(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response<Body> {
+    // A person who follows the address that is printed finds something to begin with.
+    if request.method() == Method::GET && request.uri().path() == "/" {
+        return Redirect::to("/_local/").into_response();
+    }
     let origin = request.headers().get(header::ORIGIN).cloned();
+    gateway.tell_of_refused(request.headers());
     let is_preflight = request.method() == Method::OPTIONS
         && origin.is_some()
         && request
@@ -143,6 +152,29 @@ impl Gateway {
         })
     }
 
+    fn allows(&self, origin: &HeaderValue) -> bool {
+        let origin = origin.to_str().unwrap_or_default();
+        let mut listed = self.cors.origins.iter();
+        listed.any(|listed| is_meant(listed, origin))
+    }
+
+    /// A browser says no more than "CORS error".
+    fn tell_of_refused(&self, headers: &HeaderMap) {
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let Some(origin) = text(header::ORIGIN) else {
+            return;
+        };
+        // The pages beneath /_local are the API's own.
+        let own = text(header::HOST).map(|host| format!("http://{host}"));
+        let value = headers.get(header::ORIGIN);
+        if own.as_deref() != Some(origin) && !value.is_some_and(|value| self.allows(value)) {
+            let line = format!(
+                "pages of {origin} get no answer: it is not in CORS_ALLOWED_ORIGINS; try --env CORS_ALLOWED_ORIGINS={origin}"
+            );
+            self.log.add("gateway", &line);
+        }
+    }
+
     /// API Gateway answers CORS itself and overrides what a function says of it.
     fn add_cors_headers(
         &self,
@@ -151,9 +183,7 @@ impl Gateway {
         is_preflight: bool,
     ) {
         let cors = &self.cors;
-        let Some(origin) =
-            origin.filter(|origin| cors.origins.iter().any(|allowed| *allowed == **origin))
-        else {
+        let Some(origin) = origin.filter(|origin| self.allows(origin)) else {
             return;
         };
         let mut add = |name: HeaderName, value: String| {
@@ -179,6 +209,17 @@ impl Gateway {
         }
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    }
+}
+
+/// Exactly; where the list says so, at any port of this machine (`http://localhost:*`).
+fn is_meant(listed: &str, origin: &str) -> bool {
+    match listed.strip_suffix(":*") {
+        None => listed == origin,
+        Some(machine) => origin.strip_prefix(machine).is_some_and(|port| {
+            let digits = port.strip_prefix(':');
+            port.is_empty() || digits.is_some_and(|port| port.parse::<u16>().is_ok())
+        }),
     }
 }
 

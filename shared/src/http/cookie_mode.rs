@@ -5,6 +5,7 @@ use http::header::{HeaderName, ORIGIN};
 
 use super::Request;
 use crate::domain::csrf_token::CsrfTokens;
+use crate::domain::origin::is_meant;
 use crate::domain::session::SessionId;
 use crate::error::ApiError;
 
@@ -45,7 +46,7 @@ impl CookieCheck {
     /// `origin_not_allowed`.
     pub fn origin(&self, request: &Request) -> Result<(), ApiError> {
         let origin = request.header(&ORIGIN);
-        match origin.filter(|origin| self.origins.iter().any(|allowed| allowed == origin)) {
+        match origin.filter(|origin| self.origins.iter().any(|listed| is_meant(listed, origin))) {
             Some(_) => Ok(()),
             None => Err(ApiError::OriginNotAllowed),
         }
