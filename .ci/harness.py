@@ -261,7 +261,7 @@ class Environment:
             arn = functions.get_alias(FunctionName=function, Name="live")["AliasArn"]
             integration = None
             for route in routes:
-                key = f"{route['Method'].upper()} {route['Path']}"
+                key = f"{route['Method'].upper()} {route['Path']}" if "Path" in route else "$default"
                 if key in existing:
                     continue
                 integration = integration or gateway.create_integration(

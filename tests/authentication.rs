@@ -36,6 +36,8 @@ async fn forged_and_foreign_tokens_are_refused_everywhere() {
         unsigned("none"),
         unsigned("None"),
         forge(&with(&header, "alg", json!("HS384")), &claims),
+        forge(&with(&header, "alg", json!({ "HS256": null })), &claims),
+        forge(&header, &with(&claims, "iat", json!(4_000_000_000_i64))),
         forge(&with(&header, "alg", json!("RS256")), &claims),
         forge(&with(&header, "kid", json!("unknown")), &claims),
         forge(&with(&header, "kid", json!("../../dev/null")), &claims),
@@ -100,6 +102,22 @@ async fn forged_and_foreign_tokens_are_refused_everywhere() {
     assert_eq!(client.profile(&expired).await.code(), "token_expired");
     // What it asks for is the end of its session.
     assert_eq!(client.logout(&expired).await.status, 200);
+}
+
+/// security.md I8. A function whose clock is a day behind takes no token that expired hours ago: each is of its future.
+#[tokio::test]
+async fn a_clock_that_is_behind_accepts_nothing_from_its_future() {
+    let Some(builder) = World::build().clock("profile", "-1d") else {
+        return;
+    };
+    let Some(world) = builder.start() else { return };
+    let client = world.client();
+    let account = client.register().await;
+
+    assert_eq!(
+        client.profile(&account.access).await.code(),
+        "invalid_token"
+    );
 }
 
 #[tokio::test]

@@ -114,6 +114,54 @@ async fn whoever_did_not_register_removes_the_account() {
     );
 }
 
+/// Password managers lead people there, by `/.well-known/change-password`.
+#[tokio::test]
+async fn a_user_changes_the_password_where_a_password_manager_leads() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+    let new = unique_password();
+
+    browser
+        .open(&format!("{}/.well-known/change-password", world.url()))
+        .await;
+    browser.wait_for_text("h1", "Change your password").await;
+    browser.type_into("#email", &account.email).await;
+    browser.type_into("#current", &account.password).await;
+    browser.type_into("#new", &new).await;
+    browser.click("button").await;
+    browser.wait_for_text("#result.good", "password").await;
+    browser.screenshot("change-password").await;
+
+    let login = json!({ "email": account.email, "password": new });
+    assert_eq!(client.post("/api/auth/login", login).await.status, 200);
+}
+
+/// Without a link there is nothing to press, and nothing is said about passwords.
+#[tokio::test]
+async fn a_page_without_its_link_says_so() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    for page in ["verify-email", "reset-password"] {
+        browser
+            .open(&format!("{}/_local/{page}", world.url()))
+            .await;
+        browser
+            .wait_for_text("#result", "needs a link from a mail")
+            .await;
+        assert!(browser.attribute("form", "hidden").await.is_some());
+    }
+}
+
 /// The page that the inbox leads to takes a new user through enrolment, with an app that is not ours.
 #[tokio::test]
 async fn a_new_user_enrols_a_second_factor_and_signs_in_with_it() {
@@ -125,7 +173,7 @@ async fn a_new_user_enrols_a_second_factor_and_signs_in_with_it() {
     };
     browser.open(&format!("{}/_local/", world.url())).await;
     browser.screenshot("inbox-empty").await;
-    browser.click("header a").await;
+    browser.click("header a[href='/_local/two-factor']").await;
     browser
         .wait_for_text("h1", "Two-factor authentication")
         .await;
@@ -138,11 +186,11 @@ async fn a_new_user_enrols_a_second_factor_and_signs_in_with_it() {
     let qr_code = browser.attribute("#qr", "src").await.unwrap();
     let mut app = Authenticator::from_url(&decode_qr_code(&qr_code));
     browser.type_into("#code", "000000").await;
-    browser.click("#enrol button").await;
+    browser.click("#verify").await;
     browser.wait_for_text("#result", "not valid").await;
     browser.clear("#code").await;
     browser.type_into("#code", &app.next().await).await;
-    browser.click("#enrol button").await;
+    browser.click("#verify").await;
     browser.wait_for_text("#result", "is on").await;
     browser.screenshot("two-factor-backup-codes").await;
     browser.type_into("#token", &app.next().await).await;

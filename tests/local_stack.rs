@@ -532,26 +532,37 @@ async fn an_occupied_port_is_named() {
     );
 }
 
+/// security.md I12: a page whose own name leads here (DNS rebinding) reads neither the inbox nor anything else.
 #[tokio::test]
-async fn unknown_routes_and_methods_are_the_gateways_404() {
+async fn only_names_of_this_machine_are_answered() {
     let Some(world) = World::inside() else { return };
     let client = world.client();
-    for (method, path) in [
-        (Method::GET, "/"),
-        (Method::GET, "/api/auth/register"),
-        (Method::POST, "/api/auth/registers"),
-        (Method::POST, "/api/auth/register/"),
-        (Method::HEAD, "/api/auth/profile"),
-        (Method::GET, "/_local/nothing"),
-    ] {
-        let response = client.request(method.clone(), path).send().await.unwrap();
+    let info = world.local().info();
+    let port = info.url.rsplit(':').next().unwrap();
+    for path in ["/", "/_local/", "/_local/mail", "/_local/info", "/me"] {
+        let status = async |host: &str| {
+            let request = client.request(Method::GET, path).header("host", host);
+            request.send().await.unwrap().status()
+        };
 
-        assert_eq!(response.status(), StatusCode::NOT_FOUND, "{method} {path}");
-        let text = response.text().await.unwrap();
-        assert!(
-            method == Method::HEAD || text == r#"{"message":"Not Found"}"#,
-            "{text}"
-        );
+        for host in ["evil.example", "localhost.evil.example", "192.0.2.1"] {
+            let host = format!("{host}:{port}");
+            assert_eq!(status(&host).await, 421, "{host} {path}");
+        }
+        for host in ["127.0.0.1", "LOCALHOST", "localhost.", "[::1]"] {
+            let host = format!("{host}:{port}");
+            assert_ne!(status(&host).await, 421, "{host} {path}");
+        }
+    }
+    // What functions ask is data as well; those in containers know this machine by another name.
+    for url in [&info.dynamodb_url, &info.ses_url] {
+        let status = async |host: &str| {
+            let request = reqwest::Client::new().post(url).header("host", host);
+            request.send().await.unwrap().status()
+        };
+
+        assert_eq!(status("evil.example").await, 421);
+        assert_ne!(status("host.docker.internal:1").await, 421);
     }
 }
 
@@ -624,11 +635,10 @@ async fn only_listed_origins_get_cors_headers() {
             header("access-control-allow-methods"),
             Some("GET,POST,PUT,DELETE")
         );
-        assert!(
-            header("access-control-allow-headers")
-                .unwrap()
-                .contains("authorization")
-        );
+        let headers = header("access-control-allow-headers").unwrap();
+        for name in ["authorization", "sentry-trace", "baggage", "traceparent"] {
+            assert!(headers.split(',').any(|listed| listed == name), "{name}");
+        }
 
         let login = client
             .request(Method::POST, "/api/auth/login")
@@ -667,6 +677,75 @@ async fn only_listed_origins_get_cors_headers() {
             );
         }
     }
+}
+
+/// A development server takes whichever port is free; its pages may send cookies, too.
+#[tokio::test]
+async fn pages_of_this_machine_may_call_the_api_from_any_port() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    for origin in [
+        "http://localhost:3000",
+        "http://localhost:5173",
+        "http://127.0.0.1:4200",
+        "http://[::1]:8081",
+        "https://localhost:8443",
+    ] {
+        let response = preflight(&client, origin).await;
+        assert_eq!(response.headers()["access-control-allow-origin"], origin);
+        let refresh = client.request(Method::POST, "/api/auth/refresh");
+        let refresh = refresh
+            .header("origin", origin)
+            .header("cookie", "__Host-refresh_token=x");
+
+        let answer = client.send(refresh).await;
+
+        assert_eq!(answer.code(), "refresh_token_invalid", "{origin}");
+    }
+}
+
+/// A browser says "CORS error" and nothing else.
+#[tokio::test]
+async fn a_refused_origin_is_a_line_in_the_log_that_says_what_to_do() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    preflight(&client, "https://preview.example").await;
+    preflight(&client, "http://localhost:5173").await;
+    preflight(&client, world.url()).await;
+
+    let lines = world.local().log_lines();
+    let told: Vec<&String> = lines.iter().filter(|line| line.contains("CORS")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("--env CORS_ALLOWED_ORIGINS=https://preview.example"));
+}
+
+#[tokio::test]
+async fn apps_have_origins_of_their_own_and_wildcards_are_refused() {
+    let origins = "capacitor://localhost,tauri://localhost";
+    let world = World::build().variable("CORS_ALLOWED_ORIGINS", origins);
+    let world = world.variable("FRONTEND_URL", "myapp://open");
+    let Some(world) = world.start() else { return };
+    let response = preflight(&world.client(), "capacitor://localhost").await;
+    assert_eq!(
+        response.headers()["access-control-allow-origin"],
+        "capacitor://localhost"
+    );
+
+    let world = World::build().variable("CORS_ALLOWED_ORIGINS", "https://*.example.com");
+    let error = world.try_start().err().expect("it does not start");
+    assert!(error.contains("CORS_ALLOWED_ORIGINS must be"), "{error}");
+}
+
+#[tokio::test]
+async fn the_address_that_is_printed_leads_to_the_inbox() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+
+    let page = client.request(Method::GET, "/").send().await.unwrap();
+    let post = client.send(client.request(Method::POST, "/")).await;
+
+    assert_eq!(page.headers()["location"], "/_local/");
+    assert_eq!(post.code(), "not_found");
 }
 
 #[tokio::test]

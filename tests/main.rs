@@ -15,6 +15,7 @@ mod cookie_mode;
 #[path = "delete-account.rs"]
 mod delete_account;
 mod documentation;
+mod errors;
 mod events;
 mod input;
 mod journey;
@@ -25,6 +26,8 @@ mod logout;
 #[path = "mail-events.rs"]
 mod mail_events;
 mod mailer;
+#[path = "not-found.rs"]
+mod not_found;
 mod outages;
 mod policies;
 mod profile;
@@ -54,3 +57,5 @@ mod two_factor_verify;
 mod verify_email;
 #[path = "verify-resend.rs"]
 mod verify_resend;
+#[path = "well-known.rs"]
+mod well_known;

@@ -288,6 +288,26 @@ async fn a_transaction_that_meets_another_is_tried_again_and_not_for_ever() {
     );
 }
 
+/// security.md I9. Only what is there is in conflict with anything: whoever asks about an address is not told.
+#[tokio::test]
+async fn a_request_for_a_link_that_meets_others_is_answered_as_ever() {
+    let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+    for path in ["/forgot-password", "/api/auth/verify-email/resend"] {
+        let ask = async |email: &str| client.post(path, json!({ "email": email })).await;
+        let unknown = ask(&unique_email()).await;
+
+        faulty.fail(vec![Fault::transaction_conflict(); 4]);
+        let known = ask(&account.email).await;
+
+        assert_eq!(faulty.faults_left(), 0, "four tries");
+        assert_eq!((known.status, &known.body), (unknown.status, &unknown.body));
+    }
+}
+
 /// The transaction went through, its answer did not: it is asked again under the same idempotency
 /// token, and one account comes of it.
 #[tokio::test]

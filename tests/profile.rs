@@ -107,6 +107,10 @@ async fn all_broken_fields_are_reported_and_nothing_is_changed() {
         answer.names(&["avatarUrl", "email", "name", "role", "username"]),
         "{answer:?}"
     );
+    assert_eq!(
+        answer.messages("email"),
+        ["cannot be changed; register with the new address"]
+    );
     let user = &client.profile(&account.access).await["user"].clone();
     assert_eq!(
         (&user["email"], &user["username"]),

@@ -351,6 +351,12 @@ async fn common_passwords_and_those_that_name_their_owner_are_refused_with_the_r
             "must not be the name in the email address",
         ),
         ("Countess_1815", "must not be the username"),
+        ("Countess_1816!", "must not be the username"),
+        ("Gatehouse123", "must not be the name of this application"),
+        ("Summer2026", "is one of the most common passwords"),
+        ("P@ssw0rd1", "is one of the most common passwords"),
+        ("Qwerty123!", "is one of the most common passwords"),
+        ("Password1\u{200b}", "is one of the most common passwords"),
         ("gateHOUSE2026", "must not be the name of this application"),
     ] {
         let body = json!({ "email": "ada.lovelace1815@example.com", "username": "countess_1815", "password": password });
@@ -358,6 +364,27 @@ async fn common_passwords_and_those_that_name_their_owner_are_refused_with_the_r
         let answer = client.post(PATH, body).await;
 
         assert_eq!(answer.messages("password"), [reason], "{password}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_takes_a_username_that_looks_like_the_service_itself() {
+    let world = World::start();
+    let client = world.client();
+    let account = client.register().await;
+    for username in ["admin", "Support", "no_reply"] {
+        let mut body = json!({ "email": unique_email(), "password": unique_password() });
+        body["username"] = json!(username);
+        let registered = client.post(PATH, body).await;
+        let body = json!({ "username": username });
+        let renamed = client
+            .put_as(&account.access, "/api/auth/profile", body)
+            .await;
+
+        for answer in [registered, renamed] {
+            assert!(answer.names(&["username"]), "{answer:?}");
+            assert_eq!(answer["details"][0]["code"], "reserved");
+        }
     }
 }
 

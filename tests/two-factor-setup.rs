@@ -74,6 +74,10 @@ async fn a_further_device_needs_a_factor() {
         (200, "two_factor_invalid")
     );
     assert_eq!(backup.status, 200, "{backup:?}");
+    // An app keeps one entry for an issuer and an account.
+    assert!(!before.text("otpauthUrl").contains("Tablet"));
+    let url = right.text("otpauthUrl");
+    assert!(url.contains("%28Tablet%29?"), "{url}");
     world.mail(&account.email, "backup code was used").await;
     let mut tablet = Authenticator::scan(&right);
     let body = json!({ "token": tablet.next().await, "deviceId": tablet.device });

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::time::Instant;
+
 use crate::domain::timestamp::Timestamp;
 
 /// The time of this machine.
@@ -25,8 +27,33 @@ pub async fn aftermath<E: std::fmt::Display>(
     }
 }
 
-/// Does something, and takes no less than this time for it: what is done for one client and not for
-/// another does not show, as long as it takes less.
-pub async fn at_least<T>(duration: Duration, work: impl Future<Output = T>) -> T {
-    tokio::join!(work, tokio::time::sleep(duration)).0
+/// Does something, and takes a multiple of this time for it: what is done for one client and not for another does not show,
+/// on a machine that is slow at the moment either, unless it crosses the border between two multiples.
+pub async fn in_multiples_of<T>(step: Duration, work: impl Future<Output = T>) -> T {
+    let started = Instant::now();
+    let result = work.await;
+    let steps = started.elapsed().as_millis() / step.as_millis().max(1) + 1;
+    let steps = u32::try_from(steps).unwrap_or(u32::MAX);
+    tokio::time::sleep_until(started + step.saturating_mul(steps)).await;
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_takes_longer_than_a_step_takes_two() {
+        let step = Duration::from_millis(50);
+        for (work, expected) in [(0, 50), (30, 50), (60, 100), (110, 150)] {
+            let started = Instant::now();
+
+            let work = tokio::time::sleep(Duration::from_millis(work));
+            in_multiples_of(step, work).await;
+
+            let took = started.elapsed();
+            let expected = Duration::from_millis(expected);
+            assert!(took >= expected, "{took:?}");
+        }
+    }
 }

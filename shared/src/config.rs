@@ -17,6 +17,7 @@ use crate::aws;
 use crate::domain::csrf_token::CsrfTokens;
 use crate::domain::device_token::{DeviceTokenIssuer, DeviceTokenVerifier};
 use crate::domain::encryption::Cipher;
+use crate::domain::origin;
 use crate::domain::password;
 use crate::domain::password_hash::{Cost, PasswordHasher};
 use crate::domain::rate_limit::{Limit, Policy, Preset};
@@ -276,10 +277,16 @@ impl Environment {
         read(self, name).unwrap_or_default()
     }
 
-    /// An absolute `http:` or `https:` URL without a fragment; in production only `https:`.
+    /// The absolute URL of pages, without a fragment: `https:`, an app's own scheme or, but not in production, `http:`.
     pub fn url(&mut self, name: &str) -> String {
-        let text = self.required(name, Self::optional_url);
-        let is_plain = Url::parse(&text).is_ok_and(|url| url.scheme() != "https");
+        let text = self.required(name, |environment, name| {
+            environment.optional(name, "an http: or https: URL", |text| {
+                let url = Url::parse(text).ok()?;
+                let is_page = is_of_pages(&url) && url.fragment().is_none();
+                is_page.then(|| text.to_owned())
+            })
+        });
+        let is_plain = Url::parse(&text).is_ok_and(|url| url.scheme() == "http");
         if self.is_production && is_plain {
             self.problems
                 .push(format!("{name} must be an https: URL in prod"));
@@ -287,13 +294,27 @@ impl Environment {
         text
     }
 
-    /// The same where it may be absent.
+    /// An absolute `http:` or `https:` URL without a fragment that may be absent.
     pub(crate) fn optional_url(&mut self, name: &str) -> Option<String> {
         self.optional(name, "an http: or https: URL", |text| {
             let url = Url::parse(text).ok()?;
             let is_valid = matches!(url.scheme(), "http" | "https") && url.fragment().is_none();
             is_valid.then(|| text.to_owned())
         })
+    }
+
+    /// The page where a password is changed: `CHANGE_PASSWORD_URL`, or `/change-password` beneath `FRONTEND_URL`. As the
+    /// URL parser writes it, which fits into a header.
+    pub fn change_password_page(&mut self) -> String {
+        let frontend = self.url("FRONTEND_URL");
+        let default = format!("{}/change-password", frontend.trim_end_matches('/'));
+        let name = "CHANGE_PASSWORD_URL";
+        let page = self.optional(name, "an http: or https: URL", |text| {
+            let url = Url::parse(text).ok()?;
+            is_of_pages(&url).then_some(url)
+        });
+        let page = page.or_else(|| Url::parse(&default).ok());
+        page.map(String::from).unwrap_or_default()
     }
 
     /// A name of letters, digits, `-` and `_`.
@@ -652,12 +673,27 @@ fn are_certificates(pem: &str) -> bool {
     certificates.peek().is_some() && certificates.all(|certificate| certificate.is_ok())
 }
 
+/// Of the web, or of an app (`myapp://open`); of no other scheme that a browser knows.
+fn is_of_pages(url: &Url) -> bool {
+    let others = [
+        "about",
+        "blob",
+        "data",
+        "file",
+        "ftp",
+        "javascript",
+        "mailto",
+        "vbscript",
+        "ws",
+        "wss",
+    ];
+    url.has_host() && !others.contains(&url.scheme())
+}
+
 fn parse_origins(text: &str) -> Option<Vec<String>> {
     let origins = text.split(',').map(str::trim);
-    let is_origin =
-        |text: &str| Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text);
     origins
-        .map(|text| is_origin(text).then(|| text.to_owned()))
+        .map(|text| origin::is_listable(text).then(|| text.to_owned()))
         .collect()
 }
 

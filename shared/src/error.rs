@@ -74,8 +74,10 @@ pub enum ApiError {
     PasswordResetRequired,
     /// No such thing, or not the caller's.
     NotFound,
-    /// The path is there, for other methods.
-    MethodNotAllowed,
+    /// No such path; perhaps one that is written much alike.
+    UnknownPath(Option<&'static str>),
+    /// The path is there, for these methods.
+    MethodNotAllowed(&'static str),
     /// Another account has the address.
     EmailTaken,
     /// Another account has the username.
@@ -120,7 +122,7 @@ impl ApiError {
             Self::ValidationFailed(_) => (
                 StatusCode::BAD_REQUEST,
                 "validation_failed",
-                "Some fields are not valid.",
+                "Some fields are not valid; details says which, and why.",
             ),
             Self::MalformedJson => (
                 StatusCode::BAD_REQUEST,
@@ -130,17 +132,17 @@ impl ApiError {
             Self::InvalidResetToken => (
                 StatusCode::BAD_REQUEST,
                 "invalid_reset_token",
-                "The link is not valid any more.",
+                "The link is not valid any more. Ask for a new one.",
             ),
             Self::InvalidVerificationToken => (
                 StatusCode::BAD_REQUEST,
                 "invalid_verification_token",
-                "The link is not valid any more.",
+                "The link is not valid any more. Ask for a new one.",
             ),
             Self::EmailNotVerified => (
                 StatusCode::FORBIDDEN,
                 "email_not_verified",
-                "The email address must be verified first.",
+                "The email address must be verified first: open the mailed link, or ask for a new one.",
             ),
             Self::MissingToken => (
                 StatusCode::UNAUTHORIZED,
@@ -185,13 +187,17 @@ impl ApiError {
             Self::AccountDisabled => (
                 StatusCode::FORBIDDEN,
                 "account_disabled",
-                "The account is disabled.",
+                "The account is disabled. An operator can enable it again.",
             ),
-            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This is not allowed."),
+            Self::Forbidden => (
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                "This is not allowed: not with this role, or not at this address of the API.",
+            ),
             Self::TwoFactorRequired => (
                 StatusCode::FORBIDDEN,
                 "two_factor_required",
-                "A code of the second factor is required.",
+                "Send the code of the second factor as twoFactorToken, or as token beneath /api/auth/2fa/.",
             ),
             Self::TwoFactorInvalid => (
                 StatusCode::UNAUTHORIZED,
@@ -221,7 +227,7 @@ impl ApiError {
             Self::TwoFactorNotEnabled => (
                 StatusCode::BAD_REQUEST,
                 "two_factor_not_enabled",
-                "There is no second factor to use.",
+                "There is no second factor to use. Set it up first with POST /api/auth/2fa/setup.",
             ),
             Self::TwoFactorAlreadyEnabled => (
                 StatusCode::CONFLICT,
@@ -231,17 +237,17 @@ impl ApiError {
             Self::BotDetected => (
                 StatusCode::FORBIDDEN,
                 "bot_detected",
-                "Automated clients are not served here.",
+                "Automated clients are not served here. Your own should send its name as User-Agent.",
             ),
             Self::CsrfFailed => (
                 StatusCode::FORBIDDEN,
                 "csrf_failed",
-                "The X-CSRF-Token does not match the session.",
+                "Send the csrfToken of the sign-in as X-CSRF-Token; this one does not match the session.",
             ),
             Self::OriginNotAllowed => (
                 StatusCode::FORBIDDEN,
                 "origin_not_allowed",
-                "The origin is not allowed.",
+                "The page's Origin is not in CORS_ALLOWED_ORIGINS, or the request has none.",
             ),
             Self::ReauthenticationRequired => (
                 StatusCode::FORBIDDEN,
@@ -258,7 +264,7 @@ impl ApiError {
                 "password_reset_required",
                 "A new password must be set first, by the mailed link.",
             ),
-            Self::MethodNotAllowed => (
+            Self::MethodNotAllowed(_) => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
                 "This path takes other methods.",
@@ -274,6 +280,7 @@ impl ApiError {
                 "Too many failed attempts. The account is locked for a while.",
             ),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "Not found."),
+            Self::UnknownPath(_) => (StatusCode::NOT_FOUND, "not_found", "There is no such path."),
             Self::EmailTaken => (
                 StatusCode::CONFLICT,
                 "email_taken",
@@ -319,12 +326,28 @@ impl ApiError {
 
     /// The sentence for people.
     pub fn message(&self) -> Cow<'static, str> {
+        let message = self.parts().2;
         match self {
             Self::RateLimited(quota) => {
                 let Policy { name, limit } = &quota.policy;
                 format!("Too many requests: the limit \"{name}\" allows {limit}.").into()
             }
-            _ => self.parts().2.into(),
+            Self::UnknownPath(Some(meant)) => format!("{message} Is {meant} meant?").into(),
+            Self::MethodNotAllowed(methods) => format!("This path takes {methods}.").into(),
+            _ => message.into(),
+        }
+    }
+
+    /// Where the code is explained, beneath the API's own address (RFC 9457, 3.1.1, allows such a reference).
+    pub fn docs(&self) -> String {
+        format!("/errors/{}", self.code())
+    }
+
+    /// The methods of a 405 (RFC 9110, 15.5.6).
+    pub fn allowed_methods(&self) -> Option<&'static str> {
+        match self {
+            Self::MethodNotAllowed(methods) => Some(methods),
+            _ => None,
         }
     }
 

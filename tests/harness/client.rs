@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::ops::Index;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
@@ -29,7 +30,9 @@ const HEADERS: [(&str, &str); 8] = [
 ];
 
 /// Beside those, what an answer may carry at all; the gateway's own included.
-const OTHER_HEADERS: [&str; 11] = [
+const OTHER_HEADERS: [&str; 13] = [
+    "location",
+    "allow",
     "x-request-id",
     "content-length",
     "date",
@@ -44,7 +47,7 @@ const OTHER_HEADERS: [&str; 11] = [
 ];
 
 /// What a field can break, and the parameters that say by what: a closed list (README, "What a field can break").
-const DETAIL_CODES: [(&str, &[&str]); 23] = [
+const DETAIL_CODES: [(&str, &[&str]); 24] = [
     ("common_password", &[]),
     ("contains_link", &[]),
     ("control_characters", &[]),
@@ -63,6 +66,7 @@ const DETAIL_CODES: [(&str, &[&str]); 23] = [
     ("missing_upper_case", &[]),
     ("must_differ", &["from"]),
     ("required", &[]),
+    ("reserved", &[]),
     ("too_long", &["max"]),
     ("too_many", &["max"]),
     ("too_short", &["min"]),
@@ -168,7 +172,7 @@ pub struct Answer {
 
 impl Client {
     pub(crate) fn new(url: &str, address: Ipv4Addr, observed: Observed) -> Self {
-        let mut builder = reqwest::Client::builder();
+        let mut builder = reqwest::Client::builder().redirect(Policy::none());
         if url.starts_with("http://127.") && cfg!(target_os = "linux") {
             builder = builder.local_address(std::net::IpAddr::from(address));
         }
@@ -464,7 +468,9 @@ impl Answer {
         } else {
             assert_ne!(self.status.as_u16(), 429, "{self:?}");
         }
-        if self.status.is_success() {
+        let is_elsewhere = self.status.is_redirection();
+        assert_eq!(self.header("location").is_some(), is_elsewhere, "{self:?}");
+        if self.status.is_success() || is_elsewhere {
             assert_eq!(self.body["success"], true, "{self:?}");
         } else {
             self.check_failure();
@@ -485,10 +491,13 @@ impl Answer {
             self.header("x-request-id"),
             "{self:?}"
         );
+        let docs = format!("/errors/{code}");
+        assert_eq!(self.body["docs"], docs, "{self:?}");
         let known = [
             "success",
             "error",
             "message",
+            "docs",
             "requestId",
             "details",
             "retryAfter",
@@ -520,6 +529,7 @@ impl Answer {
             .header("retry-after")
             .map(|seconds| seconds.parse().expect("seconds"));
         assert_eq!(self.body["retryAfter"].as_u64(), retry_after, "{self:?}");
+        assert_eq!(self.header("allow").is_some(), status == 405, "{self:?}");
         let challenge = self.header("www-authenticate").map(str::to_owned);
         let expected = match code {
             _ if status != 401 => None,

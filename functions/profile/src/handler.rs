@@ -30,7 +30,7 @@ impl From<UpdateProfileRequest> for Changes {
             field.map(|value| value.map(Field::into_inner))
         }
         Self {
-            username: change(body.username),
+            username: change(body.username).map(|new| new.map(Username::from)),
             name: change(body.name),
             avatar_url: change(body.avatar_url),
         }
@@ -47,6 +47,18 @@ impl Changes {
             ..user
         }
     }
+}
+
+/// The address is a field of the user, and none that is changed here: not a slip of the pen.
+fn explain_email(error: ApiError) -> ApiError {
+    let ApiError::ValidationFailed(mut details) = error else {
+        return error;
+    };
+    let mut about_it = details.iter_mut();
+    if let Some(detail) = about_it.find(|detail| detail.field == "email") {
+        detail.message = "cannot be changed; register with the new address".to_owned();
+    }
+    ApiError::ValidationFailed(details)
 }
 
 /// Which part of the transaction was refused.
@@ -78,7 +90,8 @@ async fn show(app: &App, request: &Request) -> Result<Response, ApiError> {
 
 async fn update(app: &App, request: &Request) -> Result<Response, ApiError> {
     let caller = app.authenticator.required(request).await?;
-    let body: UpdateProfileRequest = request.optional_json()?; // all fields are optional
+    let body = request.optional_json(); // all fields are optional
+    let body: UpdateProfileRequest = body.map_err(explain_email)?;
     let changes = Changes::from(body);
 
     let mut read = caller.user;

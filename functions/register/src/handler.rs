@@ -57,7 +57,7 @@ pub async fn register(app: &App, request: Request) -> Result<Response, ApiError>
     let password = body.password.into_inner();
     let hash = telemetry::hashing(|| app.hasher.hash(&password, random::bytes()));
     let email = body.email.into_inner();
-    let username = body.username.map(Field::into_inner);
+    let username = body.username.map(|field| field.into_inner().into());
     let name = body.name.map(Field::into_inner);
     let mut user = User::new(Id::new(now, random::bytes()), email, username, name, now);
     let (secret, purpose) = (&app.email_token_secret, Purpose::VerifyEmail);

@@ -3,7 +3,7 @@ use shared::api::two_factor_setup::{TwoFactorSetupAnswer, TwoFactorSetupRequest}
 use shared::config::Environment;
 use shared::domain::id::Id;
 use shared::domain::person_name::PersonName;
-use shared::domain::totp::TotpSecret;
+use shared::domain::totp::{TotpSecret, account_label};
 use shared::domain::user::{TwoFactorDevice, User};
 use shared::error::ApiError;
 use shared::http::authentication::Caller;
@@ -88,7 +88,9 @@ async fn add(app: &App, request: Request) -> Result<Response, ApiError> {
     }
     result?;
 
-    let account = user.email.as_str();
+    let devices = user.two_factor_devices.iter();
+    let others = devices.map(|device| device.name.as_str());
+    let account = &account_label(user.email.as_str(), name, &id, others);
     let answer = TwoFactorSetupAnswer {
         secret: secret.base32(),
         otpauth_url: secret.url(&app.issuer, account),

@@ -194,7 +194,7 @@ impl App {
         };
         let mode = environment.optional("EMAIL_VERIFICATION", "confirmed or link", modes);
         let app = Self {
-            guard: Guard::for_users(&mut environment, Some(endpoint)),
+            guard: Guard::for_guests_and_users(&mut environment, endpoint),
             authenticator: environment.authenticator(accounts.users.clone()),
             device_tokens: environment.device_token_verifier(),
             lockout: environment.login_lockout(),

@@ -1,12 +1,21 @@
 // What the pages share that links in mails lead to.
 const token = new URLSearchParams(location.hash.slice(1)).get("token");
-const result = document.getElementById("result");
+const result = document.getElementById("result"), form = document.querySelector("form");
+const names = { newPassword: "The password", password: "The password", token: "The link" };
 const show = (good, text) => { result.className = good ? "good" : "bad"; result.textContent = text; };
+// What is done leaves its sentence and a way on.
+const finish = () => {
+  form.hidden = true;
+  document.querySelectorAll(".before").forEach((element) => { element.hidden = true; });
+  document.getElementById("next").hidden = false;
+};
 const post = async (path, body) => {
   const response = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
   const answer = await response.json();
-  const details = (answer.details || []).map((detail) => detail.message).join(", ");
-  show(response.ok, details ? `The password ${details}.` : answer.message);
+  const details = (answer.details || []).map((detail) => `${names[detail.field] || detail.field} ${detail.message}.`);
+  show(response.ok, details.join(" ") || answer.message);
+  document.querySelectorAll("input").forEach((input) => input.setAttribute("aria-invalid", details.length > 0));
+  if (response.ok) finish();
   return response.ok;
 };
-if (!token) show(false, "This page needs a link from a mail.");
+if (!token) { finish(); show(false, "This page needs a link from a mail."); }

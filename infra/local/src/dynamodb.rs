@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Request, StatusCode, Uri};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
 use dynoxide::Database;
@@ -18,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::Error;
+use crate::hosts;
 use crate::iam::Iam;
 use crate::template::Table;
 
@@ -56,7 +58,10 @@ impl DynamoDb {
         };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let app = Router::new().fallback(pass).with_state(door);
+        let app = Router::new().fallback(pass);
+        let app = app
+            .layer(from_fn(hosts::own_and_containers))
+            .with_state(door);
         let serving = axum::serve(
             listener.tap_io(|stream| drop(stream.set_nodelay(true))),
             app,

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use axum::middleware::from_fn;
+use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
 use axum::{Json, Router};
 use base64::Engine as _;
@@ -18,7 +20,9 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::net::TcpListener;
 
+use crate::hosts;
 use crate::lambda::{self, InvokeError, Lambda};
+use crate::log::Log;
 use crate::mail::{Inbox, Mail};
 use crate::pages::PAGES;
 use crate::stack::Info;
@@ -37,6 +41,8 @@ pub struct Gateway {
     pub info: Info,
     /// What `/_local/mail` shows.
     pub inbox: Inbox,
+    /// Where a refused origin is told.
+    pub log: Log,
 }
 
 /// Serves until the task is dropped.
@@ -46,6 +52,7 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>) {
         .route("/_local/mail", get(mails).delete(clear_mails))
         .merge(pages())
         .fallback(answer)
+        .layer(from_fn(hosts::only_own))
         .with_state(gateway);
     // Ends with the stack; an error then concerns nobody.
     let _ = axum::serve(
@@ -80,7 +87,12 @@ async fn answer(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response<Body> {
+    // A person who follows the address that is printed finds something to begin with.
+    if request.method() == Method::GET && request.uri().path() == "/" {
+        return Redirect::to("/_local/").into_response();
+    }
     let origin = request.headers().get(header::ORIGIN).cloned();
+    gateway.tell_of_refused(request.headers());
     let is_preflight = request.method() == Method::OPTIONS
         && origin.is_some()
         && request
@@ -98,14 +110,8 @@ async fn answer(
 impl Gateway {
     async fn route(&self, request: Request, peer: SocketAddr) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let found = self.lambdas.iter().find_map(|lambda| {
-            let routes = lambda.function.routes.iter();
-            let (route, parameters) = routes
-                .filter_map(|route| Some((route, matches(route, &parts.method, parts.uri.path())?)))
-                .next()?;
-            Some((lambda.clone(), route.key(), parameters))
-        });
-        let Some((lambda, route_key, parameters)) = found else {
+        let Some((lambda, route_key, parameters)) = self.find(&parts.method, parts.uri.path())
+        else {
             return message(StatusCode::NOT_FOUND, "Not Found");
         };
         let Ok(body) = to_bytes(body, LARGEST_PAYLOAD).await else {
@@ -124,6 +130,51 @@ impl Gateway {
         }
     }
 
+    /// The function to which a route leads, with the route's key and the path's parameters: `$default` where no other does.
+    fn find(
+        &self,
+        method: &Method,
+        path: &str,
+    ) -> Option<(Arc<Lambda>, String, BTreeMap<String, String>)> {
+        let routes = || {
+            self.lambdas.iter().flat_map(|lambda| {
+                let routes = lambda.function.routes.iter();
+                routes.map(move |route| (lambda, route))
+            })
+        };
+        let specific = routes().find_map(|(lambda, route)| {
+            let parameters = matches(route, method, path)?;
+            Some((lambda.clone(), route.key(), parameters))
+        });
+        specific.or_else(|| {
+            let (lambda, route) = routes().find(|(_, route)| route.is_default())?;
+            Some((lambda.clone(), route.key(), BTreeMap::new()))
+        })
+    }
+
+    fn allows(&self, origin: &HeaderValue) -> bool {
+        let origin = origin.to_str().unwrap_or_default();
+        let mut listed = self.cors.origins.iter();
+        listed.any(|listed| is_meant(listed, origin))
+    }
+
+    /// A browser says no more than "CORS error".
+    fn tell_of_refused(&self, headers: &HeaderMap) {
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let Some(origin) = text(header::ORIGIN) else {
+            return;
+        };
+        // The pages beneath /_local are the API's own.
+        let own = text(header::HOST).map(|host| format!("http://{host}"));
+        let value = headers.get(header::ORIGIN);
+        if own.as_deref() != Some(origin) && !value.is_some_and(|value| self.allows(value)) {
+            let line = format!(
+                "pages of {origin} get no answer: it is not in CORS_ALLOWED_ORIGINS; try --env CORS_ALLOWED_ORIGINS={origin}"
+            );
+            self.log.add("gateway", &line);
+        }
+    }
+
     /// API Gateway answers CORS itself and overrides what a function says of it.
     fn add_cors_headers(
         &self,
@@ -132,9 +183,7 @@ impl Gateway {
         is_preflight: bool,
     ) {
         let cors = &self.cors;
-        let Some(origin) =
-            origin.filter(|origin| cors.origins.iter().any(|allowed| *allowed == **origin))
-        else {
+        let Some(origin) = origin.filter(|origin| self.allows(origin)) else {
             return;
         };
         let mut add = |name: HeaderName, value: String| {
@@ -160,6 +209,17 @@ impl Gateway {
         }
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    }
+}
+
+/// Exactly; where the list says so, at any port of this machine (`http://localhost:*`).
+fn is_meant(listed: &str, origin: &str) -> bool {
+    match listed.strip_suffix(":*") {
+        None => listed == origin,
+        Some(machine) => origin.strip_prefix(machine).is_some_and(|port| {
+            let digits = port.strip_prefix(':');
+            port.is_empty() || digits.is_some_and(|port| port.parse::<u16>().is_ok())
+        }),
     }
 }
 

@@ -12,6 +12,7 @@
 //! - [`mail`]: SES, and the inbox;
 //! - [`env_files`]: the functions' variables for other tools that run them;
 //! - [`containers`]: the way of `sam local`'s containers to this machine;
+//! - [`hosts`]: the names that all of these answer to;
 //! - [`gateway`]: API Gateway's HTTP API, payload 2.0.
 
 pub mod build;
@@ -19,6 +20,7 @@ pub mod containers;
 pub mod dynamodb;
 pub mod env_files;
 pub mod gateway;
+mod hosts;
 pub mod iam;
 pub mod lambda;
 pub mod log;

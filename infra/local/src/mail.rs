@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode};
+use axum::middleware::from_fn;
 use axum::routing::post;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ use time::macros::format_description;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::{Error, lambda};
+use crate::{Error, hosts, lambda};
 
 /// A mail that was sent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -83,6 +84,7 @@ impl Ses {
         let url = format!("http://{}", listener.local_addr()?);
         let router = Router::new()
             .route("/v2/email/outbound-emails", post(send))
+            .layer(from_fn(hosts::own_and_containers))
             .with_state(inbox);
         let server = tokio::spawn(async move {
             // Ends with the stack; an error then concerns nobody.

@@ -1,6 +1,5 @@
-//! The pages under `/_local`: an inbox, what the links in its mails lead to, and a second factor to
-//! try. They are plain files
-//! that speak to the API as any frontend does; opening one changes nothing.
+//! The pages under `/_local`: an inbox, what the links in its mails lead to, a second factor to try, and where
+//! `/.well-known/change-password` leads. They are plain files that speak to the API as any frontend does; opening one changes nothing.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
@@ -17,7 +16,7 @@ pub struct Page {
 }
 
 /// All of them.
-pub const PAGES: [Page; 6] = [
+pub const PAGES: [Page; 7] = [
     Page {
         path: "/_local/",
         content_type: HTML,
@@ -32,6 +31,11 @@ pub const PAGES: [Page; 6] = [
         path: "/_local/verify-email",
         content_type: HTML,
         content: include_str!("../pages/verify-email.html"),
+    },
+    Page {
+        path: "/_local/change-password",
+        content_type: HTML,
+        content: include_str!("../pages/change-password.html"),
     },
     Page {
         path: "/_local/two-factor",

@@ -36,6 +36,16 @@ const SECRETS: [&str; 5] = [
     "DATA_ENCRYPTION_KEY",
 ];
 
+/// Whose pages may call the API unless it is told otherwise: those of this machine, whichever port a development server has.
+const OWN_ORIGINS: [&str; 6] = [
+    "http://localhost:*",
+    "http://127.0.0.1:*",
+    "http://[::1]:*",
+    "https://localhost:*",
+    "https://127.0.0.1:*",
+    "https://[::1]:*",
+];
+
 /// How the stack is to be.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -400,6 +410,7 @@ impl Stack {
             cors: template.cors,
             info: info.clone(),
             inbox: inbox.clone(),
+            log: options.log.clone(),
         };
         let gateway = tokio::spawn(gateway::serve(listener, Arc::new(gateway)));
         Ok(Self {
@@ -482,9 +493,9 @@ async fn stop_all(lambdas: &[Arc<Lambda>]) {
 /// for others.
 fn parameters(variables: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let origins = variables.get("CORS_ALLOWED_ORIGINS").cloned();
-    let origins = origins.map(|origins| ("AllowedOrigins".to_owned(), origins));
+    let origins = origins.unwrap_or_else(|| OWN_ORIGINS.join(","));
     let cache = ("Cache".to_owned(), "none".to_owned());
-    origins.into_iter().chain([cache]).collect()
+    BTreeMap::from([("AllowedOrigins".to_owned(), origins), cache])
 }
 
 /// The functions with their variables: the template's, then what the stack chooses, then what it

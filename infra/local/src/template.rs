@@ -62,16 +62,26 @@ pub struct Stream {
 pub struct Route {
     /// In upper case; `ANY` for all.
     pub method: String,
-    /// With parameters in braces.
+    /// With parameters in braces; `$default` for every other.
     pub path: String,
 }
 
 impl Route {
     /// As API Gateway names it: `POST /api/auth/login`.
     pub fn key(&self) -> String {
-        format!("{} {}", self.method, self.path)
+        match self.is_default() {
+            true => self.path.clone(),
+            false => format!("{} {}", self.method, self.path),
+        }
+    }
+
+    /// Whether it takes what no other route does.
+    pub fn is_default(&self) -> bool {
+        self.path == DEFAULT
     }
 }
+
+const DEFAULT: &str = "$default";
 
 /// A DynamoDB table.
 #[derive(Debug)]
@@ -165,6 +175,8 @@ impl Template {
             let properties = || scope.evaluate(&resource["Properties"]);
             match resource["Type"].as_str().unwrap_or_default() {
                 "AWS::Serverless::Function" => {
+                    let mut globals = globals.clone();
+                    scope.take_away(&mut globals, resource)?;
                     template
                         .functions
                         .push(function(name, &globals, &properties()?)?)
@@ -223,9 +235,12 @@ fn function(resource: &str, globals: &Value, properties: &Value) -> Result<Funct
     {
         if event["Type"] == "HttpApi" {
             let property = |key: &str| event["Properties"][key].as_str().map(str::to_owned);
-            let (method, path) = property("Method")
-                .zip(property("Path"))
-                .ok_or("a route without method or path")?;
+            let (method, path) = match (property("Method"), property("Path")) {
+                (Some(method), Some(path)) => (method, path),
+                // As SAM takes it.
+                (None, None) => ("ANY".to_owned(), DEFAULT.to_owned()),
+                _ => return Err("a route with a method or a path alone".into()),
+            };
             routes.push(Route {
                 method: method.to_uppercase(),
                 path,
@@ -458,6 +473,21 @@ impl Scope<'_> {
         Ok(json!(value))
     }
 
+    /// A function's own `AWS::NoValue` takes a variable of all functions away.
+    fn take_away(&self, globals: &mut Value, function: &Value) -> Result<(), Error> {
+        let variables = globals["Environment"]["Variables"].as_object_mut();
+        let own = function["Properties"]["Environment"]["Variables"].as_object();
+        let (Some(variables), Some(own)) = (variables, own) else {
+            return Ok(());
+        };
+        for (name, value) in own {
+            if is_no_value(&self.evaluate(value)?) {
+                variables.remove(name);
+            }
+        }
+        Ok(())
+    }
+
     /// A nested stack's output. All other attributes exist in the cloud alone; here nothing asks what
     /// they are.
     fn attribute(&self, path: &str) -> Value {
@@ -541,7 +571,7 @@ Conditions:
   IsProduction: !Equals [!Ref Mode, prod]
   IsOther: !Not [!Condition IsProduction]
 Globals:
-  Function: { Timeout: 7, MemorySize: 512, Environment: { Variables: { EVERYWHERE: yes-it-is } } }
+  Function: { Timeout: 7, MemorySize: 512, Environment: { Variables: { EVERYWHERE: yes-it-is, NOT_HERE: is-elsewhere } } }
 Resources:
   Api:
     Type: AWS::Serverless::HttpApi
@@ -564,7 +594,9 @@ Resources:
           NAME: !Sub "${Things} of ${Mode}"
           OTHER: !If [IsOther, "yes", "no"]
           NEEDED: !Ref Needed
+          NOT_HERE: !Ref AWS::NoValue
       Events:
+        Other: { Type: HttpApi, Properties: { ApiId: !Ref Api } }
         Get: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: get, Path: "/things/{id}" } }
 "#;
 
@@ -598,7 +630,8 @@ Resources:
                 .map(|(key, value)| (key.as_str(), value.as_str()))
                 .eq(variables)
         );
-        assert_eq!(function.routes[0].key(), "GET /things/{id}");
+        let routes = function.routes.iter().map(Route::key);
+        assert_eq!(routes.collect::<Vec<_>>(), ["$default", "GET /things/{id}"]);
         let table = &template.tables[0];
         assert_eq!(table.ttl_attribute.as_deref(), Some("ttl"));
         assert_eq!(

@@ -34,6 +34,8 @@ pub struct Failure {
     pub error: &'static str,
     /// A sentence for people.
     pub message: Cow<'static, str>,
+    /// Where the code is explained: a path of this API.
+    pub docs: String,
     /// Names the request, as the header `X-Request-Id` does.
     pub request_id: String,
     /// The fields that break rules; with `validation_failed` alone.

@@ -10,7 +10,7 @@ use crate::domain::avatar_url::AvatarUrl;
 use crate::domain::person_name::PersonName;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::TwoFactorDevice;
-use crate::domain::username::Username;
+use crate::domain::username::{NewUsername, Username};
 
 /// What is to change: a field that is missing or empty stays, null clears it.
 #[derive(Deserialize, Validate, JsonSchema)]
@@ -21,7 +21,7 @@ pub struct UpdateProfileRequest {
     /// Unique without regard to case.
     #[serde(default, deserialize_with = "clearable")]
     #[schemars(with = "Option<Username>")]
-    pub username: Option<Option<Field<Username>>>,
+    pub username: Option<Option<Field<NewUsername>>>,
     /// How the user wants to be called.
     #[serde(default, deserialize_with = "clearable")]
     #[schemars(with = "Option<PersonName>")]

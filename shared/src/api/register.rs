@@ -8,7 +8,7 @@ use super::{Field, Tokens, User, optional};
 use crate::domain::email_address::{self, EmailAddress};
 use crate::domain::password::{Owner, Password, Policy};
 use crate::domain::person_name::PersonName;
-use crate::domain::username::Username;
+use crate::domain::username::{NewUsername, Username};
 
 /// The body of a registration.
 #[derive(Deserialize, Validate, JsonSchema)]
@@ -22,7 +22,8 @@ pub struct RegisterRequest {
     pub password: Field<Password>,
     /// Unique without regard to case.
     #[serde(default, deserialize_with = "optional")]
-    pub username: Option<Field<Username>>,
+    #[schemars(with = "Option<Field<Username>>")]
+    pub username: Option<Field<NewUsername>>,
     /// How the user wants to be called.
     #[serde(default, deserialize_with = "optional")]
     pub name: Option<Field<PersonName>>,
@@ -41,7 +42,11 @@ impl RegisterRequest {
     ) -> Result<(), ValidationErrors> {
         let owner = Owner {
             email: self.email.as_ref(),
-            username: self.username.as_ref().and_then(Field::as_ref),
+            username: self
+                .username
+                .as_ref()
+                .and_then(Field::as_ref)
+                .map(AsRef::as_ref),
         };
         let password = self.password.check_policy("password", policy, owner);
         let mut errors = password.err().unwrap_or_default();

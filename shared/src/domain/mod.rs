@@ -12,6 +12,7 @@ pub mod email_token;
 pub mod encryption;
 pub mod id;
 pub mod language;
+pub mod origin;
 pub mod password;
 pub mod password_hash;
 pub mod person_name;

@@ -71,7 +71,8 @@ impl Policy {
         let text = password.0.expose_secret();
         let has = |is_such: fn(char) -> bool| text.chars().any(is_such);
         let missing = |what, code| rule(code, format!("must contain {what}"));
-        let folded = Zeroizing::new(text.to_lowercase());
+        let visible = text.chars().filter(|character| !is_invisible(*character));
+        let folded = Zeroizing::new(visible.collect::<String>().to_lowercase());
         let rules = [
             check_length(text, self.minimum_length, MAX_LENGTH).err(),
             (!has(char::is_uppercase))
@@ -88,7 +89,7 @@ impl Policy {
         rules.into_iter().flatten().collect()
     }
 
-    /// Whom or what the password names, compared whole and without case.
+    /// Whom or what the password names, compared without case and without digits and symbols at the end.
     fn names(&self, folded: &str, owner: Owner<'_>) -> Option<ValidationError> {
         let email = owner.email.map(EmailAddress::as_str);
         let local_part = owner.email.map(EmailAddress::local_part);
@@ -100,7 +101,11 @@ impl Policy {
             (username, "username", "the username"),
             (application, "application", "the name of this application"),
         ];
-        let is_same = |text: &str| text.nfc().collect::<String>().to_lowercase() == folded;
+        // `Gatehouse123` is the application's name as well.
+        let is_same = |text: &str| {
+            let text = text.nfc().collect::<String>().to_lowercase();
+            text == folded || !stem(&text).is_empty() && stem(&text) == stem(folded)
+        };
         let mut same = others
             .into_iter()
             .filter(|(text, ..)| text.is_some_and(is_same));
@@ -124,9 +129,30 @@ fn is_symbol(character: char) -> bool {
     !character.is_uppercase() && !character.is_lowercase() && !is_digit(character)
 }
 
+/// U+200B and the like, which nobody sees or types.
+fn is_invisible(character: char) -> bool {
+    character.general_category() == GeneralCategory::Format
+}
+
+/// Without what is not a letter at the end.
+fn stem(text: &str) -> &str {
+    text.trim_end_matches(|character: char| !character.is_alphabetic())
+}
+
+/// On the list, also with symbols at the end, or with another year or number of up to four digits than the list has.
 fn is_common(folded: &str) -> bool {
     static COMMON: LazyLock<Vec<&str>> = LazyLock::new(|| LIST.lines().collect());
-    COMMON.binary_search(&folded).is_ok()
+    let has = |text: &str| COMMON.binary_search(&text).is_ok();
+    let is_number = |text: &str| text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let word = folded.trim_end_matches(|character: char| !character.is_alphanumeric());
+    let stem = word.trim_end_matches(|character: char| character.is_ascii_digit());
+    let with_a_number = || {
+        let first = COMMON.partition_point(|entry| *entry < stem);
+        let begin_so = COMMON[first..].iter();
+        let mut numbers = begin_so.map_while(|entry| entry.strip_prefix(stem));
+        stem.len() >= 4 && is_number(&word[stem.len()..]) && numbers.any(is_number)
+    };
+    has(folded) || has(word) || with_a_number()
 }
 
 #[cfg(test)]
@@ -193,6 +219,16 @@ mod tests {
         assert_eq!(broken("ABCDEFG1X"), ["missing_lower_case"]);
         assert_eq!(broken("Abcdefghi½"), ["missing_digit"]);
         assert_eq!(broken("Password123"), ["common_password"]);
+        for common in [
+            "Summer2026",
+            "P@ssw0rd1",
+            "Qwerty123!",
+            "Password1\u{200b}",
+            "Welcome99??",
+        ] {
+            assert_eq!(broken(common), ["common_password"], "{common}");
+        }
+        assert!(broken("Summer20261").is_empty(), "more than a year");
         assert_eq!(broken(""), ["too_short 1"]);
         assert_eq!(broken(&"Aa1".repeat(43)), ["too_long 128"]);
     }
@@ -244,6 +280,9 @@ mod tests {
             username: Some(&username),
         };
         for (text, other) in [
+            ("Gatehouse123", "application"),
+            ("Gate\u{200b}house2026!", "application"),
+            ("Countess_1816!", "username"),
             ("ada.LOVELACE1@example.com", "email"),
             ("ADA.lovelace1", "email_name"),
             ("cOUNTESS_1815", "username"),
@@ -257,7 +296,7 @@ mod tests {
         }
         assert!(
             codes(&policy(), "Countess_1815x", owner).is_empty(),
-            "compared whole"
+            "a longer word"
         );
     }
 

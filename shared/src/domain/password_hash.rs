@@ -11,6 +11,11 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use super::password::Password;
 
 const HASH_LENGTH: usize = 32;
+/// KiB times passes that a stored hash may take at most, four times our default: whoever imports hashes must not be able to
+/// choose how long a login takes, and how much memory.
+const MAX_WORK: u64 = 4 * 3 * 65_536;
+/// The same for bcrypt, as the exponent of its rounds: about a second.
+const MAX_BCRYPT_COST: u32 = 14;
 /// The bytes of a password that bcrypt looks at.
 const BCRYPT_LENGTH: usize = 72;
 
@@ -132,6 +137,14 @@ impl PasswordHasher {
         stored: &PasswordHash,
     ) -> Result<Verification, UnknownHash> {
         if stored.0.starts_with("$2") {
+            let cost = stored
+                .0
+                .split('$')
+                .nth(2)
+                .and_then(|cost| cost.parse().ok());
+            if cost.is_none_or(|cost: u32| cost > MAX_BCRYPT_COST) {
+                return Err(UnknownHash);
+            }
             let matches =
                 bcrypt::verify(password.as_bytes(), &stored.0).map_err(|_| UnknownHash)?;
             // bcrypt compared 72 bytes: what was typed after them may be a mistake, and must not
@@ -150,6 +163,9 @@ impl PasswordHasher {
             None => Version::V0x10, // a PHC string without `v=` is of the version before it was added
         };
         let params = Params::try_from(&parsed).map_err(|_| UnknownHash)?;
+        if work(cost_of(&params)) > MAX_WORK.max(work(self.cost)) {
+            return Err(UnknownHash);
+        }
         let (Some(salt), Some(expected)) = (parsed.salt, parsed.hash) else {
             return Err(UnknownHash);
         };
@@ -237,6 +253,10 @@ fn argon2id(cost: Cost) -> Result<Argon2<'static>, argon2::Error> {
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
+fn work(cost: Cost) -> u64 {
+    u64::from(cost.memory_kib) * u64::from(cost.iterations)
+}
+
 fn cost_of(params: &Params) -> Cost {
     Cost {
         memory_kib: params.m_cost(),
@@ -296,6 +316,26 @@ mod tests {
             hasher.verify(&password("Abcdef1x"), &hash),
             Ok(Verification::Match)
         );
+    }
+
+    /// An imported hash does not choose how long a login takes.
+    #[test]
+    fn a_stored_hash_that_costs_too_much_is_none() {
+        let hasher = PasswordHasher::new(CHEAP, 1);
+        let started = std::time::Instant::now();
+        for stored in [
+            "$argon2id$v=19$m=4194304,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo",
+            "$argon2id$v=19$m=64,t=100000,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo",
+            "$argon2i$v=19$m=786433,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo",
+            "$2b$15$abcdefghijklmnopqrstuuAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            "$2b$31$abcdefghijklmnopqrstuuAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            "$2b$x$abcdefghijklmnopqrstuuAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        ] {
+            let stored = PasswordHash::from_stored(stored.to_owned());
+            let verified = hasher.verify(&password("Abcdef1x"), &stored);
+            assert_eq!(verified, Err(UnknownHash), "{}", stored.as_str());
+        }
+        assert!(started.elapsed().as_millis() < 500, "nothing was hashed");
     }
 
     #[test]

@@ -126,6 +126,16 @@ impl Claims for RefreshClaims {
 
 const ALGORITHM: Algorithm = Algorithm::HS256;
 
+/// How far ahead of this clock a token may have been issued. A function's clock may be slow by minutes, and nothing else
+/// of it fails for that; a clock that is slower would take tokens that have expired long ago.
+const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(30 * 60);
+
+/// `alg` as a text: the library's enumeration also reads `{"HS256":null}`.
+#[derive(Deserialize)]
+struct NamedAlgorithm {
+    alg: String,
+}
+
 /// Issues one kind of token.
 pub struct Issuer<C> {
     header: Header,
@@ -202,6 +212,9 @@ impl<C: Claims> Verifier<C> {
         if !claims.own.are_consistent() {
             return Err(TokenError::Invalid);
         }
+        if claims.iat > now.plus(MAX_CLOCK_DIFFERENCE).seconds() {
+            return Err(TokenError::Invalid);
+        }
         // RFC 7519, 4.1.4: on or after `exp` it must not be accepted.
         match now.seconds() < claims.exp {
             true => Ok(claims.own),
@@ -229,6 +242,11 @@ impl<C: Claims> Verifier<C> {
     }
 
     fn decode(&self, token: &str) -> Option<AllClaims<C>> {
+        let header = URL_SAFE_NO_PAD.decode(token.split('.').next()?).ok()?;
+        let NamedAlgorithm { alg } = serde_json::from_slice(&header).ok()?;
+        if alg != "HS256" {
+            return None;
+        }
         let header = jsonwebtoken::decode_header(token).ok()?;
         let is_of_this_kind = header.typ?.eq_ignore_ascii_case(C::TYPE);
         // RFC 7515, 4.1.11: the library reads past what must be understood and is not.
@@ -444,6 +462,40 @@ pub(super) mod tests {
             serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
         };
         (part(0), part(1))
+    }
+
+    #[test]
+    fn the_algorithm_is_named_by_a_text() {
+        let access = access("current", None);
+        let (header, claims) = parts(&access.issue(&session(), at(1_000_000)).0);
+        let verify = |alg: Value| {
+            let mut header = header.clone();
+            header["alg"] = alg;
+            access.verify(&forge(&header, &claims, "current"), at(1_000_000))
+        };
+
+        assert!(verify(json!("HS256")).is_ok());
+        for alg in [
+            json!({ "HS256": null }),
+            json!(["HS256"]),
+            json!("hs256"),
+            json!("none"),
+            json!("HS512"),
+        ] {
+            assert_eq!(verify(alg.clone()), Err(TokenError::Invalid), "{alg}");
+        }
+    }
+
+    /// A clock that is behind would take what has expired.
+    #[test]
+    fn a_token_of_the_future_is_refused() {
+        let access = access("current", None);
+        let (token, _) = access.issue(&session(), at(1_000_000));
+        let verify = |now: i64| access.verify(token.expose_secret(), at(now));
+
+        assert!(verify(1_000_000 - 1800).is_ok());
+        assert_eq!(verify(1_000_000 - 1801), Err(TokenError::Invalid));
+        assert_eq!(verify(1_000_000 - 86_400), Err(TokenError::Invalid));
     }
 
     #[test]

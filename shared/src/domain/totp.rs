@@ -89,6 +89,25 @@ impl TotpSecret {
     }
 }
 
+/// Whose account it is, as an app shows it. Apps overwrite an entry of the same issuer and account, so beside other devices
+/// it has the device's name, and where another has that, a part of its id.
+pub fn account_label<'a>(
+    address: &str,
+    device: &str,
+    id: &str,
+    mut others: impl Iterator<Item = &'a str> + Clone,
+) -> String {
+    if others.clone().next().is_none() {
+        return address.to_owned();
+    }
+    let is_used = others.any(|other| other == device);
+    let part = &id[id.len().saturating_sub(4)..];
+    match is_used {
+        true => format!("{address} ({device} {part})"),
+        false => format!("{address} ({device})"),
+    }
+}
+
 /// A colon would end the issuer in the URL's label; and what takes more than 600 characters to write in a
 /// URL would not fit into a QR code.
 fn label(text: &str) -> String {
@@ -118,6 +137,18 @@ mod tests {
     }
 
     /// RFC 6238, appendix B, for SHA-1; the last six of its eight digits.
+    #[test]
+    fn each_device_has_a_label_of_its_own_in_an_app() {
+        let label = |others: &[&str]| {
+            let others = others.iter().copied();
+            account_label("ada@example.com", "Phone", "01ABCDEF", others)
+        };
+
+        assert_eq!(label(&[]), "ada@example.com");
+        assert_eq!(label(&["Tablet"]), "ada@example.com (Phone)");
+        assert_eq!(label(&["Tablet", "Phone"]), "ada@example.com (Phone CDEF)");
+    }
+
     #[test]
     fn codes_are_those_of_rfc_6238() {
         let secret = TotpSecret::new(*b"12345678901234567890");

@@ -31,6 +31,77 @@ impl Parse for Username {
     }
 }
 
+/// What people take for the service itself, and what frontends have as paths; without underscores.
+const RESERVED: [&str; 40] = [
+    "abuse",
+    "account",
+    "accounts",
+    "admin",
+    "administrator",
+    "anonymous",
+    "api",
+    "auth",
+    "billing",
+    "contact",
+    "deleted",
+    "everyone",
+    "help",
+    "helpdesk",
+    "hostmaster",
+    "info",
+    "legal",
+    "login",
+    "logout",
+    "mailer",
+    "me",
+    "moderator",
+    "noreply",
+    "nobody",
+    "null",
+    "official",
+    "owner",
+    "postmaster",
+    "privacy",
+    "register",
+    "root",
+    "security",
+    "settings",
+    "signin",
+    "signup",
+    "staff",
+    "support",
+    "system",
+    "undefined",
+    "webmaster",
+];
+
+/// One that somebody takes now: none that is reserved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewUsername(Username);
+
+impl Parse for NewUsername {
+    fn parse(text: &str) -> Result<Self, ValidationError> {
+        let username = Username::parse(text)?;
+        let bare = username.canonical().replace('_', "");
+        match RESERVED.contains(&bare.as_str()) {
+            true => Err(rule("reserved", "is reserved")),
+            false => Ok(Self(username)),
+        }
+    }
+}
+
+impl AsRef<Username> for NewUsername {
+    fn as_ref(&self) -> &Username {
+        &self.0
+    }
+}
+
+impl From<NewUsername> for Username {
+    fn from(new: NewUsername) -> Self {
+        new.0
+    }
+}
+
 impl Username {
     /// As typed.
     pub fn as_str(&self) -> &str {
@@ -65,6 +136,17 @@ mod tests {
             "ad\u{0}",
         ] {
             assert!(Username::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_reserved_nobody_takes_anew() {
+        for reserved in ["admin", "Support", "no_reply", "_root_", "NULL"] {
+            assert_eq!(NewUsername::parse(reserved).unwrap_err().code, "reserved");
+            assert!(Username::parse(reserved).is_ok(), "it may be there already");
+        }
+        for free in ["administer", "ada_admin", "root2"] {
+            assert!(NewUsername::parse(free).is_ok(), "{free}");
         }
     }
 

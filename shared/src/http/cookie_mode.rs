@@ -5,6 +5,7 @@ use http::header::{HeaderName, ORIGIN};
 
 use super::Request;
 use crate::domain::csrf_token::CsrfTokens;
+use crate::domain::origin::is_meant;
 use crate::domain::rule::rule;
 use crate::domain::session::SessionId;
 use crate::error::ApiError;
@@ -41,7 +42,7 @@ impl Transport {
 }
 
 /// Whether a request is meant to carry the refresh token's cookie, although it has none.
-pub(super) fn is_meant(request: &Request) -> bool {
+pub(super) fn expects_cookie(request: &Request) -> bool {
     let names = [&TRANSPORT, &CSRF_TOKEN, &ORIGIN];
     names.into_iter().any(|name| request.header(name).is_some())
 }
@@ -61,7 +62,7 @@ impl CookieCheck {
     /// `origin_not_allowed`.
     pub fn origin(&self, request: &Request) -> Result<(), ApiError> {
         let origin = request.header(&ORIGIN);
-        match origin.filter(|origin| self.origins.iter().any(|allowed| allowed == origin)) {
+        match origin.filter(|origin| self.origins.iter().any(|listed| is_meant(listed, origin))) {
             Some(_) => Ok(()),
             None => Err(ApiError::OriginNotAllowed),
         }

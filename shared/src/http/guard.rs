@@ -99,7 +99,7 @@ impl Endpoint {
 /// How a client says who it is.
 enum Callers {
     /// It does not: a public endpoint takes no token.
-    Guests(BotProtection),
+    Guests,
     AccessTokens(AccessTokenVerifier, Tiers),
     RefreshTokens(RefreshTokenVerifier, Option<Policy>),
 }
@@ -130,6 +130,8 @@ pub struct Guard {
     origin_verify_secrets: Vec<SecretString>,
     /// What servers send that speak for their clients; none where there are none.
     proxy_secrets: Vec<SecretString>,
+    /// Of a public endpoint.
+    bots: Option<BotProtection>,
     callers: Callers,
     limiter: RateLimiter,
     global: Option<Policy>,
@@ -141,6 +143,15 @@ pub struct Guard {
 impl Guard {
     /// For a public endpoint: everybody is a guest here, and may be a bot.
     pub fn for_guests(environment: &mut Environment, endpoint: Endpoint) -> Self {
+        Self::new(environment, Callers::Guests, Some(endpoint)).against_bots(environment)
+    }
+
+    /// For a public endpoint that takes access tokens as well.
+    pub fn for_guests_and_users(environment: &mut Environment, endpoint: Endpoint) -> Self {
+        Self::for_users(environment, Some(endpoint)).against_bots(environment)
+    }
+
+    fn against_bots(self, environment: &mut Environment) -> Self {
         let modes = |text: &str| match text {
             "off" => Some(Mode::Off),
             "log" => Some(Mode::Log),
@@ -152,7 +163,10 @@ impl Guard {
             mode: mode.unwrap_or(Mode::Log),
             is_bot: super::bots::is_bot,
         };
-        Self::new(environment, Callers::Guests(bots), Some(endpoint))
+        Self {
+            bots: Some(bots),
+            ..self
+        }
     }
 
     /// For an endpoint that takes access tokens.
@@ -188,6 +202,7 @@ impl Guard {
         Self {
             origin_verify_secrets: secrets.into_iter().flatten().collect(),
             proxy_secrets: environment.secrets("TRUSTED_PROXY_SECRET"),
+            bots: None,
             callers,
             limiter: environment.rate_limiter(),
             global: environment.rate_limit("GLOBAL", "100/15m"),
@@ -209,8 +224,11 @@ impl Guard {
     pub(super) async fn admit(&self, request: &mut Request) -> Result<(), ApiError> {
         let client = self.client(request)?;
         request.set_client(client);
+        if let Some(bots) = &self.bots {
+            bots.check(request)?;
+        }
         match &self.callers {
-            Callers::Guests(bots) => bots.check(request)?,
+            Callers::Guests => {}
             Callers::AccessTokens(verifier, _) => {
                 request.set_access_token(authentication::verify(verifier, request));
             }
@@ -221,7 +239,7 @@ impl Guard {
         let counters = self.counters(request, client);
         request.tally().owe(&self.limiter, counters);
         match self.callers {
-            Callers::Guests(_) => request.pass().await,
+            Callers::Guests => request.pass().await,
             Callers::AccessTokens(..) | Callers::RefreshTokens(..) => Ok(()),
         }
     }
@@ -327,7 +345,7 @@ impl Callers {
     /// By the token alone; whether its session is over, the handler asks.
     fn caller(&self, request: &Request) -> Option<Caller<'_>> {
         match self {
-            Self::Guests(_) => None,
+            Self::Guests => None,
             Self::AccessTokens(verifier, tiers) => {
                 let (claims, subject) = match request.access_token()? {
                     Ok(claims) => (claims.clone(), Subject::User(claims.sub)),

@@ -16,14 +16,14 @@ use crate::domain::user::User;
 use crate::error::ApiError;
 use crate::store::Error;
 use crate::store::audit::{self, Audit, Event, Outcome};
-use crate::store::dynamodb::{DynamoDb, TransactWriteItem, TransactionError, Write};
+use crate::store::dynamodb::{DynamoDb, TransactWriteItem, TransactionError, Write, is_conflict};
 use crate::store::outbox::Outbox;
 use crate::store::rate_limiter::TextHasher;
 use crate::store::stand_ins::StandIns;
 use crate::store::users::Users;
 use crate::{clock, random};
 
-/// What differs by the size of an item that is there or not ends within this time.
+/// What differs by the size of an item that is there or not ends within this time, or within a multiple of it.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
 
 /// The account has changed since its record was read.
@@ -74,7 +74,7 @@ impl LinkRequests {
 
     /// Does the work, and lets nobody know how long it took.
     pub async fn in_answer_time<T>(&self, work: impl Future<Output = T>) -> T {
-        clock::at_least(ANSWER_TIME, work).await
+        clock::in_multiples_of(ANSWER_TIME, work).await
     }
 
     /// Who has the address; the same reads where nobody has it.
@@ -116,6 +116,8 @@ impl LinkRequests {
         let outcome = match self.dynamodb.transact(writes.collect()).await {
             Ok(()) => success,
             Err(TransactionError::Refused(Refused)) => Outcome::Failure,
+            // Only what is there can be in conflict: who asks about an address is not to know.
+            Err(TransactionError::Store(error)) if is_conflict(&error) => Outcome::Failure,
             Err(TransactionError::Store(error)) => return Err(error.into()),
         };
         audit::log(user.map(|user| user.id), event, outcome, origin);

@@ -18,7 +18,7 @@ pub mod second_factor;
 mod serve;
 pub mod token_issuer;
 
-pub use http::Method;
+pub use http::{Method, header};
 pub use request::Request;
 pub use response::Response;
-pub use serve::serve;
+pub use serve::{serve, serve_unguarded};

@@ -48,7 +48,10 @@ impl Presented {
         };
         // A page whose cookie is gone is not signed in; whoever sends a body has forgotten a field.
         let is_absent = in_body.is_none() && cookie.is_none();
-        if is_absent && body.is_ok() && (request.has_no_body() || cookie_mode::is_meant(request)) {
+        if is_absent
+            && body.is_ok()
+            && (request.has_no_body() || cookie_mode::expects_cookie(request))
+        {
             return Self {
                 source: Err(ApiError::MissingToken),
                 claims,

@@ -115,6 +115,13 @@ impl Request {
         context.is_some_and(|context| context.route_key.as_deref() == Some(route))
     }
 
+    /// The path, as the client wrote it.
+    pub fn path(&self) -> &str {
+        let context = gateway::context(&self.http);
+        let path = context.and_then(|context| context.http.path.as_deref());
+        path.unwrap_or_default()
+    }
+
     /// A header's value; several of one name are joined by commas.
     pub fn header(&self, name: &HeaderName) -> Option<&str> {
         let value = self.http.headers().get(name)?;

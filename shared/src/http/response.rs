@@ -1,9 +1,12 @@
 //! Answers: one shape for success, one for failure, one set of headers for both.
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, RETRY_AFTER,
-    SET_COOKIE, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, LOCATION,
+    REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
@@ -16,14 +19,13 @@ use crate::error::ApiError;
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// On every answer of every function.
+const CONTENT_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+
+/// On every answer of every function; a page has its own of two of them.
 pub(super) fn fixed_headers<B>() -> Vec<HeaderMetadata<http::Response<B>>> {
     let headers = [
         (CACHE_CONTROL, "no-store"),
-        (
-            CONTENT_SECURITY_POLICY,
-            "default-src 'none'; frame-ancestors 'none'",
-        ),
+        (CONTENT_SECURITY_POLICY, CONTENT_POLICY),
         (CONTENT_TYPE, "application/json; charset=utf-8"),
         (
             HeaderName::from_static("cross-origin-resource-policy"),
@@ -74,7 +76,7 @@ impl LimitedBy {
 pub struct Response {
     status: StatusCode,
     body: String,
-    cookies: Vec<String>,
+    headers: HeaderMap,
 }
 
 impl Response {
@@ -93,6 +95,39 @@ impl Response {
         Self::ok(message, Empty {})
     }
 
+    /// 200 with a page, which may have this style and nothing else: no script, no picture, no form.
+    pub fn page(html: String, style: &str) -> Self {
+        let digest = STANDARD.encode(digest(&SHA256, style.as_bytes()));
+        let policy = format!("{CONTENT_POLICY}; style-src 'sha256-{digest}'");
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/html; charset=utf-8"),
+        );
+        // Base64 fits into a header.
+        if let Ok(policy) = policy.try_into() {
+            headers.insert(CONTENT_SECURITY_POLICY, policy);
+        }
+        Self {
+            status: StatusCode::OK,
+            body: html,
+            headers,
+        }
+    }
+
+    /// 302 to a page elsewhere.
+    ///
+    /// # Errors
+    /// For what is no header's value.
+    pub fn found(url: &str) -> Result<Self, ApiError> {
+        let location = HeaderValue::try_from(url);
+        let location = location.map_err(|error| ApiError::Internal(error.into()))?;
+        let message = "The header Location says where the page is.";
+        let mut response = Self::success(StatusCode::FOUND, message, Empty {});
+        response.headers.insert(LOCATION, location);
+        Ok(response)
+    }
+
     fn success(status: StatusCode, message: &str, fields: impl Serialize) -> Self {
         Self {
             status,
@@ -101,23 +136,31 @@ impl Response {
                 message: message.to_owned(),
                 fields,
             }),
-            cookies: Vec::new(),
+            headers: HeaderMap::new(),
         }
     }
 
     /// The same, setting these cookies.
-    pub fn with_cookies(self, cookies: Vec<String>) -> Self {
-        Self { cookies, ..self }
+    pub fn with_cookies(mut self, cookies: Vec<String>) -> Self {
+        for cookie in cookies {
+            // Tokens, numbers and constants: all of them fit into a header.
+            if let Ok(cookie) = cookie.try_into() {
+                self.headers.append(SET_COOKIE, cookie);
+            }
+        }
+        self
+    }
+
+    /// The same, naming the methods that the path takes.
+    pub fn with_allow(mut self, methods: &'static str) -> Self {
+        let methods = HeaderValue::from_static(methods);
+        self.headers.insert(ALLOW, methods);
+        self
     }
 
     pub(super) fn into_answer(self) -> Answer {
         let mut answer = render(self.status, self.body, Outcome("ok"));
-        for cookie in self.cookies {
-            // Tokens, numbers and constants: all of them fit into a header.
-            if let Ok(cookie) = cookie.try_into() {
-                answer.headers_mut().append(SET_COOKIE, cookie);
-            }
-        }
+        *answer.headers_mut() = self.headers;
         answer
     }
 }
@@ -133,6 +176,7 @@ pub(super) fn failure(error: &ApiError, request_id: &str) -> Answer {
         success: false,
         error: error.code(),
         message: error.message(),
+        docs: error.docs(),
         request_id: request_id.to_owned(),
         details,
         retry_after,
@@ -142,6 +186,9 @@ pub(super) fn failure(error: &ApiError, request_id: &str) -> Answer {
     let headers = answer.headers_mut();
     if let Some(challenge) = error.challenge() {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    if let Some(methods) = error.allowed_methods() {
+        headers.insert(ALLOW, HeaderValue::from_static(methods));
     }
     if let Some(seconds) = retry_after {
         headers.insert(RETRY_AFTER, seconds.into());

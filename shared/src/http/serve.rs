@@ -40,6 +40,26 @@ where
     F: Future<Output = Result<Response, ApiError>> + Send,
 {
     guard.start().await;
+    run(Some(guard), handler).await
+}
+
+/// Serves whoever asks, without a limit: for answers that cost less than to count them.
+///
+/// # Errors
+/// Those of [`lambda::run`].
+pub async fn serve_unguarded<H, F>(handler: H) -> Result<(), StartError>
+where
+    H: Fn(Request) -> F + Sync,
+    F: Future<Output = Result<Response, ApiError>> + Send,
+{
+    run(None, handler).await
+}
+
+async fn run<H, F>(guard: Option<&Guard>, handler: H) -> Result<(), StartError>
+where
+    H: Fn(Request) -> F + Sync,
+    F: Future<Output = Result<Response, ApiError>> + Send,
+{
     let (handler, is_cold) = (&handler, &AtomicBool::new(true));
     let endpoint = ServiceBuilder::new()
         .layer(CatchPanicLayer::custom(panicked))
@@ -53,14 +73,16 @@ where
         .layer_fn(Adapter::from)
         .layer(SetRequestIdLayer::x_request_id(GatewayRequestId))
         .layer(PropagateRequestIdLayer::x_request_id())
-        .layer(SetMultipleResponseHeadersLayer::overriding(fixed_headers()))
+        .layer(SetMultipleResponseHeadersLayer::if_not_present(
+            fixed_headers(),
+        ))
         .service_fn(move |request| observe(request, endpoint, is_cold));
     lambda::run(Runtime::new(service)).await
 }
 
 /// The answer of a handler, or of whatever keeps the request from it.
 async fn answer<H, F>(
-    guard: &Guard,
+    guard: Option<&Guard>,
     handler: &H,
     request: lambda_http::Request,
 ) -> Result<Answer, Infallible>
@@ -71,7 +93,9 @@ where
     let id = request_id(&request);
     let handled = async {
         let mut request = Request::new(request).ok_or(ApiError::NotFound)?;
-        guard.admit(&mut request).await?;
+        if let Some(guard) = guard {
+            guard.admit(&mut request).await?;
+        }
         let tally = request.tally().clone();
         let result = handler(request).await;
         tally.pay(&id).await?; // a request that was refused before it asked the stores

@@ -258,8 +258,15 @@ impl<C> From<Error> for TransactionError<C> {
 }
 
 fn conflicting() -> Error {
-    unavailable("another transaction, again and again")
+    unavailable(CONFLICT)
 }
+
+/// Whether other transactions have kept one from being done.
+pub(crate) fn is_conflict(error: &Error) -> bool {
+    error.to_string().ends_with(CONFLICT)
+}
+
+const CONFLICT: &str = "another transaction, again and again";
 
 /// Up to 20, 40, 80 ms.
 fn jitter(attempt: u32) -> Duration {

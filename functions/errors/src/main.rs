@@ -1,0 +1,9 @@
+//! `GET /errors` and `GET /errors/{code}`: what the codes mean, and what to do.
+mod handler;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), shared::StartError> {
+    shared::telemetry::init(env!("CARGO_CRATE_NAME"));
+    shared::config::Environment::of_process().finish(())?;
+    shared::http::serve_unguarded(async |request| handler::errors(&request)).await
+}

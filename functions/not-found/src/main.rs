@@ -1,0 +1,10 @@
+//! `$default`: what no other route takes, answered in the shape of all answers.
+mod handler;
+mod routes;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), shared::StartError> {
+    shared::telemetry::init(env!("CARGO_CRATE_NAME"));
+    shared::config::Environment::of_process().finish(())?;
+    shared::http::serve_unguarded(async |request| handler::not_found(&request)).await
+}

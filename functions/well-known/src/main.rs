@@ -1,0 +1,9 @@
+//! `GET /.well-known/change-password`: where a password is changed (W3C, "A Well-Known URL for Changing Passwords").
+mod handler;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), shared::StartError> {
+    shared::telemetry::init(env!("CARGO_CRATE_NAME"));
+    let app = handler::App::from_env()?; // names every missing variable at once
+    shared::http::serve_unguarded(async |_| handler::change_password(&app)).await
+}

@@ -1,0 +1,115 @@
+//! The names that the servers here answer to. A page anywhere can let its own name lead to 127.0.0.1 (DNS rebinding): for
+//! the browser it is then of the page's own origin, and so the inbox with its links could be read. The name that it asks
+//! for remains the page's.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderValue, Response, StatusCode, header, uri::Authority};
+use axum::middleware::Next;
+use serde_json::json;
+
+use crate::containers;
+
+const OWN: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
+
+/// Lets through what asks for this machine, at any port.
+pub async fn only_own(request: Request, next: Next) -> Response<Body> {
+    match asks_for(&request, &OWN) {
+        true => next.run(request).await,
+        false => refused(),
+    }
+}
+
+/// The same where functions in containers ask, too.
+pub async fn own_and_containers(request: Request, next: Next) -> Response<Body> {
+    match asks_for(&request, &OWN) || asks_for(&request, &[containers::HOST]) {
+        true => next.run(request).await,
+        false => refused(),
+    }
+}
+
+/// By the one `Host`, and by the address line where it has a name as well.
+fn asks_for(request: &Request, names: &[&str]) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return false;
+    };
+    let host = host.to_str().ok().and_then(|host| host.parse().ok());
+    let is_one = |authority: &Authority| {
+        let host = authority.host();
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let is_plain = !authority.as_str().contains('@');
+        is_plain && names.iter().any(|name| host.eq_ignore_ascii_case(name))
+    };
+    let line = request.uri().authority();
+    host.as_ref().is_some_and(is_one) && line.is_none_or(is_one)
+}
+
+/// 421, "the server is unable to produce an authoritative response" for that name (RFC 9110, 15.5.20).
+fn refused() -> Response<Body> {
+    let message = "This is a server on this machine; it answers as 127.0.0.1, localhost or [::1].";
+    let mut response = Response::new(Body::from(json!({ "message": message }).to_string()));
+    *response.status_mut() = StatusCode::MISDIRECTED_REQUEST;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_own(host: &str, uri: &str) -> bool {
+        let request = Request::get(uri).header(header::HOST, host);
+        asks_for(&request.body(Body::empty()).unwrap(), &OWN)
+    }
+
+    #[test]
+    fn names_by_example() {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:3000",
+            "localhost:1",
+            "LocalHost",
+            "localhost.",
+            "localhost.:3000",
+            "[::1]:3000",
+        ] {
+            assert!(is_own(host, "/"), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "evil.example:3000",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "evil.localhost",
+            "localhost@evil.example",
+            "evil.example@localhost",
+            "localhost..",
+            "127.0.0.2",
+            "0.0.0.0",
+            "127.1",
+            "::1",
+            "[::1",
+            "[::2]",
+            "localhost/",
+            "localhost, evil.example",
+            "",
+        ] {
+            assert!(!is_own(host, "/"), "{host}");
+        }
+        assert!(is_own("localhost", "http://localhost:3000/"));
+        assert!(!is_own("localhost", "http://evil.example/"));
+    }
+
+    #[test]
+    fn one_host_alone_is_a_host() {
+        let none = Request::get("/").body(Body::empty()).unwrap();
+        let two = Request::get("/")
+            .header(header::HOST, "localhost")
+            .header(header::HOST, "evil.example");
+
+        assert!(!asks_for(&none, &OWN));
+        assert!(!asks_for(&two.body(Body::empty()).unwrap(), &OWN));
+    }
+}

@@ -1,0 +1,117 @@
+//! Origins of pages (RFC 6454), as browsers send them.
+
+use url::Url;
+
+/// Whether this is an origin that a list may have: exact, in a browser's own form. Apps have schemes of their own
+/// (`capacitor://localhost`). This machine's names may have any port (`http://localhost:*`): a development server takes
+/// whichever is free.
+pub fn is_listable(text: &str) -> bool {
+    let origin = match text.strip_suffix(":*") {
+        Some(without_port) if !is_this_machine(without_port) => return false,
+        Some(without_port) => without_port,
+        None => text,
+    };
+    // A wildcard would be a host that no page has.
+    let is_plain = !origin.contains('*') && !origin.bytes().any(|byte| byte.is_ascii_uppercase());
+    is_plain
+        && Url::parse(origin).is_ok_and(|url| match url.origin().is_tuple() {
+            true => url.origin().ascii_serialization() == origin,
+            false => {
+                url.has_host() && url.scheme() != "file" && is_bare(&url) && url.as_str() == origin
+            }
+        })
+}
+
+/// Whether the list's entry means this origin.
+pub fn is_meant(listed: &str, origin: &str) -> bool {
+    match listed.strip_suffix(":*") {
+        None => listed == origin,
+        Some(machine) => origin.strip_prefix(machine).is_some_and(|port| {
+            let digits = port.strip_prefix(':');
+            port.is_empty() || digits.is_some_and(|port| port.parse::<u16>().is_ok())
+        }),
+    }
+}
+
+fn is_this_machine(origin: &str) -> bool {
+    let host = origin.strip_prefix("http://");
+    let host = host.or_else(|| origin.strip_prefix("https://"));
+    matches!(host, Some("localhost" | "127.0.0.1" | "[::1]"))
+}
+
+/// Scheme, host and port alone.
+fn is_bare(url: &Url) -> bool {
+    url.path().is_empty()
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_by_example() {
+        for good in [
+            "https://app.example.com",
+            "https://app.example.com:8443",
+            "http://localhost:3000",
+            "http://localhost:*",
+            "https://127.0.0.1:*",
+            "http://[::1]:*",
+            "capacitor://localhost",
+            "tauri://localhost",
+            "ionic://localhost:8100",
+            "chrome-extension://abcdefghijklmnop",
+        ] {
+            assert!(is_listable(good), "{good}");
+        }
+        for bad in [
+            "",
+            "*",
+            "null",
+            "app.example.com",
+            "https://app.example.com/",
+            "https://app.example.com:443",
+            "https://App.example.com",
+            "https://*.example.com",
+            "https://app.example.com:*",
+            "http://localhost.evil.example:*",
+            "capacitor://localhost/",
+            "capacitor://localhost?x",
+            "capacitor://ada@localhost",
+            "capacitor:localhost",
+            "file://localhost",
+            "javascript:alert(1)",
+        ] {
+            assert!(!is_listable(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn any_port_is_one_port_of_this_machine() {
+        for origin in [
+            "http://localhost",
+            "http://localhost:1",
+            "http://localhost:65535",
+        ] {
+            assert!(is_meant("http://localhost:*", origin), "{origin}");
+        }
+        for origin in [
+            "https://localhost:1",
+            "http://localhost.evil.example",
+            "http://localhost:1.evil.example",
+            "http://localhost:1@evil.example",
+            "http://localhost:65536",
+            "http://localhost:",
+            "http://localhostile",
+            "http://localhost:*",
+        ] {
+            assert!(!is_meant("http://localhost:*", origin), "{origin}");
+        }
+        assert!(is_meant("capacitor://localhost", "capacitor://localhost"));
+        assert!(!is_meant("https://a.example", "https://a.example:444"));
+    }
+}
