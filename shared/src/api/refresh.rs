@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use validator::Validate;
 
-use super::{Field, optional};
+use super::Field;
 
 /// The body of a refresh; in cookie mode it may be left out.
 #[derive(Deserialize, Validate, JsonSchema)]
@@ -14,7 +14,6 @@ use super::{Field, optional};
 #[validate(nest_all_fields)]
 pub struct RefreshRequest {
     /// The refresh token; it goes before the cookie.
-    #[serde(default, deserialize_with = "optional")]
     #[schemars(with = "Option<String>")]
     pub refresh_token: Option<Field<SecretString>>,
 }
