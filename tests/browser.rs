@@ -51,6 +51,11 @@ async fn a_new_user_verifies_the_address_and_resets_the_password() {
     let user = client.profile(&account.access).await["user"].clone();
     assert_eq!(user["emailVerified"], false);
     browser.screenshot("verify-email").await;
+    // Whoever opens the mail elsewhere shows that it is their account.
+    browser.click("#confirm").await;
+    browser.wait_for_text("#result", "Enter the password").await;
+    browser.screenshot("verify-email-password").await;
+    browser.type_into("#password", &account.password).await;
     browser.click("#confirm").await;
     browser.wait_for_text("#result", "verified").await;
     let user = client.profile(&account.access).await["user"].clone();
@@ -99,10 +104,13 @@ async fn whoever_did_not_register_removes_the_account() {
     };
     let client = world.client();
     let account = client.register().await;
-    let rejection = format!("{}&reject=true", link(&world, &account, "Verify").await);
+    let token = world.rejection_token(&account.email).await;
+    let rejection = format!("{}/_local/reject-email#token={token}", world.url());
+    let mail = world.mail(&account.email, "Verify").await;
+    assert!(mail.text.contains(&rejection), "{}", mail.text);
 
     browser.open(&rejection).await;
-    browser.wait_for_text("#title", "Remove the account").await;
+    browser.wait_for_text("h1", "Remove the account").await;
     browser.screenshot("reject").await;
     assert_eq!(client.profile(&account.access).await.status, 200);
     browser.click("#confirm").await;
@@ -112,6 +120,30 @@ async fn whoever_did_not_register_removes_the_account() {
         client.profile(&account.access).await.code(),
         "token_revoked"
     );
+}
+
+#[tokio::test]
+async fn whoever_did_not_turn_a_second_factor_on_takes_it_off() {
+    let Some(world) = World::inside() else {
+        return;
+    };
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+    client.enrol(&account).await;
+    let undo = link(&world, &account, "is on").await;
+
+    browser.open(&undo).await;
+    browser.wait_for_text("#confirm", "Turn it off").await;
+    browser.screenshot("undo-two-factor").await;
+    assert_eq!(client.profile(&account.access).await.status, 200);
+    browser.click("#confirm").await;
+    browser.wait_for_text("#result", "is off").await;
+
+    let reset = link(&world, &account, "Reset your").await;
+    assert!(reset.contains("/_local/reset-password#token="), "{reset}");
 }
 
 /// Password managers lead people there, by `/.well-known/change-password`.

@@ -258,6 +258,9 @@ fn every_optional_field_of_a_request_takes_an_empty_text_for_absence() {
     let mut fields = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        if path.ends_with("refresh.rs") {
+            continue; // its token must be there, in the body or in a cookie: an empty one is a wrong one
+        }
         let text = std::fs::read_to_string(&path).unwrap();
         let is_field =
             |line: &&str| line.trim_start().starts_with("pub ") && line.contains("Option<Field<");

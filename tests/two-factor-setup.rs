@@ -218,7 +218,7 @@ async fn fields_are_checked() {
     let client = world.client();
     let account = client.register().await;
     for (body, field) in [
-        (json!({ "deviceName": "" }), "deviceName"),
+        (json!({ "deviceName": " " }), "deviceName"),
         (json!({ "deviceName": "a\u{7}b" }), "deviceName"),
         (json!({ "token": "12345" }), "token"),
         (json!({ "secret": "x" }), "secret"),

@@ -16,6 +16,6 @@ const post = async (path, body) => {
   show(response.ok, details.join(" ") || answer.message);
   document.querySelectorAll("input").forEach((input) => input.setAttribute("aria-invalid", details.length > 0));
   if (response.ok) finish();
-  return response.ok;
+  return answer;
 };
 if (!token) { finish(); show(false, "This page needs a link from a mail."); }

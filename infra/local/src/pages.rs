@@ -16,7 +16,7 @@ pub struct Page {
 }
 
 /// All of them.
-pub const PAGES: [Page; 7] = [
+pub const PAGES: [Page; 9] = [
     Page {
         path: "/_local/",
         content_type: HTML,
@@ -31,6 +31,16 @@ pub const PAGES: [Page; 7] = [
         path: "/_local/verify-email",
         content_type: HTML,
         content: include_str!("../pages/verify-email.html"),
+    },
+    Page {
+        path: "/_local/reject-email",
+        content_type: HTML,
+        content: include_str!("../pages/reject-email.html"),
+    },
+    Page {
+        path: "/_local/undo-two-factor",
+        content_type: HTML,
+        content: include_str!("../pages/undo-two-factor.html"),
     },
     Page {
         path: "/_local/change-password",

@@ -5,8 +5,12 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
+<<<<<<< HEAD
 use super::tokens::exposed;
 use super::{Field, optional};
+=======
+use super::Field;
+>>>>>>> ha
 
 /// The body of a refresh; in cookie mode it may be left out.
 #[derive(Deserialize, Validate, JsonSchema)]
@@ -15,7 +19,6 @@ use super::{Field, optional};
 #[validate(nest_all_fields)]
 pub struct RefreshRequest {
     /// The refresh token; it goes before the cookie.
-    #[serde(default, deserialize_with = "optional")]
     #[schemars(with = "Option<String>")]
     pub refresh_token: Option<Field<SecretString>>,
 }
