@@ -5,12 +5,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-<<<<<<< HEAD
-use super::tokens::exposed;
-use super::{Field, optional};
-=======
 use super::Field;
->>>>>>> ha
+use super::tokens::exposed;
 
 /// The body of a refresh; in cookie mode it may be left out.
 #[derive(Deserialize, Validate, JsonSchema)]
