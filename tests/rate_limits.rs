@@ -484,6 +484,30 @@ async fn a_right_password_gives_its_attempt_back() {
     }
 }
 
+/// bugs.md 7: a Monday morning, under all limits as they are in production.
+#[tokio::test]
+async fn eight_people_who_sign_in_at_one_address_within_a_minute_are_not_refused() {
+    let world = World::build().default_limits();
+    let Some(world) = world.start() else { return };
+    let mut people = Vec::new();
+    for _ in 0..8 {
+        people.push(world.client().register().await);
+    }
+    let office = world.client();
+
+    for person in &people {
+        let answer = sign_in(&office, &person.email, &person.password).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    for _ in 0..5 {
+        let answer = sign_in(&office, &unique_email(), "Wrong-7-horse").await;
+        assert_eq!(answer.code(), "invalid_credentials");
+    }
+    let answer = sign_in(&office, &people[0].email, &people[0].password).await;
+    assert_eq!(answer.code(), "rate_limited", "failures count: {answer:?}");
+}
+
 #[tokio::test]
 async fn a_right_password_that_lacks_something_else_gives_its_attempt_back() {
     let Some(world) = with(&[("LOGIN", "2/15m")]).start() else {

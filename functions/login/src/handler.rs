@@ -85,11 +85,13 @@ async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
             // The step that only lacks something else.
             Err(
                 ApiError::TwoFactorRequired
+                | ApiError::TwoFactorUsed
                 | ApiError::EmailNotVerified
                 | ApiError::AccountDisabled
+                | ApiError::PasswordResetRequired
                 | ApiError::ServiceUnavailable(_),
             ) => {
-                tokio::join!(lockout, app.guard.give_back(request));
+                tokio::join!(lockout, app.guard.give_back_to_owner(request));
             }
             _ => lockout.await,
         }

@@ -267,7 +267,23 @@ impl Guard {
             return;
         };
         let id = &request.origin().request_id;
-        request.tally().give_back(&self.limiter, policy, id).await;
+        let policies = [Some(policy)];
+        request
+            .tally()
+            .give_back(&self.limiter, &policies, id)
+            .await;
+    }
+
+    /// The same of somebody who has shown the password: no guest either, so that of people behind one address nobody is
+    /// kept out by the others who sign in. The global limit bounds what it costs.
+    pub async fn give_back_to_owner(&self, request: &Request) {
+        let endpoint = self.endpoint.as_ref().filter(|_| self.gives_back);
+        let policies = [endpoint.map(|(policy, _)| policy), self.guest.as_ref()];
+        let id = &request.origin().request_id;
+        request
+            .tally()
+            .give_back(&self.limiter, &policies, id)
+            .await;
     }
 
     /// The gateway's word for the client's address; behind CloudFront, that of CloudFront; of a server that is trusted,
@@ -438,16 +454,22 @@ impl Tally {
         }
     }
 
-    async fn give_back(&self, limiter: &RateLimiter, policy: &Policy, request_id: &str) {
+    async fn give_back(
+        &self,
+        limiter: &RateLimiter,
+        policies: &[Option<&Policy>],
+        request_id: &str,
+    ) {
+        let is_given_back = |policy: &Policy| policies.contains(&Some(policy));
         let counters = {
             let mut counts = self.lock();
             for quota in &mut counts.quotas {
-                quota.remaining += u32::from(quota.policy == *policy);
+                quota.remaining += u32::from(is_given_back(&quota.policy));
             }
             // Of a limit that is whole there is nothing to tell.
             let is_whole = |quota: &Quota| quota.remaining >= quota.policy.limit.most;
             counts.quotas.retain(|quota| !is_whole(quota));
-            let is_of_it = |counter: &mut Counter| counter.policy() == policy;
+            let is_of_it = |counter: &mut Counter| is_given_back(counter.policy());
             counts.counted.extract_if(.., is_of_it).collect::<Vec<_>>()
         };
         limiter.take_back(request_id, &counters).await;
