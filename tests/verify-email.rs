@@ -191,7 +191,7 @@ async fn get_and_head_change_nothing() {
         let path = format!("{PATH}?token={token}");
         let response = client.request(method, &path).send().await.unwrap();
 
-        assert_eq!(response.status(), reqwest::StatusCode::NOT_FOUND);
+        assert_eq!(response.status(), reqwest::StatusCode::METHOD_NOT_ALLOWED);
     }
 
     assert_eq!(verify(&client, &token).await.status, 200);
