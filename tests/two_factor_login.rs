@@ -54,7 +54,7 @@ async fn the_right_password_alone_learns_that_a_code_is_needed_and_nothing_else(
 
     assert_eq!(without.code(), "two_factor_required");
     let fields: Vec<&String> = without.body.as_object().unwrap().keys().collect();
-    assert_eq!(fields, ["error", "message", "requestId", "success"]);
+    assert_eq!(fields, ["docs", "error", "message", "requestId", "success"]);
     assert_eq!(wrong_password.code(), "invalid_credentials");
     assert_eq!(
         wrong_with_code.code(),

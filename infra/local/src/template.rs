@@ -631,7 +631,7 @@ Resources:
                 .eq(variables)
         );
         let routes = function.routes.iter().map(Route::key);
-        assert_eq!(routes.collect::<Vec<_>>(), ["$default", "GET /things/{id}"]);
+        assert_eq!(routes.collect::<Vec<_>>(), ["GET /things/{id}", "$default"]);
         let table = &template.tables[0];
         assert_eq!(table.ttl_attribute.as_deref(), Some("ttl"));
         assert_eq!(

@@ -150,7 +150,8 @@ fn is_common(folded: &str) -> bool {
         let first = COMMON.partition_point(|entry| *entry < stem);
         let begin_so = COMMON[first..].iter();
         let mut numbers = begin_so.map_while(|entry| entry.strip_prefix(stem));
-        stem.len() >= 4 && is_number(&word[stem.len()..]) && numbers.any(is_number)
+        let number = &word[stem.len()..];
+        stem.len() >= 4 && !number.is_empty() && is_number(number) && numbers.any(is_number)
     };
     has(folded) || has(word) || with_a_number()
 }
