@@ -23,7 +23,9 @@ fn codes() -> Vec<(String, String)> {
         })
         .collect();
     codes.sort();
-    codes.dedup(); // several failures may have one code
+    // Several failures may have one code; what is 401 at login is 403 of somebody who is signed in.
+    let mut known = std::collections::BTreeSet::new();
+    codes.retain(|(_, code)| known.insert(code.clone()));
     codes
 }
 

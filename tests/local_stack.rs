@@ -264,7 +264,7 @@ async fn prod_refuses_what_is_fine_for_trying_out_and_names_all_of_it() {
         is_secret && !name.starts_with('#') && !value.is_empty()
     });
     let secrets: Vec<_> = secrets.collect();
-    assert_eq!(secrets.len(), 4, "{secrets:?}");
+    assert_eq!(secrets.len(), 5, "{secrets:?}");
     let start = |secrets: &[(&str, &str)]| {
         let world = World::build().variable("ENVIRONMENT", "prod");
         let world = secrets

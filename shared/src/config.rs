@@ -884,7 +884,7 @@ mod tests {
 
     #[test]
     fn production_refuses_what_is_fine_for_trying_out() {
-        const TRYING_OUT: [(&str, &str); 10] = [
+        const TRYING_OUT: [(&str, &str); 11] = [
             ("REDIS_URL", "redis://127.0.0.1:6379"),
             (
                 "CORS_ALLOWED_ORIGINS",
@@ -899,6 +899,7 @@ mod tests {
             ("JWT_REFRESH_SECRET", "the same secret for all purposes"),
             ("DATA_ENCRYPTION_KEY", "the same secret for all purposes"),
             ("EMAIL_TOKEN_SECRET", "the same secret for all purposes"),
+            ("GUARD_SECRET", "a secret of thirty-two bytes: one"),
             ("JWT_ISSUER", "issuer"),
             ("JWT_AUDIENCE", "audience"),
         ];
@@ -947,6 +948,7 @@ mod tests {
             ("JWT_SECRET", "a secret of thirty-two bytes: one"),
             ("JWT_SECRET_PREVIOUS", "none"),
             ("JWT_REFRESH_SECRET", "a secret of thirty-two bytes: two"),
+            ("GUARD_SECRET", "a secret of thirty-two bytes: five"),
             (
                 "TRUSTED_PROXY_SECRET",
                 "a secret of thirty-two bytes: three, a secret of thirty-two bytes: four",

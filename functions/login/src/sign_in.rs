@@ -4,7 +4,7 @@ use shared::api::login::LoginAnswer;
 use shared::domain::device_token::Device;
 use shared::domain::id::Id;
 use shared::domain::password_hash::{PasswordHash, Verification};
-use shared::domain::session::{Lifetime, Session, SessionId};
+use shared::domain::session::{Lifetime, Session};
 use shared::domain::user::{Admitted, NotAdmitted, User, UserId};
 use shared::error::ApiError;
 use shared::http::second_factor::Factor;
@@ -100,6 +100,9 @@ pub async fn sign_in(
         Ok(session) => session,
         Err(error) => {
             discard(app, id, user.id).await;
+            if account.device.is_none() {
+                discard(app, device.id, user.id).await;
+            }
             return Err(error);
         }
     };
@@ -209,9 +212,9 @@ impl From<Refused> for ApiError {
     }
 }
 
-/// Ends a session that was perhaps started, so that retries during an outage do not push a user's
+/// Ends a session, or a device, that was perhaps made, so that retries during an outage do not push a user's
 /// real sessions out. Best effort: what is left behind has no tokens and expires.
-async fn discard(app: &App, id: SessionId, user_id: UserId) {
+async fn discard<T>(app: &App, id: Id<T>, user_id: UserId) {
     if let Err(error) = app.sessions.revoke(id, user_id).await {
         tracing::warn!(cause = %error, "a session without tokens is left to expire");
     }

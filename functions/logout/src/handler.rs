@@ -58,8 +58,10 @@ fn session(
     request: &Request,
 ) -> Result<(UserId, SessionId), ApiError> {
     let of_refresh_token = |token: &str| {
-        let claims = app.refresh_tokens.verify_expired(token);
-        let claims = claims.map_err(|_| ApiError::RefreshTokenInvalid)?;
+        let claims = app
+            .refresh_tokens
+            .valid_or_expired(token, request.received_at());
+        let claims = claims.ok_or(ApiError::RefreshTokenInvalid)?;
         Ok((claims.sub, claims.sid))
     };
     if let Some(token) = refresh_token {

@@ -167,7 +167,7 @@ async fn create(
 
 /// Best effort: what is left behind expires by itself.
 async fn discard(app: &App, session: &Session) {
-    if let Err(error) = app.sessions.revoke(session.id, session.user_id).await {
+    if let Err(error) = app.sessions.revoke_all(session.user_id).await {
         tracing::warn!(cause = %error, "a session without an account is left to expire");
     }
 }

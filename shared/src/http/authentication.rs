@@ -114,8 +114,8 @@ pub fn claims_of_expired(
         return Ok(None);
     };
     let token = bearer_token(header).ok_or(ApiError::InvalidToken)?;
-    let claims = tokens.verify_expired(token);
-    claims.map(Some).map_err(|_| ApiError::InvalidToken)
+    let claims = tokens.valid_or_expired(token, request.received_at());
+    claims.map(Some).ok_or(ApiError::InvalidToken)
 }
 
 /// What the request's access token turns out to be, if it carries one. Asked once, at the door.

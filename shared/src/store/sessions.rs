@@ -315,7 +315,7 @@ impl Sessions {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn revoke(&self, id: SessionId, user_id: UserId) -> Result<bool, Error> {
+    pub async fn revoke<T>(&self, id: Id<T>, user_id: UserId) -> Result<bool, Error> {
         let mut call = on_user(&self.revoke, user_id);
         call.arg(id.to_string());
         self.redis.invoke(&call).await
