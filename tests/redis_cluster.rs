@@ -100,6 +100,75 @@ async fn everything_works_on_a_cluster() {
     forgetting.end();
 }
 
+/// security L9: the functions that the template gives the reader's URL do with its rights, and no more can be done by them.
+#[tokio::test]
+async fn whoever_starts_and_ends_no_sessions_cannot() {
+    if World::inside().is_none() {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let secrets = ["JWT_SECRET", "JWT_REFRESH_SECRET", "GUARD_SECRET"];
+    let with_secrets = |world: Builder| {
+        let world = world.variable("JWT_ISSUER", "https://auth.example");
+        secrets.iter().fold(world, |world, name| {
+            world.variable(name, &format!("{name} of thirty-two bytes or more"))
+        })
+    };
+    let Some(world) = with_secrets(on(&cluster)).start() else {
+        return;
+    };
+    let url = &world.local().info().dynamodb_url;
+    let readers = on(&cluster)
+        .variable("REDIS_URL", &cluster.reader_url())
+        .variable("AWS_ENDPOINT_URL_DYNAMODB", url);
+    let readers = with_secrets(readers.default_limits()).start().unwrap();
+    let account = world.client().register().await;
+    let client = readers.client();
+
+    // What they are for.
+    let shown = client.profile(&account.access).await;
+    assert_eq!(shown.status, 200, "{shown:?}");
+    let named = json!({ "name": "Ada" });
+    let changed = client
+        .put_as(&account.access, "/api/auth/profile", named)
+        .await;
+    assert_eq!(changed.status, 200, "{changed:?}");
+    let email = json!({ "email": account.email });
+    for path in ["/forgot-password", "/api/auth/verify-email/resend"] {
+        let asked = client.post(path, email.clone()).await;
+        assert_eq!(asked.status, 200, "{path}: {asked:?}");
+    }
+    let token = world.mailed_token("verify_email", &account.email).await;
+    for (password, status) in [("Wrong-7-horse", 403), (account.password.as_str(), 200)] {
+        let body = json!({ "token": token, "password": password });
+        let verified = readers.client().post("/api/auth/verify-email", body).await;
+        assert_eq!(verified.status, status, "{verified:?}");
+    }
+    // What they are not for: to start, to renew and to end a session.
+    let client = readers.client();
+    let body = json!({ "email": account.email, "password": account.password });
+    let started = client.post("/api/auth/login", body).await;
+    let renewed = client.refresh(&account.refresh).await;
+    let ended = client.logout(&account.access).await;
+    for answer in [started, renewed, ended] {
+        assert_eq!(answer.status, 503, "{answer:?}");
+    }
+    let still = world.client().profile(&account.access).await;
+    assert_eq!(still.status, 200, "{still:?}");
+    // Each function has the URL that is meant for it.
+    let template = harness::world::read("infra/functions.yaml");
+    for function in harness::template().functions {
+        let Some((_, resource)) = template.split_once(&format!("\n  {}:\n", function.resource))
+        else {
+            panic!("{}", function.resource);
+        };
+        let resource = resource.split("\n\n").next().unwrap();
+        let reads = ["Profile", "ResetRequest", "VerifyEmail", "VerifyResend"];
+        let is_reader = resource.contains("REDIS_URL: !Ref RedisReaderUrl");
+        assert_eq!(is_reader, reads.contains(&function.resource.as_str()));
+    }
+}
+
 /// A user signs in sixty times while the slot of their sessions moves between two nodes. A login may be answered 503; every
 /// session that a login has started is valid afterwards.
 #[tokio::test]

@@ -122,11 +122,13 @@ impl Cluster {
                 assert!(started.elapsed() < Duration::from_secs(60), "{info}");
                 std::thread::sleep(Duration::from_millis(20));
             }
-            let rights = rights_of_the_functions();
-            let () = ask(
-                connection,
-                &format!("ACL SETUSER gatehouse reset {rights} >secret"),
-            );
+            for user in ["gatehouse", "reader"] {
+                let rights = rights_of(user);
+                let () = ask(
+                    connection,
+                    &format!("ACL SETUSER {user} reset {rights} >secret"),
+                );
+            }
             let () = ask(connection, "ACL SETUSER operator reset on >secret ~* +@all");
             let () = ask(connection, "ACL SETUSER default off");
         }
@@ -136,6 +138,11 @@ impl Cluster {
     /// What `REDIS_URL` has to be.
     pub fn url(&self) -> String {
         self.url_of(0, "gatehouse:secret@")
+    }
+
+    /// The same for functions that start and end no sessions.
+    pub fn reader_url(&self) -> String {
+        self.url_of(0, "reader:secret@")
     }
 
     fn url_of(&self, node: usize, credentials: &str) -> String {
@@ -251,14 +258,15 @@ fn ask<T: FromRedisValue>(connection: &mut Connection, command: &str) -> T {
 }
 
 /// As the template has them for the cloud's cache.
-fn rights_of_the_functions() -> String {
+fn rights_of(user: &str) -> String {
     let template = crate::world::read("infra/data.yaml");
-    let (_, after) = template.split_once("UserName: gatehouse").unwrap();
+    let name = format!("UserName: {user}\n");
+    let (_, after) = template.split_once(&name).unwrap();
     let (_, after) = after.split_once("AccessString: >-").unwrap();
     let rights = after.lines().skip(1);
     let rights = rights.take_while(|line| line.starts_with("        "));
     let rights: Vec<&str> = rights.flat_map(str::split_whitespace).collect();
-    assert!(rights.contains(&"~sessions:*"), "{rights:?}");
+    assert!(rights.contains(&"~rate_limit:*"), "{rights:?}");
     rights.join(" ")
 }
 

@@ -63,6 +63,8 @@ enum Call<'a> {
 pub struct Script {
     text: &'static str,
     digest: String,
+    /// By these it is run, by its digest and by its text: a user who may only read a key may run nothing else on it.
+    commands: [&'static str; 2],
 }
 
 /// A script with its keys and arguments.
@@ -76,7 +78,19 @@ impl Script {
     /// A script of this text.
     pub fn new(text: &'static str) -> Self {
         let digest = redis::Script::new(text).get_hash().to_owned();
-        Self { text, digest }
+        Self {
+            text,
+            digest,
+            commands: ["EVALSHA", "EVAL"],
+        }
+    }
+
+    /// One that writes nothing.
+    pub fn read_only(text: &'static str) -> Self {
+        Self {
+            commands: ["EVALSHA_RO", "EVAL_RO"],
+            ..Self::new(text)
+        }
     }
 
     /// Its call, without keys and arguments yet.
@@ -115,10 +129,11 @@ impl ScriptCall<'_> {
     /// By its digest; the node that does not know it is told its text, which it then keeps. (`SCRIPT LOAD` would go to
     /// all nodes of a cluster, and fail with any of them.)
     async fn send<T: FromRedisValue>(&self, connection: &mut Connection) -> RedisResult<T> {
-        let by_digest = self.command("EVALSHA", &self.script.digest);
+        let [by_digest, by_text] = self.script.commands;
+        let by_digest = self.command(by_digest, &self.script.digest);
         match by_digest.query_async(connection).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                let whole = self.command("EVAL", self.script.text);
+                let whole = self.command(by_text, self.script.text);
                 whole.query_async(connection).await
             }
             result => result,

@@ -125,8 +125,11 @@ fn devices_key(user_id: UserId) -> String {
 /// A script about sessions, after what all of them begin with.
 macro_rules! script {
     ($file:literal) => {
+        script!($file, new)
+    };
+    ($file:literal, $kind:ident) => {
         LazyLock::new(|| {
-            Script::new(concat!(
+            Script::$kind(concat!(
                 include_str!("scripts/sessions.lua"),
                 include_str!(concat!("scripts/", $file, ".lua"))
             ))
@@ -140,7 +143,7 @@ impl Sessions {
         Self {
             redis,
             start: script!("start_session"),
-            find: script!("find_session"),
+            find: script!("find_session", read_only),
             rotate: script!("rotate_session"),
             undo_rotation: script!("undo_rotation"),
             revoke: script!("revoke_session"),

@@ -8,6 +8,7 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function read(key, id)
   local record = redis.call('HGET', key, id)
   record = record and cjson.decode(record)
+  if record then record.epoch = record.epoch or 0 end -- of a session that is older than epochs
   return record and record.expires_at > now and record or nil
 end
 
