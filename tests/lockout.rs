@@ -372,6 +372,32 @@ async fn a_hundred_failures_in_a_row_end_in_a_new_password_by_mail() {
     assert_eq!(signed_in.status, 200, "{signed_in:?}");
 }
 
+/// Whoever is signed in has the way of a new password, too.
+#[tokio::test]
+async fn a_signed_in_owner_sets_a_new_password_after_a_hundred_failures() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    let account = client.register().await;
+    let failures = json!({ "N": "99" });
+    let dynamodb = world.dynamodb();
+    dynamodb
+        .set_user(&account.id, "failed_attempts", failures)
+        .await;
+    try_password(&client, &account.email, "Wrong-7-horse").await;
+    let right = try_password(&client, &account.email, &account.password).await;
+    assert_eq!(right.code(), "password_reset_required");
+
+    let new = unique_password();
+    let body = json!({ "currentPassword": account.password, "newPassword": new });
+    let changed = client
+        .post_as(&account.access, "/api/auth/change-password", body)
+        .await;
+
+    assert_eq!(changed.status, 200, "{changed:?}");
+    let login = try_password(&client, &account.email, &new).await;
+    assert_eq!(login.status, 200, "{login:?}");
+}
+
 /// Who has proven to be the owner by mail gets in again.
 #[tokio::test]
 async fn a_reset_unlocks_the_account() {

@@ -191,6 +191,11 @@ async fn an_expired_access_token_or_the_refresh_token_ends_the_session_as_well()
     token::wait_until_expired(&other.access).await;
     assert_eq!(client.profile(&one.access).await.code(), "token_expired");
 
+    // Out of a log, it ends no other session.
+    let everywhere = json!({ "allDevices": true });
+    let old = client.post_as(&one.access, PATH, everywhere).await;
+    assert_eq!((old.status.as_u16(), old.code()), (401, "token_expired"));
+
     let by_access = client.logout(&one.access).await;
     let body = json!({ "refreshToken": other.refresh });
     let by_refresh = client.post(PATH, body).await;

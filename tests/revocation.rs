@@ -117,6 +117,49 @@ async fn no_session_without_a_second_factor_outlives_its_start_whose_write_is_sl
     assert_over(&world.client(), &sessions).await;
 }
 
+/// A stolen session changes the password while the owner undoes the second factor: what is written later is refused.
+#[tokio::test]
+async fn a_change_that_is_under_way_does_not_outlive_the_end_of_its_session() {
+    let Some((world, proxy)) = World::build().behind_dynamodb_proxy().await else {
+        return;
+    };
+    let (client, owner) = (world.client(), world.client());
+    let account = client.register().await;
+    let (_, codes) = client.enrol(&account).await;
+    let undo = world.mailed_token("two_factor_on", &account.email).await;
+    let stolen = unique_password();
+    let body = json!({ "currentPassword": account.password, "newPassword": stolen, "twoFactorToken": codes[0] });
+    proxy.hold("password_changed", 0);
+    let (thief, access) = (client.clone(), account.access.clone());
+    let changing = tokio::spawn(async move {
+        let path = "/api/auth/change-password";
+        thief.post_as(&access, path, body).await
+    });
+    proxy.holds().await;
+
+    let undone = owner
+        .post("/api/auth/2fa/undo", json!({ "token": undo }))
+        .await;
+    assert_eq!(undone.status, 200, "{undone:?}");
+    proxy.let_go();
+
+    let changed = changing.await.unwrap();
+    assert_ne!(changed.status, 200, "{changed:?}");
+    let reset = world.mailed_token("reset_password", &account.email).await;
+    let new = unique_password();
+    let body = json!({ "token": reset, "newPassword": new });
+    let confirmed = owner.post("/api/auth/password-reset/confirm", body).await;
+    assert_eq!(confirmed.status, 200, "its link still works: {confirmed:?}");
+    let body = json!({ "email": account.email, "password": new });
+    let login = owner.post("/api/auth/login", body).await;
+    assert_eq!(login.status, 200, "{login:?}");
+    assert_eq!(
+        client.profile(&account.access).await.code(),
+        "token_revoked"
+    );
+    assert_eq!(world.mails("password_changed", &account.email).await, 0);
+}
+
 /// Redis is gone for all that follows the write; the record knows.
 #[tokio::test]
 async fn a_reset_needs_no_redis_to_end_sessions_once_its_link_is_read() {

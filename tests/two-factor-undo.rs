@@ -87,6 +87,33 @@ async fn an_undo_link_works_once_and_not_after_the_second_factor_is_off() {
     );
 }
 
+/// Whoever turns it on and off again and again keeps no link from the owner.
+#[tokio::test]
+async fn every_mail_about_it_comes_with_a_link_that_works() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    let account = client.register().await;
+    for _ in 0..4 {
+        let (_, codes) = client.enrol(&account).await;
+        let body = json!({ "token": codes[0] });
+        let off = client
+            .post_as(&account.access, "/api/auth/2fa/disable", body)
+            .await;
+        assert_eq!(off.status, 200, "{off:?}");
+    }
+    client.enrol(&account).await;
+    let undo = world.mailed_token("two_factor_on", &account.email).await;
+
+    let is_sent = async || {
+        let mails = world.local().mails();
+        mails.iter().any(|mail| mail.text.contains(&undo))
+    };
+    harness::until("the fifth mail", is_sent).await;
+
+    let undone = client.post(UNDO, json!({ "token": undo })).await;
+    assert_eq!(undone.status, 200, "{undone:?}");
+}
+
 #[tokio::test]
 async fn an_undo_link_works_for_72_hours() {
     let Some(world) = World::inside() else { return };

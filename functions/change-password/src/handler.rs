@@ -24,7 +24,7 @@ use shared::{clock, random, telemetry};
 enum Refused {
     /// Somebody else changed the password at the same time.
     Changed,
-    /// Deleted or disabled since the record was read.
+    /// Deleted, disabled or signed out since the record was read.
     NotActive,
     /// The code has been used meanwhile.
     FactorUsed,
@@ -112,7 +112,7 @@ async fn write(
         ),
         Write::new(
             app.users
-                .record_new_password(user.id, caller.session_id, uses_backup_code, now),
+                .record_new_password(user, caller.session_id, uses_backup_code, now),
             Refused::NotActive,
         ),
         Write::new(

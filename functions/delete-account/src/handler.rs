@@ -83,9 +83,11 @@ async fn delete_current(
             }
             Err(TransactionError::Refused(Refused::Stale)) => {
                 let current = app.users.find(user.id, request.received_at()).await?;
-                user = current
-                    .filter(User::is_active)
-                    .ok_or(ApiError::TokenRevoked)?;
+                // Nor does a session end it that is over by this change.
+                let is_as_before = |current: &User| {
+                    current.is_active() && current.session_epoch == user.session_epoch
+                };
+                user = current.filter(is_as_before).ok_or(ApiError::TokenRevoked)?;
             }
         }
     }

@@ -109,7 +109,11 @@ impl Account {
                 unreachable!("one of the three has failed")
             }
         };
-        if device.is_some_and(|device| !known.device || is_void(device, user.as_ref())) {
+        let is_void = |device| {
+            let user = user.as_ref();
+            !known.device || user.is_some_and(|user| device::is_void(device, user))
+        };
+        if device.is_some_and(is_void) {
             // It counts like everybody else's.
             app.lockout.take_back(&attempt, request).await;
             target.device = None;
@@ -123,10 +127,4 @@ impl Account {
             origin_is_known: known.origin,
         })
     }
-}
-
-/// A new password voids the device tokens of before.
-fn is_void(device: Device, user: Option<&User>) -> bool {
-    let since = user.and_then(|user| user.device_tokens_since);
-    since.is_some_and(|since| device.id.time() < since)
 }

@@ -17,7 +17,7 @@ pub async fn logout(app: &App, request: Request) -> Result<Response, ApiError> {
     let body = request.optional_json::<LogoutRequest>();
     let refresh_token = body.as_ref().ok();
     let refresh_token = refresh_token.and_then(|body| body.refresh_token.as_ref()?.as_ref());
-    let (user_id, session_id) = session(app, refresh_token, &request)?;
+    let (user_id, session_id, is_valid) = session(app, refresh_token, &request)?;
     let has_cookie = refresh_token.is_none() && request.cookie(cookies::REFRESH_TOKEN).is_some();
     if has_cookie {
         app.cookie_check.origin(&request)?;
@@ -27,6 +27,10 @@ pub async fn logout(app: &App, request: Request) -> Result<Response, ApiError> {
     let (has_ended, message) = match all_devices {
         true => {
             request.pass().await?;
+            // An old token, out of a log, ends its own session alone.
+            if !is_valid {
+                return Err(ApiError::TokenExpired);
+            }
             // A session that is over has no say over others, and must not be told it had.
             if !app.sessions.revoke_all_as(session_id, user_id).await? {
                 return Err(ApiError::TokenRevoked);
@@ -50,30 +54,34 @@ pub async fn logout(app: &App, request: Request) -> Result<Response, ApiError> {
     Ok(Response::done(message).with_cookies(ended.into_iter().collect()))
 }
 
-/// The session that is to end, by the refresh token in the body, the access token or the refresh token's cookie. One that
-/// has expired, or whose session is over, names it as well: what it asks for is the end.
+/// The session that is to end, by the refresh token in the body, the access token or the refresh token's cookie; and
+/// whether one of them has not expired. One that has, or whose session is over, names it as well: what it asks for is the
+/// end.
 fn session(
     app: &App,
     refresh_token: Option<&SecretString>,
     request: &Request,
-) -> Result<(UserId, SessionId), ApiError> {
+) -> Result<(UserId, SessionId, bool), ApiError> {
+    let (tokens, now) = (&app.refresh_tokens, request.received_at());
     let of_refresh_token = |token: &str| {
-        let claims = app
-            .refresh_tokens
-            .valid_or_expired(token, request.received_at());
+        let claims = tokens.valid_or_expired(token, now);
         let claims = claims.ok_or(ApiError::RefreshTokenInvalid)?;
-        Ok((claims.sub, claims.sid))
+        Ok((claims.sub, claims.sid, tokens.verify(token, now).is_ok()))
     };
     if let Some(token) = refresh_token {
         return of_refresh_token(token.expose_secret());
     }
+    let cookie = request.cookie(cookies::REFRESH_TOKEN);
     let expired = authentication::claims_of_expired(&app.access_tokens, request)?;
-    if let Some(claims) = expired {
-        return Ok((claims.sub, claims.sid));
-    }
-    match request.cookie(cookies::REFRESH_TOKEN) {
-        Some(token) => of_refresh_token(token),
-        None => Err(ApiError::MissingToken),
+    match (expired, cookie) {
+        (Some(claims), cookie) => {
+            let of_cookie = cookie.and_then(|token| tokens.verify(token, now).ok());
+            let is_of_session = of_cookie.is_some_and(|cookie| cookie.sid == claims.sid);
+            let is_valid = authentication::claims(request).is_ok() || is_of_session;
+            Ok((claims.sub, claims.sid, is_valid))
+        }
+        (None, Some(token)) => of_refresh_token(token),
+        (None, None) => Err(ApiError::MissingToken),
     }
 }
 
@@ -92,7 +100,7 @@ impl App {
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
         let app = Self {
-            guard: Guard::for_users(&mut environment, None),
+            guard: Guard::for_leaving(&mut environment),
             access_tokens: environment.access_token_verifier(),
             refresh_tokens: environment.refresh_token_verifier(),
             cookie_check: environment.cookie_check(),

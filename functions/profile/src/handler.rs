@@ -123,9 +123,11 @@ async fn update(app: &App, request: &Request) -> Result<Response, ApiError> {
             // Somebody changed the record at the same time: once more, on top of that change.
             Err(TransactionError::Refused(Refused::Stale)) => {
                 let current = app.users.find(read.id, request.received_at()).await?;
-                read = current
-                    .filter(User::is_active)
-                    .ok_or(ApiError::TokenRevoked)?;
+                // Nor is it a session's to make that is over by that change.
+                let is_as_before = |current: &User| {
+                    current.is_active() && current.session_epoch == read.session_epoch
+                };
+                read = current.filter(is_as_before).ok_or(ApiError::TokenRevoked)?;
             }
         }
     }

@@ -150,9 +150,11 @@ async fn turn_on(
             }
             Err(TransactionError::Refused(Refused::Stale)) => {
                 let current = app.parts.users.find(user.id, request.received_at()).await?;
-                user = current
-                    .filter(User::is_active)
-                    .ok_or(ApiError::TokenRevoked)?;
+                // Nor does a session make it that is over by this change.
+                let is_as_before = |current: &User| {
+                    current.is_active() && current.session_epoch == user.session_epoch
+                };
+                user = current.filter(is_as_before).ok_or(ApiError::TokenRevoked)?;
             }
             Err(error) => return Err(error.into()),
         }

@@ -101,7 +101,8 @@ async fn confirm(
     if !app.confirmation_is_required {
         return Ok(());
     }
-    if device::presented(&app.device_tokens, user.id, request).is_some() {
+    let device = device::presented(&app.device_tokens, user.id, request);
+    if device.is_some_and(|device| !device::is_void(device, user)) {
         return Ok(());
     }
     if let Some(password) = password {

@@ -4,9 +4,15 @@ use http::header::HeaderName;
 
 use super::{Request, cookies};
 use crate::domain::device_token::{Device, DeviceTokenVerifier};
-use crate::domain::user::UserId;
+use crate::domain::user::{User, UserId};
 
 const DEVICE_TOKEN: HeaderName = HeaderName::from_static("x-device-token");
+
+/// Whether the device's token is void: a new password voids those of before.
+pub fn is_void(device: Device, user: &User) -> bool {
+    let since = user.device_tokens_since;
+    since.is_some_and(|since| device.id.time() < since)
+}
 
 /// The device of this user whose token the request carries, in its header or a cookie. A token that is
 /// not valid is none: it must help nobody, and hinder nobody either.

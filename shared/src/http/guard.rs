@@ -146,6 +146,15 @@ impl Guard {
         Self::new(environment, Callers::Guests, Some(endpoint)).against_bots(environment)
     }
 
+    /// For an endpoint that whoever is signed in may ask, by whatever token: as a guest nobody is limited by the minute.
+    pub fn for_leaving(environment: &mut Environment) -> Self {
+        let guard = Self::for_users(environment, None);
+        Self {
+            guest: None,
+            ..guard
+        }
+    }
+
     /// For a public endpoint that takes access tokens as well.
     pub fn for_guests_and_users(environment: &mut Environment, endpoint: Endpoint) -> Self {
         Self::for_users(environment, Some(endpoint)).against_bots(environment)

@@ -153,7 +153,7 @@ impl DynamoDb {
         Ok(write(|| request.clone().send()).await?.is_some())
     }
 
-    /// The same, and returns the item as it is after the change; nothing where the condition did not hold.
+    /// The same in one try, and returns what was changed as it is now; nothing where the condition did not hold.
     ///
     /// # Errors
     /// Those of the store; [`Error::Unexpected`] for an item that no code here has written.
@@ -173,7 +173,7 @@ impl DynamoDb {
             .set_expression_attribute_names(expression.names())
             .set_expression_attribute_values(expression.values())
             .return_values(ReturnValue::UpdatedNew);
-        let updated = write(|| request.clone().send()).await?;
+        let updated = write_in(1, || request.clone().send()).await?;
         let attributes = updated.and_then(|output| output.attributes);
         let read = attributes.map(|item| from_item(item).map_err(|_| unreadable()));
         read.transpose()
@@ -280,16 +280,26 @@ where
     F: Future<Output = Result<T, SdkError<E>>>,
     ServiceError: From<SdkError<E>>,
 {
-    for attempt in 1..=MAX_CONFLICT_TRIES {
+    write_in(MAX_CONFLICT_TRIES, send).await
+}
+
+/// The same in so many tries.
+async fn write_in<T, E, F>(tries: u32, send: impl Fn() -> F) -> Result<Option<T>, Error>
+where
+    F: Future<Output = Result<T, SdkError<E>>>,
+    ServiceError: From<SdkError<E>>,
+{
+    for attempt in 1..=tries {
         let error = match send().await {
             Ok(answer) => return Ok(Some(answer)),
             Err(error) => error,
         };
         match refusal(error)? {
             ServiceError::ConditionalCheckFailedException(_) => return Ok(None),
-            ServiceError::TransactionConflictException(_) => {
+            ServiceError::TransactionConflictException(_) if attempt < tries => {
                 tokio::time::sleep(jitter(attempt)).await;
             }
+            ServiceError::TransactionConflictException(_) => break,
             error => return Err(classify(error)),
         }
     }

@@ -120,6 +120,9 @@ fn sk(kind: Kind) -> String {
 fn caps(kind: Kind) -> &'static [(usize, Duration)] {
     match kind {
         Kind::VerifyEmail | Kind::ResetPassword => LINKS,
+        // Whoever turns it on and off until the cap is reached must not keep the link from the owner that undoes it. Its
+        // endpoint's limit bounds how often that is.
+        Kind::TwoFactorOn => &[],
         _ => NOTICES,
     }
 }

@@ -147,7 +147,8 @@ impl Users {
     }
 
     /// Counts a wrong password or code, and returns how many there were in a row; nothing where there is no
-    /// such user (any more).
+    /// such user (any more), or where another transaction is at the record: to wait for it would tell that there
+    /// is one.
     ///
     /// # Errors
     /// Those of the store.
@@ -164,7 +165,10 @@ impl Users {
         let updated = self
             .dynamodb
             .update_and_read(&self.table, profile_key(id), expression);
-        let counted: Option<Counted> = updated.await?;
+        let counted: Option<Counted> = match updated.await {
+            Err(error) if dynamodb::is_conflict(&error) => None,
+            counted => counted?,
+        };
         Ok(counted.map(|counted| counted.failed_attempts))
     }
 
@@ -476,10 +480,11 @@ impl Users {
     }
 
     /// Notes a new password: a reset token that is on its way is void, as are the device tokens, and all
-    /// sessions but this one are over. Refused for an account that is not active.
+    /// sessions but this one are over. Refused for an account that is not active, and where sessions were ended
+    /// since the user was read: this one is perhaps among them.
     pub fn record_new_password(
         &self,
-        id: UserId,
+        user: &User,
         kept: SessionId,
         uses_backup_code: bool,
         now: Timestamp,
@@ -488,19 +493,22 @@ impl Users {
             true => ", #backup_codes_left = #backup_codes_left - :one",
             false => "",
         };
-        let changes = Expression {
+        let mut changes = Expression {
             update: format!(
                 "SET #updated_at = :now, #device_tokens_since = :now, #kept_session = :kept, \
-                 {END_SESSIONS}, {FORGIVE}{backup_codes} REMOVE #reset_token"
+                 #password_reset_required = :false, {END_SESSIONS}, {FORGIVE}{backup_codes} \
+                 REMOVE #reset_token"
             ),
             condition: String::new(),
             values: vec![
                 (":now", text(now.to_string())),
                 (":kept", text(kept.to_string())),
+                (":false", AttributeValue::Bool(false)),
                 (":zero", number(0)),
             ],
         };
-        self.update_active(id, changes)
+        expect_epoch(&mut changes, user);
+        self.update_active(user.id, changes)
     }
 
     /// A change of an active account's record, counted in its version. Refused for any other account,
