@@ -166,6 +166,8 @@ class Inbox(http.server.BaseHTTPRequestHandler):
                 "subject": mail["Subject"],
                 "text": mail["BodyText"],
                 "html": mail["BodyHtml"],
+                # The emulator keeps none of them; tests/mailer.rs looks at them in the local stack.
+                "headers": {},
                 "sentAt": str(mail["Timestamp"]),
             }
             for mail in reversed(self.emulator.mails())
