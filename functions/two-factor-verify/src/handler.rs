@@ -151,10 +151,13 @@ async fn turn_on(
             Err(TransactionError::Refused(Refused::Stale)) => {
                 let current = app.parts.users.find(user.id, request.received_at()).await?;
                 // Nor does a session make it that is over by this change.
-                let is_as_before = |current: &User| {
-                    current.is_active() && current.session_epoch == user.session_epoch
+                let goes_on = |current: &User| {
+                    current.session_epoch == user.session_epoch
+                        || current.kept_session == Some(caller.session_id)
                 };
-                user = current.filter(is_as_before).ok_or(ApiError::TokenRevoked)?;
+                user = current
+                    .filter(|current| current.is_active() && goes_on(current))
+                    .ok_or(ApiError::TokenRevoked)?;
             }
             Err(error) => return Err(error.into()),
         }
