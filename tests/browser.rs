@@ -7,6 +7,12 @@ use harness::client::{unique_email, unique_password};
 use harness::{Account, Authenticator, World};
 use serde_json::json;
 
+/// A system of this machine and a browser, where both can be had.
+async fn start() -> Option<(World, Browser)> {
+    let world = World::inside()?;
+    Some((world, Browser::start().await?))
+}
+
 /// The link in the mail that the inbox shows.
 async fn link(world: &World, account: &Account, subject: &str) -> String {
     let mail = world.mail(&account.email, subject).await;
@@ -17,10 +23,7 @@ async fn link(world: &World, account: &Account, subject: &str) -> String {
 
 #[tokio::test]
 async fn a_new_user_verifies_the_address_and_resets_the_password() {
-    let Some(world) = World::inside() else {
-        return;
-    };
-    let Some(browser) = Browser::start().await else {
+    let Some((world, browser)) = start().await else {
         return;
     };
     let client = world.client();
@@ -96,10 +99,7 @@ async fn a_new_user_verifies_the_address_and_resets_the_password() {
 
 #[tokio::test]
 async fn whoever_did_not_register_removes_the_account() {
-    let Some(world) = World::inside() else {
-        return;
-    };
-    let Some(browser) = Browser::start().await else {
+    let Some((world, browser)) = start().await else {
         return;
     };
     let client = world.client();
@@ -124,10 +124,7 @@ async fn whoever_did_not_register_removes_the_account() {
 
 #[tokio::test]
 async fn whoever_did_not_turn_a_second_factor_on_takes_it_off() {
-    let Some(world) = World::inside() else {
-        return;
-    };
-    let Some(browser) = Browser::start().await else {
+    let Some((world, browser)) = start().await else {
         return;
     };
     let client = world.client();
@@ -149,10 +146,7 @@ async fn whoever_did_not_turn_a_second_factor_on_takes_it_off() {
 /// Password managers lead people there, by `/.well-known/change-password`.
 #[tokio::test]
 async fn a_user_changes_the_password_where_a_password_manager_leads() {
-    let Some(world) = World::inside() else {
-        return;
-    };
-    let Some(browser) = Browser::start().await else {
+    let Some((world, browser)) = start().await else {
         return;
     };
     let client = world.client();
@@ -177,10 +171,7 @@ async fn a_user_changes_the_password_where_a_password_manager_leads() {
 /// Without a link there is nothing to press, and nothing is said about passwords.
 #[tokio::test]
 async fn a_page_without_its_link_says_so() {
-    let Some(world) = World::inside() else {
-        return;
-    };
-    let Some(browser) = Browser::start().await else {
+    let Some((world, browser)) = start().await else {
         return;
     };
     for page in ["verify-email", "reset-password"] {
@@ -197,10 +188,7 @@ async fn a_page_without_its_link_says_so() {
 /// The page that the inbox leads to takes a new user through enrolment, with an app that is not ours.
 #[tokio::test]
 async fn a_new_user_enrols_a_second_factor_and_signs_in_with_it() {
-    let Some(world) = World::inside() else {
-        return;
-    };
-    let Some(browser) = Browser::start().await else {
+    let Some((world, browser)) = start().await else {
         return;
     };
     browser.open(&format!("{}/_local/", world.url())).await;
