@@ -272,27 +272,26 @@ impl Guard {
     /// Where the endpoint's limit is for failures: the request was none, and counts under that limit no longer. It was
     /// counted first, so that of many at once no more than the limit get to be tried; and nothing else is forgiven.
     pub async fn give_back(&self, request: &Request) {
-        let Some((policy, _)) = self.endpoint.as_ref().filter(|_| self.gives_back) else {
-            return;
-        };
-        let id = &request.origin().request_id;
-        let policies = [Some(policy)];
-        request
-            .tally()
-            .give_back(&self.limiter, &policies, id)
+        self.give_back_under(&[self.limit_of_failures()], request)
             .await;
     }
 
     /// The same of somebody who has shown the password: no guest either, so that of people behind one address nobody is
     /// kept out by the others who sign in. The global limit bounds what it costs.
     pub async fn give_back_to_owner(&self, request: &Request) {
+        let policies = [self.limit_of_failures(), self.guest.as_ref()];
+        self.give_back_under(&policies, request).await;
+    }
+
+    /// The endpoint's limit, where it is for failures.
+    fn limit_of_failures(&self) -> Option<&Policy> {
         let endpoint = self.endpoint.as_ref().filter(|_| self.gives_back);
-        let policies = [endpoint.map(|(policy, _)| policy), self.guest.as_ref()];
-        let id = &request.origin().request_id;
-        request
-            .tally()
-            .give_back(&self.limiter, &policies, id)
-            .await;
+        endpoint.map(|(policy, _)| policy)
+    }
+
+    async fn give_back_under(&self, policies: &[Option<&Policy>], request: &Request) {
+        let (tally, id) = (request.tally(), &request.origin().request_id);
+        tally.give_back(&self.limiter, policies, id).await;
     }
 
     /// The gateway's word for the client's address; behind CloudFront, that of CloudFront; of a server that is trusted,
