@@ -146,12 +146,9 @@ async fn write(
             None => items.push(store.expire_backup_code(user.id, &hash, purge_at)),
         }
     }
-    let used_up = used_up.into_iter();
-    let used_up = used_up.map(|item| Write::new(item, Refused::FactorUsed));
-    let items = items
-        .into_iter()
-        .map(|item| Write::new(item, Refused::Stale));
-    app.dynamodb.transact(used_up.chain(items).collect()).await
+    let mut writes = Write::all(used_up, Refused::FactorUsed);
+    writes.extend(Write::all(items, Refused::Stale));
+    app.dynamodb.transact(writes).await
 }
 
 /// What this endpoint may touch.

@@ -102,7 +102,7 @@ impl Account {
         let (user, hash, known) = match (user, hash, known) {
             (Ok(user), Ok(hash), Ok(known)) => (user, hash, known),
             (user, hash, known) => {
-                app.lockout.take_back(&attempt, request).await;
+                attempt.take_back(request).await;
                 user?;
                 hash?;
                 known?;
@@ -115,7 +115,7 @@ impl Account {
         };
         if device.is_some_and(is_void) {
             // It counts like everybody else's.
-            app.lockout.take_back(&attempt, request).await;
+            attempt.take_back(request).await;
             target.device = None;
             attempt = app.lockout.attempt(&target, request).await?;
         }

@@ -80,7 +80,7 @@ async fn exchange(app: &App, request: &Request) -> Result<Response, ApiError> {
     // What was no wrong password does not stay counted as one; a deleted account's right one does, as
     // it is answered like a wrong one.
     if !is_wrong && !matches!(result, Ok(_) | Err(ApiError::InvalidCredentials)) {
-        let lockout = app.lockout.take_back(&account.attempt, request);
+        let lockout = account.attempt.take_back(request);
         match &result {
             // The step that only lacks something else.
             Err(
@@ -211,7 +211,7 @@ async fn count_failure(app: &App, user: &User, request: &Request) -> Result<(), 
             .create(kind, user, &links, request.language(), origin),
         app.audit.create(user.id, event, Outcome::Success, origin),
     ];
-    let writes = writes.map(|item| Write::new(item, NotActive)).into();
+    let writes = Write::all(writes, NotActive);
     app.dynamodb.transact(writes).await?;
     audit::log(Some(user.id), event, Outcome::Success, origin);
     Ok(())

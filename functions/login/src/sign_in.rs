@@ -68,7 +68,7 @@ pub async fn sign_in(
     };
     let record = async {
         let writes = record(app, user, account, &proof, request);
-        let forgive = app.lockout.forgive(&account.attempt, request);
+        let forgive = account.attempt.forgive(request);
         let give_back = app.guard.give_back_to_owner(request);
         let recorded = app.dynamodb.transact(writes);
         let (recorded, (), ()) = tokio::join!(recorded, forgive, give_back);

@@ -114,7 +114,7 @@ async fn record_repetition(
         app.outbox
             .create(kind, &user, &Links::none(), request.language(), origin),
     ];
-    let writes = writes.map(|item| Write::new(item, Collision)).into();
+    let writes = Write::all(writes, Collision);
     app.dynamodb.transact(writes).await?;
     audit::log(Some(id), event, success, origin);
     Ok(())

@@ -114,8 +114,7 @@ async fn write(
         let rejection = user.rejection.iter();
         items.extend(rejection.map(|rejection| app.mailed_tokens.discard_rejection(rejection)));
     }
-    let writes = items.into_iter().map(|item| Write::new(item, Stale));
-    app.dynamodb.transact(writes.collect()).await?;
+    app.dynamodb.transact(Write::all(items, Stale)).await?;
     audit::log(Some(user.id), event, success, origin);
     Ok(())
 }

@@ -78,8 +78,7 @@ async fn write(
         app.audit.create(user.id, event, success, origin),
     ];
     items.extend(app.two_factor.remove_all(user.id, now).await?);
-    let writes = items.into_iter().map(|item| Write::new(item, Stale));
-    app.dynamodb.transact(writes.collect()).await?;
+    app.dynamodb.transact(Write::all(items, Stale)).await?;
     audit::log(Some(user.id), event, success, origin);
     Ok(())
 }

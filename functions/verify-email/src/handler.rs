@@ -66,8 +66,7 @@ async fn accept(
         let username = user.username.iter();
         items.extend(username.map(|username| accounts.users.keep_username(username, user.id)));
     }
-    let writes = items.into_iter().map(|item| Write::new(item, Invalid));
-    match accounts.dynamodb.transact(writes.collect()).await {
+    match accounts.dynamodb.transact(Write::all(items, Invalid)).await {
         Ok(()) => audit::log(Some(user.id), event, success, origin),
         // Perhaps by the same link, opened twice at once.
         Err(TransactionError::Refused(Invalid)) => {
@@ -142,11 +141,11 @@ async fn check_password(
             Err(ApiError::SignedInInvalidCredentials)
         }
         Ok(_) => {
-            app.lockout.forgive(&attempt, request).await;
+            attempt.forgive(request).await;
             Ok(())
         }
         Err(error) => {
-            app.lockout.take_back(&attempt, request).await;
+            attempt.take_back(request).await;
             Err(error)
         }
     }

@@ -112,8 +112,8 @@ impl LinkRequests {
             }
             None => (0..=N).map(|_| self.stand_ins.create(now)).collect(),
         };
-        let writes = items.into_iter().map(|item| Write::new(item, Refused));
-        let outcome = match self.dynamodb.transact(writes.collect()).await {
+        let writes = Write::all(items, Refused);
+        let outcome = match self.dynamodb.transact(writes).await {
             Ok(()) => success,
             Err(TransactionError::Refused(Refused)) => Outcome::Failure,
             // Only what is there can be in conflict: who asks about an address is not to know.

@@ -59,8 +59,8 @@ pub struct CodeLockout {
 }
 
 /// An attempt that was counted as a failure until it turns out to be none.
-#[derive(Debug, Default)]
 pub struct Attempt {
+    limiter: RateLimiter,
     /// The first one is what locks.
     counters: Vec<Counter>,
     /// What a success clears; of the other counters it only takes itself back.
@@ -69,9 +69,53 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    fn new(limiter: &RateLimiter, counters: Vec<Counter>, cleared: Vec<Counter>) -> Self {
+        Self {
+            limiter: limiter.clone(),
+            counters,
+            cleared,
+            locks: false,
+        }
+    }
+
     /// Whether this failure is the one that locks.
     pub fn locks(&self) -> bool {
         self.locks
+    }
+
+    /// It was no failure, but nothing is forgiven by it.
+    pub async fn take_back(&self, request: &Request) {
+        let id = &request.origin().request_id;
+        self.limiter.take_back(id, &self.counters).await;
+    }
+
+    /// It was a success: the failures before it are forgiven.
+    pub async fn forgive(&self, request: &Request) {
+        tokio::join!(clear(&self.limiter, &self.cleared), self.take_back(request));
+    }
+
+    async fn count(self, user_id: Option<UserId>, request: &Request) -> Result<Self, ApiError> {
+        if self.counters.is_empty() {
+            return Ok(self);
+        }
+        let origin = request.origin();
+        match self
+            .limiter
+            .count(&origin.request_id, &self.counters)
+            .await?
+        {
+            Verdict::Passes(quotas) => Ok(Self {
+                locks: quotas.first().is_some_and(|quota| quota.remaining == 0),
+                ..self
+            }),
+            Verdict::Refused(quotas) => {
+                telemetry::count("LockedOut", &[]);
+                audit::log(user_id, Event::LockedAttempt, Outcome::Failure, origin);
+                let quota = Quota::tightest(&quotas);
+                let quota = quota.ok_or_else(|| ApiError::Internal("locked by no limit".into()))?;
+                Err(ApiError::AccountLocked(Box::new(quota)))
+            }
+        }
     }
 }
 
@@ -100,22 +144,8 @@ impl LoginLockout {
                 by_text.chain(by_account).collect()
             }
         };
-        let attempt = Attempt {
-            cleared: counters.clone(),
-            counters,
-            locks: false,
-        };
-        count(&self.limiter, attempt, target.user_id, request).await
-    }
-
-    /// The attempt was no failure, but nothing is forgiven by it.
-    pub async fn take_back(&self, attempt: &Attempt, request: &Request) {
-        take_back(&self.limiter, attempt, request).await;
-    }
-
-    /// The attempt was a success: the failures before it are forgiven.
-    pub async fn forgive(&self, attempt: &Attempt, request: &Request) {
-        forgive(&self.limiter, attempt, request).await;
+        let attempt = Attempt::new(&self.limiter, counters.clone(), counters);
+        attempt.count(target.user_id, request).await
     }
 
     /// The owner has set a new password: the failures with the old one are forgiven.
@@ -152,22 +182,8 @@ impl SessionLockout {
         let counters: Vec<Counter> = policy
             .map(|policy| Counter::reauthentication_failures(policy, &subject))
             .collect();
-        let attempt = Attempt {
-            cleared: counters.clone(),
-            counters,
-            locks: false,
-        };
-        count(&self.limiter, attempt, Some(user_id), request).await
-    }
-
-    /// The attempt was no failure, but nothing is forgiven by it.
-    pub async fn take_back(&self, attempt: &Attempt, request: &Request) {
-        take_back(&self.limiter, attempt, request).await;
-    }
-
-    /// The attempt was a success: the failures before it are forgiven.
-    pub async fn forgive(&self, attempt: &Attempt, request: &Request) {
-        forgive(&self.limiter, attempt, request).await;
+        let attempt = Attempt::new(&self.limiter, counters.clone(), counters);
+        attempt.count(Some(user_id), request).await
     }
 }
 
@@ -184,7 +200,7 @@ impl CodeLockout {
         request: &Request,
     ) -> Result<Attempt, ApiError> {
         let Some(policy) = &self.policy else {
-            return Ok(Attempt::default());
+            return Ok(Attempt::new(&self.limiter, Vec::new(), Vec::new()));
         };
         let account = Counter::two_factor_failures(policy, &Subject::User(user_id));
         let client = request.client().filter(|_| !is_signed_in);
@@ -192,60 +208,11 @@ impl CodeLockout {
             let subject = Subject::Client(client);
             Counter::two_factor_failures(policy, &subject).of_accounts(user_id)
         });
-        let attempt = Attempt {
-            cleared: vec![account.clone()],
-            counters: std::iter::once(account).chain(client).collect(),
-            locks: false,
-        };
-        count(&self.limiter, attempt, Some(user_id), request).await
+        let cleared = vec![account.clone()];
+        let counters = std::iter::once(account).chain(client).collect();
+        let attempt = Attempt::new(&self.limiter, counters, cleared);
+        attempt.count(Some(user_id), request).await
     }
-
-    /// The attempt was no failure, but nothing is forgiven by it.
-    pub async fn take_back(&self, attempt: &Attempt, request: &Request) {
-        take_back(&self.limiter, attempt, request).await;
-    }
-
-    /// The attempt was a success: the account's failures before it are forgiven.
-    pub async fn forgive(&self, attempt: &Attempt, request: &Request) {
-        forgive(&self.limiter, attempt, request).await;
-    }
-}
-
-async fn count(
-    limiter: &RateLimiter,
-    attempt: Attempt,
-    user_id: Option<UserId>,
-    request: &Request,
-) -> Result<Attempt, ApiError> {
-    if attempt.counters.is_empty() {
-        return Ok(attempt);
-    }
-    let origin = request.origin();
-    match limiter.count(&origin.request_id, &attempt.counters).await? {
-        Verdict::Passes(quotas) => Ok(Attempt {
-            locks: quotas.first().is_some_and(|quota| quota.remaining == 0),
-            ..attempt
-        }),
-        Verdict::Refused(quotas) => {
-            telemetry::count("LockedOut", &[]);
-            audit::log(user_id, Event::LockedAttempt, Outcome::Failure, origin);
-            let quota = Quota::tightest(&quotas);
-            let quota = quota.ok_or_else(|| ApiError::Internal("locked by no limit".into()))?;
-            Err(ApiError::AccountLocked(Box::new(quota)))
-        }
-    }
-}
-
-async fn take_back(limiter: &RateLimiter, attempt: &Attempt, request: &Request) {
-    let id = &request.origin().request_id;
-    limiter.take_back(id, &attempt.counters).await;
-}
-
-async fn forgive(limiter: &RateLimiter, attempt: &Attempt, request: &Request) {
-    tokio::join!(
-        clear(limiter, &attempt.cleared),
-        take_back(limiter, attempt, request)
-    );
 }
 
 /// Best effort: what stays counted goes with the window.

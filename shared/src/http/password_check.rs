@@ -53,11 +53,11 @@ impl PasswordCheck {
         let attempt = lockout.attempt(id, caller.session_id, request).await?;
         let result = self.compare(id, password, request).await;
         match &result {
-            Ok(_) => lockout.forgive(&attempt, request).await,
+            Ok(_) => attempt.forgive(request).await,
             Err(ApiError::SignedInInvalidCredentials) => {
                 record_failure(&self.audit, Some(id), event, attempt.locks(), request).await?;
             }
-            Err(_) => lockout.take_back(&attempt, request).await,
+            Err(_) => attempt.take_back(request).await,
         }
         result
     }

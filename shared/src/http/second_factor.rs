@@ -123,7 +123,7 @@ impl SecondFactor {
             error,
             ApiError::ServiceUnavailable(_) | ApiError::TwoFactorUsed
         ) {
-            self.lockout.take_back(attempt, request).await;
+            attempt.take_back(request).await;
         }
     }
 
@@ -270,8 +270,8 @@ impl SecondFactor {
     ) {
         let settle = async {
             match result {
-                Ok(_) => self.lockout.forgive(attempt, request).await,
-                Err(_) => self.lockout.take_back(attempt, request).await,
+                Ok(_) => attempt.forgive(request).await,
+                Err(_) => attempt.take_back(request).await,
             }
             Ok::<_, Error>(())
         };

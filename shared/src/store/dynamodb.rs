@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 pub use aws_sdk_dynamodb::types::TransactWriteItem;
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, ReturnValue, Update};
 use aws_sdk_dynamodb::{Client, Error as ServiceError, config};
@@ -141,15 +142,7 @@ impl DynamoDb {
         key: Item,
         expression: Expression,
     ) -> Result<bool, Error> {
-        let request = self
-            .0
-            .update_item()
-            .table_name(table)
-            .set_key(Some(key))
-            .update_expression(&expression.update)
-            .condition_expression(&expression.condition)
-            .set_expression_attribute_names(expression.names())
-            .set_expression_attribute_values(expression.values());
+        let request = self.update_item(table, key, &expression);
         Ok(write(|| request.clone().send()).await?.is_some())
     }
 
@@ -163,8 +156,21 @@ impl DynamoDb {
         key: Item,
         expression: Expression,
     ) -> Result<Option<T>, Error> {
-        let request = self
-            .0
+        let request = self.update_item(table, key, &expression);
+        let request = request.return_values(ReturnValue::UpdatedNew);
+        let updated = write_in(1, || request.clone().send()).await?;
+        let attributes = updated.and_then(|output| output.attributes);
+        let read = attributes.map(|item| from_item(item).map_err(|_| unreadable()));
+        read.transpose()
+    }
+
+    fn update_item(
+        &self,
+        table: &str,
+        key: Item,
+        expression: &Expression,
+    ) -> UpdateItemFluentBuilder {
+        self.0
             .update_item()
             .table_name(table)
             .set_key(Some(key))
@@ -172,11 +178,6 @@ impl DynamoDb {
             .condition_expression(&expression.condition)
             .set_expression_attribute_names(expression.names())
             .set_expression_attribute_values(expression.values())
-            .return_values(ReturnValue::UpdatedNew);
-        let updated = write_in(1, || request.clone().send()).await?;
-        let attributes = updated.and_then(|output| output.attributes);
-        let read = attributes.map(|item| from_item(item).map_err(|_| unreadable()));
-        read.transpose()
     }
 
     /// Writes all or nothing. A transaction that met another one on the same item is tried again after
@@ -239,6 +240,15 @@ impl<C> Write<C> {
     /// A write, and the meaning of its refusal.
     pub fn new(item: TransactWriteItem, refused: C) -> Self {
         Self { item, refused }
+    }
+
+    /// Several whose refusal means the same.
+    pub fn all(items: impl IntoIterator<Item = TransactWriteItem>, refused: C) -> Vec<Self>
+    where
+        C: Copy,
+    {
+        let items = items.into_iter();
+        items.map(|item| Self::new(item, refused)).collect()
     }
 }
 

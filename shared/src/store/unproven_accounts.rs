@@ -73,8 +73,7 @@ impl UnprovenAccounts {
         items.extend(rejection.map(|rejection| self.mailed_tokens.discard_rejection(rejection)));
         items.extend(self.verification_token(user, now).await?);
         items.extend(self.two_factor.remove_all(user.id, now).await?);
-        let writes = items.into_iter().map(|item| Write::new(item, Stale));
-        self.dynamodb.transact(writes.collect()).await?;
+        self.dynamodb.transact(Write::all(items, Stale)).await?;
         audit::log(Some(user.id), event, success, origin);
         Ok(())
     }
