@@ -195,7 +195,11 @@ async fn required_optional_and_by_role() {
     let client = world.client();
     let account = client.register().await;
     let get = async |path: &str, token: Option<&str>| {
-        let request = client.request(Method::GET, &format!("/fixture/{path}"));
+        let function = match path {
+            "optional" => "fixture",
+            _ => "fixture-authenticated",
+        };
+        let request = client.request(Method::GET, &format!("/{function}/{path}"));
         client
             .send(
                 token

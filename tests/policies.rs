@@ -326,7 +326,7 @@ async fn ending(client: &Client) {
 async fn a_function_gets_no_further_than_its_role() {
     let world = World::build().template(
         r#"dynamodb:LeadingKeys: ["USERNAME#*", "AUDIT#*"] }"#, // in the policy of Profile alone
-        r#"dynamodb:LeadingKeys: ["AUDIT#*", "NOBODY#*"] }"#,
+        r#"dynamodb:LeadingKeys: ["AUDIT#*", "DECOY#*"] }"#,
     );
     let Some(world) = world.start() else { return };
     let client = world.client();

@@ -69,9 +69,9 @@ pub(crate) fn config(environment: &mut Environment, service: &str) -> SdkConfig 
 }
 
 /// A client of SES that asks once: the stream that it sends from asks again.
-pub(crate) fn ses(config: &SdkConfig, timeout: Duration) -> aws_sdk_sesv2::Client {
+pub fn ses(environment: &mut Environment, timeout: Duration) -> aws_sdk_sesv2::Client {
     let timeout = TimeoutConfig::builder().operation_timeout(timeout);
-    let config = aws_sdk_sesv2::config::Builder::from(config)
+    let config = aws_sdk_sesv2::config::Builder::from(&config(environment, "SESV2"))
         .timeout_config(timeout.build())
         .retry_config(RetryConfig::disabled());
     aws_sdk_sesv2::Client::from_conf(config.build())
@@ -95,13 +95,10 @@ fn http_client(endpoint: Option<&str>) -> SharedHttpClient {
 }
 
 /// Connections that are kept while nobody uses them. A freeze kills them all, and each dead one costs an attempt.
-const MOST_IDLE: usize = 2;
+const MAX_IDLE: usize = 2;
 
-static HTTP: LazyLock<SharedHttpClient> = LazyLock::new(|| {
-    Builder::new()
-        .pool_max_idle_per_host(MOST_IDLE)
-        .build_http()
-});
+static HTTP: LazyLock<SharedHttpClient> =
+    LazyLock::new(|| Builder::new().pool_max_idle_per_host(MAX_IDLE).build_http());
 
 /// Mozilla's certificate authorities, from the binary: in a third of the time that the system's take from the disk.
 #[expect(clippy::expect_used, reason = "the trust store is a constant")]
@@ -115,7 +112,7 @@ static HTTPS: LazyLock<SharedHttpClient> = LazyLock::new(|| {
     }
     let context = TlsContext::builder().with_trust_store(trust_store).build();
     Builder::new()
-        .pool_max_idle_per_host(MOST_IDLE)
+        .pool_max_idle_per_host(MAX_IDLE)
         .tls_provider(Provider::rustls(CryptoMode::AwsLc))
         .tls_context(context.expect("certificates"))
         .build_https()

@@ -9,7 +9,10 @@ use validator::{ValidationError, ValidationErrors};
 use crate::api::Detail;
 use crate::domain::password_hash::UnknownHash;
 use crate::domain::rate_limit::{Policy, Quota};
-use crate::store::{self, dynamodb::TransactionError};
+use crate::store::{
+    self,
+    dynamodb::{Collision, TransactionError},
+};
 
 /// The result of a request that failed.
 #[derive(Debug)]
@@ -418,6 +421,12 @@ impl From<store::Error> for ApiError {
             store::Error::Unavailable(_) => Self::ServiceUnavailable(Box::new(error)),
             store::Error::Unexpected(_) => Self::Internal(Box::new(error)),
         }
+    }
+}
+
+impl From<Collision> for ApiError {
+    fn from(_: Collision) -> Self {
+        Self::Internal("a random identifier occurred twice".into())
     }
 }
 

@@ -1,26 +1,28 @@
-//! What the functions share. A request passes through it from top to bottom:
+//! The code that the functions share. A module uses the ones below it and none above; `shared/tests/direction.rs` checks
+//! it.
 //!
-//! - [`lambda`]: the loop, events from Lambda and answers to it;
+//! - [`serve`]: the loop, the three ways to serve requests, rate limits;
+//! - [`auth`]: use cases that several endpoints share, such as authentication, lockout, the second factor;
+//! - [`http`]: requests, bodies, cookies and answers, as API Gateway carries them;
+//! - [`error`]: the closed list of errors that a client can get;
 //! - [`api`]: the contract, a type for each request and each answer;
-//! - [`http`]: serve a Lambda function, parse a request, authenticate its caller, render the answer;
-//! - [`config`]: the environment variables, read once and reported all at once;
-//! - [`domain`]: the rules, pure: no AWS, no Redis, no HTTP, time and randomness are arguments;
 //! - [`store`]: DynamoDB and Redis, every check-then-write in one atomic call;
-//! - [`telemetry`]: log lines, audit log events, metrics;
-//! - [`error`]: the closed list of what a client can be told went wrong.
-//!
-//! Direction: `main → http → handler → domain → store`. Nothing here knows a particular endpoint.
+//! - [`telemetry`], [`timing`], [`clock`], [`random`]: log lines and metrics, bounded work, time, randomness;
+//! - [`config`]: the environment variables, read once and reported all at once;
+//! - [`domain`]: the rules, pure: time and randomness are arguments.
 
 pub mod api;
-mod aws;
+pub mod auth;
+pub mod aws;
 pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod error;
 pub mod http;
-pub mod lambda;
 pub mod random;
+pub mod serve;
 pub mod store;
 pub mod telemetry;
+pub mod timing;
 
 pub use config::StartError;

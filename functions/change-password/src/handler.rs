@@ -1,52 +1,51 @@
 use shared::StartError;
 use shared::api::Field;
 use shared::api::change_password::{ChangePasswordAnswer, ChangePasswordRequest};
+use shared::auth::authentication::Caller;
+use shared::auth::reauthentication::PasswordCheck;
+use shared::auth::token_issuer::deliver_device_token;
+use shared::auth::two_factor::{TwoFactor, VerifiedCode};
 use shared::config::Environment;
+use shared::domain::client_info::ClientInfo;
 use shared::domain::device_token::{Device, DeviceTokenIssuer};
 use shared::domain::id::Id;
 use shared::domain::password::{Owner, Policy};
 use shared::domain::password_hash::PasswordHash;
 use shared::error::ApiError;
-use shared::http::authentication::{Authenticator, Caller};
-use shared::http::guard::{Endpoint, Guard};
-use shared::http::password_check::PasswordCheck;
-use shared::http::second_factor::{Factor, SecondFactor};
-use shared::http::token_issuer::hand_over_device;
 use shared::http::{Request, Response};
-use shared::store::audit::{self, Audit, Event, Outcome};
-use shared::store::dynamodb::{DynamoDb, Write};
+use shared::serve::{AuthenticatedGuard, Endpoint};
+use shared::store::audit::{Audit, Event};
+use shared::store::credentials::Credentials;
+use shared::store::dynamodb::{TransactionError, Write};
 use shared::store::outbox::{Kind, Links, Outbox};
+use shared::store::sessions::Sessions;
 use shared::store::users::Users;
-use shared::{clock, random, telemetry};
+use shared::{random, telemetry, timing};
 
-/// Which part of the transaction was refused.
+const LIMIT: Endpoint = Endpoint::per_caller("PASSWORD_CHANGE", "5/15m");
+
+/// Why the change was not committed.
 #[derive(Clone, Copy)]
 enum Refused {
-    /// Somebody else changed the password at the same time.
-    Changed,
-    /// Deleted, disabled or signed out since the record was read.
-    NotActive,
     /// The code has been used meanwhile.
-    FactorUsed,
+    CodeUsed,
+    /// The password has been changed meanwhile.
+    PasswordChanged,
+    /// Since the record was read: deleted, disabled, or a change that ends sessions.
+    Changed,
 }
 
-impl From<Refused> for ApiError {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Changed => Self::SignedInInvalidCredentials,
-            Refused::NotActive => Self::TokenRevoked,
-            Refused::FactorUsed => Self::TwoFactorUsed,
-        }
-    }
+pub async fn change_password(
+    app: &App,
+    caller: Caller,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let changed = change(app, &caller, &request).await;
+    changed.map_err(ApiError::of_signed_in)
 }
 
-pub async fn change_password(app: &App, request: Request) -> Result<Response, ApiError> {
-    change(app, request).await.map_err(ApiError::of_signed_in)
-}
-
-async fn change(app: &App, request: Request) -> Result<Response, ApiError> {
-    let caller = app.authenticator.required(&request).await?;
-    let user = &caller.user;
+async fn change(app: &App, caller: &Caller, request: &Request) -> Result<Response, ApiError> {
+    let (user, client) = (&caller.user, request.client());
     let owner = Owner {
         email: Some(&user.email),
         username: user.username.as_ref(),
@@ -59,130 +58,116 @@ async fn change(app: &App, request: Request) -> Result<Response, ApiError> {
     );
     let code = body.two_factor_token.map(Field::into_inner);
     let (check, event) = (&app.password_check, Event::PasswordChange);
-    let old = check.verify(&caller, &current, event, &request).await?;
-    let factor = app
-        .second_factor
-        .check_if_enabled(user, code.as_ref(), event, &request)
-        .await?;
+    let old = check.verify(caller, &current, event, client).await?;
+    let checked = app
+        .two_factor
+        .check_if_enabled(user, code.as_ref(), event, client);
+    let code = checked.await?;
     let new = telemetry::hashing(|| app.password_check.hasher.hash(&new, random::bytes()));
-    let result = write(app, &caller, (&old, &new), factor.as_ref(), &request).await;
-    if let Some(factor) = &factor {
-        app.second_factor.settle(factor, &result, &request).await;
+    let result = write(app, caller, (&old, &new), code.as_ref(), client).await;
+    if let Some(code) = &code {
+        app.two_factor.settle(code, &result, client).await;
     }
     result?;
     // By the record the other sessions and all device tokens are over already.
-    let (now, sessions) = (request.received_at(), &app.authenticator.sessions);
     let device = Device {
-        id: Id::new(now, random::bytes()),
+        id: Id::new(client.received_at, random::bytes()),
         user_id: user.id,
     };
-    let others = sessions.revoke_others_and_devices(caller.session_id, device, request.origin());
-    clock::aftermath("removing the sessions that are over", others).await;
-    let token = app.device_tokens.issue(device, now);
-    let (device_token, cookies) = hand_over_device(token, &request);
+    let others = app
+        .sessions
+        .revoke_others_and_devices(caller.session_id, device, client);
+    timing::best_effort("removing the sessions that are over", others).await;
+    let token = app.device_tokens.issue(device, client.received_at);
+    let (device_token, cookies) = deliver_device_token(token, request);
     let answer = ChangePasswordAnswer { device_token };
     Ok(Response::ok("The password was changed.", answer).with_cookies(cookies))
 }
 
-/// The password with all that follows from it: a reset link that is on its way is void, and the owner
-/// gets a mail.
+/// Writes the password with everything that follows from it: a pending reset link becomes invalid, and the owner gets a
+/// mail.
 async fn write(
     app: &App,
     caller: &Caller,
     (old, new): (&PasswordHash, &PasswordHash),
-    factor: Option<&Factor>,
-    request: &Request,
+    code: Option<&VerifiedCode>,
+    client: &ClientInfo,
 ) -> Result<(), ApiError> {
-    let user = &caller.user;
-    let (now, origin, language) = (request.received_at(), request.origin(), request.language());
-    let (event, success) = (Event::PasswordChange, Outcome::Success);
-    let uses_backup_code = factor.is_some_and(Factor::is_backup_code);
-    // First what tells most: a code that was used meanwhile.
-    let uses_code = factor.map(|factor| {
-        let item = factor.write(&app.second_factor.store, request);
-        Write::new(item, Refused::FactorUsed)
+    let (user, now) = (&caller.user, client.received_at);
+    let uses_backup_code = code.is_some_and(VerifiedCode::is_backup_code);
+    // The most telling refusal comes first: of several, the first one is reported.
+    let use_code = code.map(|code| {
+        let item = code.write(&app.two_factor.store, client);
+        Write::new(item, Refused::CodeUsed)
     });
-    let mut writes: Vec<_> = uses_code.into_iter().collect();
-    writes.extend([
-        Write::new(
-            app.password_check
-                .credentials
-                .change_password(user.id, old, new, now),
-            Refused::Changed,
-        ),
-        Write::new(
-            app.users
-                .record_new_password(user, caller.session_id, uses_backup_code, now),
-            Refused::NotActive,
-        ),
-        Write::new(
-            app.outbox.create(
-                Kind::PasswordChanged,
-                user,
-                &Links::none(),
-                language,
-                origin,
-            ),
-            Refused::NotActive,
-        ),
-        Write::new(
-            app.audit.create(user.id, event, success, origin),
-            Refused::NotActive,
-        ),
-    ]);
-    if uses_backup_code {
-        let mail = app
-            .outbox
-            .create(Kind::BackupCodeUsed, user, &Links::none(), language, origin);
-        writes.push(Write::new(mail, Refused::NotActive));
+    let mut writes: Vec<_> = use_code.into_iter().collect();
+    let password = app.credentials.change_password(user.id, old, new, now);
+    writes.push(Write::new(password, Refused::PasswordChanged));
+    let (kept, users) = (caller.session_id, &app.users);
+    let record = users.record_new_password(user, kept, uses_backup_code, now);
+    writes.push(Write::new(record, Refused::Changed));
+    let backup_code = uses_backup_code.then_some(Kind::BackupCodeUsed);
+    for kind in std::iter::once(Kind::PasswordChanged).chain(backup_code) {
+        let mail = app.outbox.create(kind, user, &Links::none(), client);
+        writes.push(Write::new(mail, Refused::Changed));
     }
-    app.dynamodb.transact(writes).await?;
-    audit::log(Some(user.id), event, success, origin);
-    Ok(())
+    let (events, refused) = ([Event::PasswordChange], Refused::Changed);
+    let committed = app.audit.commit(user.id, &events, client, writes, refused);
+    match committed.await {
+        Ok(()) => Ok(()),
+        Err(TransactionError::Store(error)) => Err(error.into()),
+        Err(TransactionError::Refused(Refused::CodeUsed)) => Err(ApiError::TwoFactorUsed),
+        Err(TransactionError::Refused(Refused::PasswordChanged)) => {
+            Err(ApiError::InvalidCredentials)
+        }
+        Err(TransactionError::Refused(Refused::Changed)) => {
+            Err(changed_meanwhile(app, caller, code, client).await?)
+        }
+    }
 }
 
-/// What this endpoint may touch.
+/// The answer where the record has changed meanwhile: the session may be over, or need a code by now.
+async fn changed_meanwhile(
+    app: &App,
+    caller: &Caller,
+    code: Option<&VerifiedCode>,
+    client: &ClientInfo,
+) -> Result<ApiError, ApiError> {
+    let user = caller.reread(&app.users, client.received_at).await?;
+    Ok(match user.two_factor_enabled && code.is_none() {
+        true => ApiError::TwoFactorRequired,
+        false => ApiError::ServiceUnavailable("the record was changed meanwhile".into()),
+    })
+}
+
+/// Everything that this endpoint may touch.
 pub struct App {
-    pub guard: Guard,
+    pub guard: AuthenticatedGuard,
     password_check: PasswordCheck,
-    second_factor: SecondFactor,
+    two_factor: TwoFactor,
     device_tokens: DeviceTokenIssuer,
-    authenticator: Authenticator,
-    dynamodb: DynamoDb,
+    sessions: Sessions,
     users: Users,
+    credentials: Credentials,
     outbox: Outbox,
     audit: Audit,
     policy: Policy,
 }
 
 impl App {
-    /// From the environment variables.
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
-        let dynamodb = environment.dynamodb();
-        let users_table = environment.text("USERS_TABLE");
-        let credentials_table = environment.text("CREDENTIALS_TABLE");
-        let users = Users::new(dynamodb.clone(), users_table.clone());
-        let audit = Audit::new(dynamodb.clone(), users_table.clone());
-        let outbox = Outbox::new(users_table);
-        let second_factor = environment.second_factor(
-            dynamodb.clone(),
-            credentials_table,
-            audit.clone(),
-            outbox.clone(),
-        );
-        let endpoint = Endpoint::per_user("PASSWORD_CHANGE", "5/15m");
         let app = Self {
-            guard: Guard::for_users(&mut environment, Some(endpoint)),
-            password_check: environment.password_check(&dynamodb, &audit),
-            second_factor,
-            device_tokens: environment.device_token_issuer(),
-            authenticator: environment.authenticator(users.clone()),
-            users,
-            outbox,
-            audit,
-            dynamodb,
-            policy: environment.password_policy(),
+            guard: AuthenticatedGuard::from_env(&mut environment, Some(LIMIT)),
+            password_check: PasswordCheck::from_env(&mut environment),
+            two_factor: TwoFactor::from_env(&mut environment),
+            device_tokens: DeviceTokenIssuer::from_env(&mut environment),
+            sessions: Sessions::from_env(&mut environment),
+            users: Users::from_env(&mut environment),
+            credentials: Credentials::from_env(&mut environment),
+            outbox: Outbox::from_env(&mut environment),
+            audit: Audit::from_env(&mut environment),
+            policy: Policy::from_env(&mut environment),
         };
         environment.finish(app)
     }

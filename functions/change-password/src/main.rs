@@ -5,8 +5,8 @@ mod handler;
 async fn main() -> Result<(), shared::StartError> {
     shared::telemetry::init(env!("CARGO_CRATE_NAME"));
     let app = handler::App::from_env()?; // names every missing variable at once
-    shared::http::serve(&app.guard, |request| {
-        handler::change_password(&app, request)
+    shared::serve::serve_authenticated(&app.guard, |caller, request| {
+        handler::change_password(&app, caller, request)
     })
     .await
 }

@@ -3,195 +3,145 @@ use std::time::Duration;
 use shared::StartError;
 use shared::api::Field;
 use shared::api::delete_account::DeleteAccountRequest;
+use shared::auth::authentication::Caller;
+use shared::auth::reauthentication::PasswordCheck;
+use shared::auth::retry::write_current;
+use shared::auth::two_factor::{Refused, TwoFactor, VerifiedCode};
 use shared::config::Environment;
+use shared::domain::client_info::ClientInfo;
+use shared::domain::duration::days;
 use shared::domain::user::User;
 use shared::error::ApiError;
-use shared::http::authentication::Authenticator;
-use shared::http::guard::{Endpoint, Guard};
-use shared::http::password_check::PasswordCheck;
-use shared::http::second_factor::{Factor, SecondFactor};
 use shared::http::{Request, Response};
-use shared::store::audit::{self, Audit, Event, Outcome};
-use shared::store::dynamodb::{DynamoDb, TransactionError, Write};
+use shared::serve::{AuthenticatedGuard, Endpoint};
+use shared::store::audit::{Audit, Event};
+use shared::store::credentials::Credentials;
+use shared::store::dynamodb::{TransactionError, Write};
 use shared::store::mailed_tokens::MailedTokens;
 use shared::store::outbox::{Kind, Links, Outbox};
+use shared::store::sessions::Sessions;
 use shared::store::users::Users;
 
+const LIMIT: Endpoint = Endpoint::per_caller("ACCOUNT_DELETE", "5/15m");
+
 /// From the deletion to the purge; until then address and username stay taken.
-const PURGE_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const PURGE_AFTER: Duration = days(30);
 
-/// Tries at a deletion that meets a change of the same record.
-const TRIES: u32 = 3;
-
-/// Which part of the transaction was refused.
-#[derive(Clone, Copy)]
-enum Refused {
-    /// The code has been used meanwhile.
-    FactorUsed,
-    /// The record has changed since it was read.
-    Stale,
+pub async fn delete_account(
+    app: &App,
+    caller: Caller,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let deleted = delete(app, &caller, &request).await;
+    deleted.map_err(ApiError::of_signed_in)
 }
 
-pub async fn delete_account(app: &App, request: Request) -> Result<Response, ApiError> {
-    delete(app, request).await.map_err(ApiError::of_signed_in)
-}
-
-async fn delete(app: &App, request: Request) -> Result<Response, ApiError> {
-    let caller = app.authenticator.required(&request).await?;
+async fn delete(app: &App, caller: &Caller, request: &Request) -> Result<Response, ApiError> {
+    let client = request.client();
     let body: DeleteAccountRequest = request.json()?;
     let password = body.password.into_inner();
     let code = body.two_factor_token.map(Field::into_inner);
     let (check, event) = (&app.password_check, Event::AccountDelete);
-    check.verify(&caller, &password, event, &request).await?;
-    let factor = app
-        .second_factor
-        .check_if_enabled(&caller.user, code.as_ref(), event, &request)
-        .await?;
+    check.verify(caller, &password, event, client).await?;
+    let (user, two_factor) = (&caller.user, &app.two_factor);
+    let checked = two_factor.check_if_enabled(user, code.as_ref(), event, client);
+    let code = checked.await?;
+    let used = code.as_ref();
 
-    let result = delete_current(app, caller.user, factor.as_ref(), &request).await;
-    if let Some(factor) = &factor {
-        app.second_factor.settle(factor, &result, &request).await;
+    let result = write_current(
+        user.clone(),
+        |user| write(app, user, used, client),
+        || async {
+            let user = caller.reread(&app.users, client.received_at).await?;
+            match user.two_factor_enabled && used.is_none() {
+                true => Err(ApiError::TwoFactorRequired),
+                false => Ok(user),
+            }
+        },
+    )
+    .await;
+    if let Some(code) = &code {
+        two_factor.settle(code, &result, client).await;
     }
     let user = result?;
-    audit::log(
-        Some(user.id),
-        Event::AccountDelete,
-        Outcome::Success,
-        request.origin(),
-    );
-    // From here on no session of the account is accepted anywhere, because the record says so;
-    // a failure leaves keys behind that are worth nothing and expire.
-    if let Err(error) = app.authenticator.sessions.revoke_all(user.id).await {
+    // By the record no session of the account is accepted any more: keys that are left behind expire.
+    if let Err(error) = app.sessions.revoke_all(user.id).await {
         tracing::error!(cause = %error, "the sessions of a deleted account were left to expire");
     }
     Ok(Response::done("The account was deleted."))
 }
 
-/// Deletes the account as its record is now: it may change meanwhile, and with it the username.
-async fn delete_current(
-    app: &App,
-    mut user: User,
-    factor: Option<&Factor>,
-    request: &Request,
-) -> Result<User, ApiError> {
-    for _ in 0..TRIES {
-        match write(app, &user, factor, request).await {
-            Ok(()) => return Ok(user),
-            Err(TransactionError::Store(error)) => return Err(error.into()),
-            Err(TransactionError::Refused(Refused::FactorUsed)) => {
-                return Err(ApiError::TwoFactorUsed);
-            }
-            Err(TransactionError::Refused(Refused::Stale)) => {
-                let current = app.users.find(user.id, request.received_at()).await?;
-                // Nor does a session end it that is over by this change.
-                let is_as_before = |current: &User| {
-                    current.is_active() && current.session_epoch == user.session_epoch
-                };
-                user = current.filter(is_as_before).ok_or(ApiError::TokenRevoked)?;
-            }
-        }
-    }
-    Err(ApiError::ServiceUnavailable(
-        "the record kept changing".into(),
-    ))
-}
-
-/// The account with all that belongs to it, or nothing: the status ends sign-in at once, the `ttl`
-/// lets the items go, the claims too, only when the account is purged.
+/// Marks the account deleted with everything that belongs to it, all or nothing. The status ends sign-in at once; the
+/// items, claims included, go when the account is purged.
 async fn write(
     app: &App,
-    user: &User,
-    factor: Option<&Factor>,
-    request: &Request,
+    user: User,
+    code: Option<&VerifiedCode>,
+    client: &ClientInfo,
 ) -> Result<(), TransactionError<Refused>> {
-    let (now, store) = (request.received_at(), &app.second_factor.store);
+    let (now, store) = (client.received_at, &app.two_factor.store);
     let purge_at = now.plus(PURGE_AFTER);
     let mut items = vec![
-        app.users.delete(user, now, purge_at),
+        app.users.delete(&user, now, purge_at),
         app.users.expire_email(&user.email, user.id, purge_at),
-        app.password_check
-            .credentials
-            .expire_password(user.id, purge_at),
-        app.outbox.create(
-            Kind::AccountDeleted,
-            user,
-            &Links::none(),
-            request.language(),
-            request.origin(),
-        ),
-        app.audit.create(
-            user.id,
-            Event::AccountDelete,
-            Outcome::Success,
-            request.origin(),
-        ),
+        app.credentials.expire_password(user.id, purge_at),
+        app.outbox
+            .create(Kind::AccountDeleted, &user, &Links::none(), client),
     ];
     if let Some(username) = &user.username {
         items.push(app.users.expire_username(username, user.id, purge_at));
     }
     let rejection = user.rejection.iter();
     items.extend(rejection.map(|rejection| app.mailed_tokens.discard_rejection(rejection)));
-    // What the code is of goes at once, and the code with it.
+    // The device or the backup code that has authorised the deletion goes at once: that uses it up.
     let mut used_up = Vec::new();
     for device in store.find_devices(user.id, now).await? {
         let id = device.id();
-        match factor.filter(|factor| factor.is_of_device(id)) {
-            Some(factor) => used_up.push(factor.remove_device(store, id)),
+        match code.filter(|code| code.is_of_device(id)) {
+            Some(code) => used_up.push(code.remove_device(store, id)),
             None => items.push(store.expire_device(user.id, id, purge_at)),
         }
     }
     for hash in store.find_backup_codes(user.id, now).await? {
-        match factor.filter(|factor| factor.is_of_backup_code(&hash)) {
-            Some(factor) => used_up.push(factor.remove_backup_code(store, &hash)),
+        match code.filter(|code| code.is_of_backup_code(&hash)) {
+            Some(code) => used_up.push(code.remove_backup_code(store, &hash)),
             None => items.push(store.expire_backup_code(user.id, &hash, purge_at)),
         }
     }
-    let mut writes = Write::all(used_up, Refused::FactorUsed);
+    let mut writes = Write::all(used_up, Refused::CodeUsed);
     writes.extend(Write::all(items, Refused::Stale));
-    app.dynamodb.transact(writes).await
+    let events = [Event::AccountDelete];
+    app.audit
+        .commit(user.id, &events, client, writes, Refused::Stale)
+        .await
 }
 
-/// What this endpoint may touch.
+/// Everything that this endpoint may touch.
 pub struct App {
-    pub guard: Guard,
+    pub guard: AuthenticatedGuard,
     password_check: PasswordCheck,
-    authenticator: Authenticator,
-    dynamodb: DynamoDb,
+    sessions: Sessions,
     users: Users,
-    second_factor: SecondFactor,
+    credentials: Credentials,
+    two_factor: TwoFactor,
     mailed_tokens: MailedTokens,
     outbox: Outbox,
     audit: Audit,
 }
 
 impl App {
-    /// From the environment variables.
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
-        let dynamodb = environment.dynamodb();
-        let users_table = environment.text("USERS_TABLE");
-        let credentials_table = environment.text("CREDENTIALS_TABLE");
-        let users = Users::new(dynamodb.clone(), users_table.clone());
-        let audit = Audit::new(dynamodb.clone(), users_table.clone());
-        let mailed_tokens = MailedTokens::new(dynamodb.clone(), users_table.clone());
-        let outbox = Outbox::new(users_table);
-        let second_factor = environment.second_factor(
-            dynamodb.clone(),
-            credentials_table,
-            audit.clone(),
-            outbox.clone(),
-        );
-        let endpoint = Endpoint::per_user("ACCOUNT_DELETE", "5/15m");
         let app = Self {
-            guard: Guard::for_users(&mut environment, Some(endpoint)),
-            password_check: environment.password_check(&dynamodb, &audit),
-            authenticator: environment.authenticator(users.clone()),
-            users,
-            second_factor,
-            mailed_tokens,
-            outbox,
-            audit,
-            dynamodb,
+            guard: AuthenticatedGuard::from_env(&mut environment, Some(LIMIT)),
+            password_check: PasswordCheck::from_env(&mut environment),
+            sessions: Sessions::from_env(&mut environment),
+            users: Users::from_env(&mut environment),
+            credentials: Credentials::from_env(&mut environment),
+            two_factor: TwoFactor::from_env(&mut environment),
+            mailed_tokens: MailedTokens::from_env(&mut environment),
+            outbox: Outbox::from_env(&mut environment),
+            audit: Audit::from_env(&mut environment),
         };
         environment.finish(app)
     }

@@ -5,5 +5,5 @@ mod handler;
 async fn main() -> Result<(), shared::StartError> {
     shared::telemetry::init(env!("CARGO_CRATE_NAME"));
     shared::config::Environment::of_process().finish(())?;
-    shared::http::serve_unguarded(async |request| handler::errors(&request)).await
+    shared::serve::serve_unlimited(async |request| handler::errors(&request)).await
 }

@@ -1,70 +1,27 @@
-//! The account that somebody wants to sign in to, or stand-ins for what there is not.
+//! The account that somebody wants to sign in to, or decoys where there is none.
 
-use shared::api::Field;
+use shared::auth::device;
+use shared::auth::lockout::{Attempt, Target};
 use shared::domain::device_token::Device;
-use shared::domain::email_address::EmailAddress;
 use shared::domain::id::Id;
 use shared::domain::password_hash::PasswordHash;
-use shared::domain::rule::Parse;
 use shared::domain::user::User;
-use shared::domain::username::Username;
 use shared::error::ApiError;
-use shared::http::lockout::{Attempt, Target};
-use shared::http::{Request, device};
+use shared::http::Request;
 use shared::random;
-use shared::store::rate_limiter::{TextHash, TextHasher};
 
-use crate::handler::App;
+use crate::app::App;
+use crate::request::Identifier;
 
-/// What names an account.
-pub enum Identifier {
-    Email(EmailAddress),
-    Username(Username),
-    /// Can name no account, but takes the time of one that could.
-    Impossible(String),
-}
-
-impl Identifier {
-    /// Of three fields, the one that is given.
-    pub fn of(
-        email: Option<Field<EmailAddress>>,
-        username: Option<Field<String>>,
-        identifier: Option<Field<String>>,
-    ) -> Self {
-        let email = email.map(|email| Self::Email(email.into_inner()));
-        let username = username.map(|text| Self::username(text.into_inner().trim()));
-        let either = || Self::either(&identifier.map(Field::into_inner).unwrap_or_default());
-        email.or(username).unwrap_or_else(either)
-    }
-
-    fn username(text: &str) -> Self {
-        let impossible = |_| Self::Impossible(text.to_owned());
-        Username::parse(text).map_or_else(impossible, Self::Username)
-    }
-
-    /// In every spelling the same.
-    fn hash(&self, hasher: &TextHasher) -> TextHash {
-        match self {
-            Self::Email(email) => hasher.email(email),
-            Self::Username(username) => hasher.username(username),
-            Self::Impossible(text) => hasher.impossible(text),
-        }
-    }
-
-    fn either(text: &str) -> Self {
-        EmailAddress::parse(text).map_or_else(|_| Self::username(text.trim()), Self::Email)
-    }
-}
-
-/// What is compared with: a user and a hash, or stand-ins for what there is not.
+/// A user and a password hash; a decoy hash where there is no user.
 pub struct Account {
     pub user: Option<User>,
     pub hash: PasswordHash,
     pub attempt: Attempt,
-    /// The device that the account has signed in from before, by its token.
+    /// The device that the account has signed in from before, by its device token.
     pub device: Option<Device>,
-    /// Whether the request comes from where the account is signed in already.
-    pub origin_is_known: bool,
+    /// Whether the account has a session from this address and agent.
+    pub client_is_known: bool,
 }
 
 impl Account {
@@ -75,7 +32,7 @@ impl Account {
         identifier: &Identifier,
         request: &Request,
     ) -> Result<Self, ApiError> {
-        let now = request.received_at();
+        let (now, client) = (request.received_at(), request.client());
         let claimed = match identifier {
             Identifier::Email(email) => app.users.find_id_by_email(email, now).await?,
             Identifier::Username(username) => app.users.find_id_by_username(username, now).await?,
@@ -95,14 +52,14 @@ impl Account {
         let (user, hash, known, attempt) = tokio::join!(
             app.users.find(id, now),
             app.credentials.find_password(id, now),
-            app.sessions.before_sign_in(id, device_id, request.origin()),
-            app.lockout.attempt(&target, request),
+            app.sessions.before_sign_in(id, device_id, client),
+            app.lockout.attempt(&target, client),
         );
         let mut attempt = attempt?;
         let (user, hash, known) = match (user, hash, known) {
             (Ok(user), Ok(hash), Ok(known)) => (user, hash, known),
             (user, hash, known) => {
-                attempt.take_back(request).await;
+                attempt.take_back(client).await;
                 user?;
                 hash?;
                 known?;
@@ -115,16 +72,16 @@ impl Account {
         };
         if device.is_some_and(is_void) {
             // It counts like everybody else's.
-            attempt.take_back(request).await;
+            attempt.take_back(client).await;
             target.device = None;
-            attempt = app.lockout.attempt(&target, request).await?;
+            attempt = app.lockout.attempt(&target, client).await?;
         }
         Ok(Self {
             user,
-            hash: hash.unwrap_or_else(|| app.hasher.stand_in(random::bytes())),
+            hash: hash.unwrap_or_else(|| app.hasher.decoy(random::bytes())),
             attempt,
             device: target.device,
-            origin_is_known: known.origin,
+            client_is_known: known.client,
         })
     }
 }

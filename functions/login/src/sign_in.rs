@@ -1,57 +1,68 @@
-//! The session and the record of a sign-in.
+//! The session of a sign-in, and its record.
+//!
+//! The session is in Redis and the record in DynamoDB; either write can fail, and the account can change between the
+//! check and the writes. Without a code both are written at once; with one the session is started first, because the
+//! record uses up the code, and a code must not be lost without a session.
+//!
+//! | session started | record written | what happens |
+//! |---|---|---|
+//! | yes | yes | the client gets the session's tokens |
+//! | yes | refused: the account was deleted or disabled | the session is ended; `invalid_credentials` or `account_disabled` |
+//! | yes | refused: a new password | the session is ended; `invalid_credentials` |
+//! | yes | refused: the code was used meanwhile | the session is ended; `two_factor_invalid` |
+//! | yes | refused: another change that ends sessions | the session is ended; `service_unavailable` |
+//! | yes | no answer | the session is ended; `service_unavailable` |
+//! | no | yes, without a code | a failure is added to the audit log; `service_unavailable` |
+//! | no | not begun, with a code | `service_unavailable`; the code still works |
+//!
+//! A change of the account *after* the record is no race: it counts up `session_epoch` in its own transaction, so the
+//! session is over by the user's record.
 
 use shared::api::login::LoginAnswer;
+use shared::auth::two_factor::VerifiedCode;
+use shared::domain::client_info::ClientInfo;
 use shared::domain::device_token::Device;
 use shared::domain::id::Id;
 use shared::domain::password_hash::{PasswordHash, Verification};
 use shared::domain::session::{Lifetime, Session};
-use shared::domain::user::{Admitted, NotAdmitted, User, UserId};
+use shared::domain::user::{SignInAllowed, SignInRefused, User, UserId};
 use shared::error::ApiError;
-use shared::http::second_factor::Factor;
 use shared::http::{Request, Response};
+use shared::serve::RequestLimits;
 use shared::store::audit::{self, Event, Outcome};
 use shared::store::dynamodb::{TransactionError, Write};
 use shared::store::outbox::{Kind, Links};
-use shared::{clock, random, telemetry};
+use shared::{random, telemetry, timing};
 
 use crate::account::Account;
-use crate::handler::{App, Login};
+use crate::app::App;
+use crate::request::Login;
 
-/// What was right. It must still be so when the sign-in is recorded.
+/// What the client has proven. It must still hold when the sign-in is recorded.
 pub struct Proof<'a> {
-    /// The hash that the password was compared with, or what took its place.
+    /// The hash that the password was compared with, and the one that may have replaced it.
     pub hashes: [PasswordHash; 2],
-    pub factor: Option<&'a Factor>,
+    pub code: Option<&'a VerifiedCode>,
 }
 
 impl Proof<'_> {
     fn uses_backup_code(&self) -> bool {
-        self.factor.is_some_and(Factor::is_backup_code)
+        self.code.is_some_and(VerifiedCode::is_backup_code)
     }
 }
 
-/// The session and, at once, the record of the sign-in, which is refused if anything that allows it has
-/// changed: then the session is ended again. A new password, a second factor and a deletion begin a new epoch
-/// with their own write, so that a session whose record came before it is over.
+/// Starts the session and records the sign-in: see the table above.
 pub async fn sign_in(
     app: &App,
-    admitted: Admitted<'_>,
+    allowed: SignInAllowed<'_>,
     account: &Account,
     proof: Proof<'_>,
     login: &Login,
     request: &Request,
+    limits: &RequestLimits,
 ) -> Result<Response, ApiError> {
-    let (now, origin, user) = (request.received_at(), request.origin(), admitted.user());
-    let is_remembered = login.remember_me;
-    let lifetime = Lifetime {
-        is_remembered,
-        idle: match is_remembered {
-            true => app.remember_me_expiry,
-            false => app.refresh_expiry,
-        },
-        maximum: app.session_max_age,
-    };
-    let id = Id::new(now, random::bytes());
+    let (now, client, user) = (request.received_at(), request.client(), allowed.user());
+    let session_id = Id::new(now, random::bytes());
     let device = account.device.unwrap_or_else(|| Device {
         id: Id::new(now, random::bytes()),
         user_id: user.id,
@@ -61,36 +72,23 @@ pub async fn sign_in(
         true => user.session_epoch.next(),
         false => user.session_epoch,
     };
+    let lifetime = lifetime(app, login);
     let start = async {
         let sessions = &app.sessions;
-        let started = sessions.start(id, admitted, &lifetime, epoch, device.id, origin);
+        let started = sessions.start(session_id, allowed, &lifetime, epoch, device.id, client);
         Ok::<_, ApiError>(started.await?)
     };
-    let record = async {
-        let writes = record(app, user, account, &proof, request);
-        let forgive = account.attempt.forgive(request);
-        let give_back = app.guard.give_back_to_owner(request);
-        let recorded = app.dynamodb.transact(writes);
-        let (recorded, (), ()) = tokio::join!(recorded, forgive, give_back);
-        match recorded {
-            Err(TransactionError::Refused(Refused::Changed)) => {
-                Err(changed_meanwhile(app, user.id, request).await?)
-            }
-            recorded => Ok(recorded?),
-        }
-    };
-    let started = match proof.factor {
+    let record = record(app, user, account, &proof, client, limits);
+    let started = match proof.code {
         None => match tokio::join!(start, record) {
             (Err(error), Ok(())) => {
-                // It is recorded, and there is no session: the trail must not leave it at that.
                 let failure = Outcome::Failure;
-                let recorded = app.audit.record(user.id, Event::Login, failure, origin);
-                clock::aftermath("the record of a failed sign-in", recorded).await;
+                let recorded = app.audit.record(user.id, Event::Login, failure, client);
+                timing::best_effort("the record of a failed sign-in", recorded).await;
                 Err(error)
             }
             (started, recorded) => recorded.and(started),
         },
-        // A code is used up by the record: not without the session.
         Some(_) => match start.await {
             Ok(session) => record.await.map(|()| session),
             Err(error) => Err(error),
@@ -99,42 +97,76 @@ pub async fn sign_in(
     let session = match started {
         Ok(session) => session,
         Err(error) => {
-            discard(app, id, user.id).await;
+            discard(app, session_id, user.id).await;
             if account.device.is_none() {
                 discard(app, device.id, user.id).await;
             }
             return Err(error);
         }
     };
-    audit::log(Some(user.id), Event::Login, Outcome::Success, origin);
+    for event in events(&proof) {
+        audit::log(Some(user.id), event, Outcome::Success, client);
+    }
     if proof.uses_backup_code() {
-        audit::log(
-            Some(user.id),
-            Event::BackupCodeUse,
-            Outcome::Success,
-            origin,
-        );
-        let others = app.sessions.revoke_others(id, user.id);
-        clock::aftermath("ending the other sessions", others).await;
+        let others = app.sessions.revoke_others(session_id, user.id);
+        timing::best_effort("ending the other sessions", others).await;
     }
     Ok(signed_in(app, user, device, &session, login, request))
 }
 
-/// Everything that a sign-in leaves behind, or nothing.
-fn record(
+fn lifetime(app: &App, login: &Login) -> Lifetime {
+    Lifetime {
+        is_remembered: login.remember_me,
+        idle: match login.remember_me {
+            true => app.remember_me_expiry,
+            false => app.refresh_expiry,
+        },
+        maximum: app.session_max_age,
+    }
+}
+
+fn events(proof: &Proof<'_>) -> Vec<Event> {
+    let backup_code = proof.uses_backup_code().then_some(Event::BackupCodeUse);
+    std::iter::once(Event::Login).chain(backup_code).collect()
+}
+
+/// Writes the record, and meanwhile forgives earlier failures.
+async fn record(
     app: &App,
     user: &User,
     account: &Account,
     proof: &Proof<'_>,
-    request: &Request,
+    client: &ClientInfo,
+    limits: &RequestLimits,
+) -> Result<(), ApiError> {
+    let writes = writes(app, user, account, proof, client);
+    let (recorded, (), ()) = tokio::join!(
+        app.dynamodb.transact(writes),
+        account.attempt.forgive(client),
+        limits.take_back_of_owner(),
+    );
+    match recorded {
+        Err(TransactionError::Refused(Refused::Changed)) => {
+            Err(changed_meanwhile(app, user.id, client).await?)
+        }
+        recorded => Ok(recorded?),
+    }
+}
+
+/// Everything that a sign-in leaves behind, all or nothing. The events are logged once there is a session, too.
+fn writes(
+    app: &App,
+    user: &User,
+    account: &Account,
+    proof: &Proof<'_>,
+    client: &ClientInfo,
 ) -> Vec<Write<Refused>> {
-    let (now, origin, language) = (request.received_at(), request.origin(), request.language());
+    let now = client.received_at;
     let mut writes = Vec::new();
     let mut add = |item, refused| writes.push(Write::new(item, refused));
-    // First what tells most: a code that was used meanwhile.
-    if let Some(factor) = proof.factor {
-        let used_up = factor.write(&app.second_factor.store, request);
-        add(used_up, Refused::FactorUsed);
+    // The most telling refusal comes first: of several, the first one is reported.
+    if let Some(code) = proof.code {
+        add(code.write(&app.two_factor.store, client), Refused::CodeUsed);
     }
     let login = match proof.uses_backup_code() {
         true => app.users.record_login_with_backup_code(user, now),
@@ -143,24 +175,15 @@ fn record(
     add(login, Refused::Changed);
     let password = app.credentials.check_password(user.id, &proof.hashes);
     add(password, Refused::PasswordChanged);
-
-    let mut events = vec![Event::Login];
-    let mut mails = Vec::new();
-    if account.device.is_none() && !account.origin_is_known {
-        mails.push(Kind::NewDevice);
-    }
-    if proof.uses_backup_code() {
-        events.push(Event::BackupCodeUse);
-        mails.push(Kind::BackupCodeUsed);
-    }
-    for event in events {
-        let entry = app.audit.create(user.id, event, Outcome::Success, origin);
+    for event in events(proof) {
+        let entry = app.audit.create(user.id, event, Outcome::Success, client);
         add(entry, Refused::Collision);
     }
-    for kind in mails {
-        let mail = app
-            .outbox
-            .create(kind, user, &Links::none(), language, origin);
+    let is_new = account.device.is_none() && !account.client_is_known;
+    let new_device = is_new.then_some(Kind::NewDevice);
+    let backup_code = proof.uses_backup_code().then_some(Kind::BackupCodeUsed);
+    for kind in new_device.into_iter().chain(backup_code) {
+        let mail = app.outbox.create(kind, user, &Links::none(), client);
         add(mail, Refused::Collision);
     }
     writes
@@ -175,7 +198,7 @@ fn signed_in(
     request: &Request,
 ) -> Response {
     let now = request.received_at();
-    let tokens = app.tokens.issue(session, user.role, login.transport, now);
+    let tokens = app.tokens.issue(session, user.role, login.delivery, now);
     let tokens = tokens.with_device_token(app.device_token_issuer.issue(device, now));
     let user = User {
         last_login_at: Some(now),
@@ -191,13 +214,13 @@ fn signed_in(
 /// Why a sign-in was not recorded.
 #[derive(Clone, Copy)]
 enum Refused {
-    /// Deleted, disabled, a new password, or the second factor turned on or off, since the record was read.
+    /// Since the record was read: deleted, disabled, a new password, or the second factor turned on or off.
     Changed,
-    /// The password is another one since it was compared.
+    /// The password has changed since it was compared.
     PasswordChanged,
     /// The code has been used meanwhile.
-    FactorUsed,
-    /// An identifier that is random was there before.
+    CodeUsed,
+    /// A random identifier exists already.
     Collision,
 }
 
@@ -206,35 +229,39 @@ impl From<Refused> for ApiError {
         match refused {
             Refused::Changed => Self::ServiceUnavailable("the account was changed".into()),
             Refused::PasswordChanged => Self::InvalidCredentials,
-            Refused::FactorUsed => Self::TwoFactorUsed,
+            Refused::CodeUsed => Self::TwoFactorUsed,
             Refused::Collision => Self::Internal("a random identifier occurred twice".into()),
         }
     }
 }
 
-/// Ends a session, or a device, that was perhaps made, so that retries during an outage do not push a user's
-/// real sessions out. Best effort: what is left behind has no tokens and expires.
+/// Ends a session, or a device, that was perhaps made, so that retries during an outage do not push a user's real
+/// sessions out. Best effort: what is left behind has no tokens and expires.
 async fn discard<T>(app: &App, id: Id<T>, user_id: UserId) {
     if let Err(error) = app.sessions.revoke(id, user_id).await {
         tracing::warn!(cause = %error, "a session without tokens is left to expire");
     }
 }
 
-/// What is said of an account that has changed while it was signed in to.
-async fn changed_meanwhile(app: &App, id: UserId, request: &Request) -> Result<ApiError, ApiError> {
-    let user = app.users.find(id, request.received_at()).await?;
-    let admitted = user
+/// The answer for an account that has changed during the sign-in.
+async fn changed_meanwhile(
+    app: &App,
+    id: UserId,
+    client: &ClientInfo,
+) -> Result<ApiError, ApiError> {
+    let user = app.users.find(id, client.received_at).await?;
+    let allowed = user
         .as_ref()
-        .map(|user| user.admit(app.verification_is_required));
-    Ok(match admitted {
-        None | Some(Err(NotAdmitted::Deleted)) => ApiError::InvalidCredentials,
-        Some(Err(NotAdmitted::Disabled)) => ApiError::AccountDisabled,
+        .map(|user| user.check_sign_in(app.verification_is_required));
+    Ok(match allowed {
+        None | Some(Err(SignInRefused::Deleted)) => ApiError::InvalidCredentials,
+        Some(Err(SignInRefused::Disabled)) => ApiError::AccountDisabled,
         _ => Refused::Changed.into(),
     })
 }
 
-/// Replaces a hash of an older kind or cost, now that the password is at hand. A failure keeps nobody
-/// out: the next login tries again. Returns what may be stored now.
+/// Replaces a hash of an older kind or cost, now that the password is at hand. A failure does not keep the user out: the
+/// next login tries again. Returns the hashes that may be stored now.
 pub async fn rehash(
     app: &App,
     id: UserId,
@@ -250,12 +277,10 @@ pub async fn rehash(
             tracing::error!(cause = %error, "an outdated password hash was kept");
             Ok([old.clone(), new])
         }
-        // Another login did the same meanwhile, or the password is another one now.
+        // Another login has replaced it meanwhile, or the password has changed.
         Ok(false) => {
-            let stored = app
-                .credentials
-                .find_password(id, request.received_at())
-                .await?;
+            let now = request.received_at();
+            let stored = app.credentials.find_password(id, now).await?;
             let stored = stored.ok_or(ApiError::InvalidCredentials)?;
             match telemetry::hashing(|| app.hasher.verify(password, &stored))? {
                 Verification::Mismatch => Err(ApiError::InvalidCredentials),

@@ -1,13 +1,13 @@
 use aws_lambda_events::sns::SnsEvent;
 use serde::Deserialize;
+use shared::auth::unproven_accounts::UnprovenAccounts;
 use shared::config::Environment;
+use shared::domain::client_info::ClientInfo;
 use shared::domain::email_address::EmailAddress;
 use shared::domain::rule::Parse;
 use shared::domain::timestamp::Timestamp;
 use shared::store::Error;
-use shared::store::addresses::{Addresses, Undeliverable};
-use shared::store::audit::Origin;
-use shared::store::unproven_accounts::UnprovenAccounts;
+use shared::store::suppression_list::{SuppressionList, Undeliverable};
 use shared::{StartError, clock, telemetry};
 
 /// What SES says became of a mail (SES developer guide, "Contents of event data that Amazon SES publishes
@@ -101,7 +101,7 @@ async fn mark_one(app: &App, address: &str, reason: Undeliverable) -> Result<(),
         tracing::info!("a complaint has removed an account that was not proven");
         return Ok(());
     }
-    let marked = app.addresses.mark(&address, reason, now).await;
+    let marked = app.suppression_list.mark(&address, reason, now).await;
     let is_known = marked.map_err(|error| format!("an address was not marked: {error}"))?;
     telemetry::count("Undeliverable", &[("Reason", reason.as_str())]);
     tracing::info!(
@@ -117,30 +117,21 @@ async fn remove_unproven(app: &App, address: &EmailAddress, now: Timestamp) -> R
     let Some(id) = accounts.users.find_id_by_email(address, now).await? else {
         return Ok(false);
     };
-    // Nobody's request: the report of a mail program.
-    let origin = Origin {
-        ip: String::new(),
-        user_agent: String::new(),
-        request_id: String::new(),
-        at: now,
-    };
-    accounts.remove(id, &origin).await
+    accounts.remove(id, &ClientInfo::none(now)).await
 }
 
-/// What mail-events may touch.
+/// Everything that this function may touch.
 pub struct App {
-    addresses: Addresses,
+    suppression_list: SuppressionList,
     accounts: UnprovenAccounts,
 }
 
 impl App {
-    /// From the environment variables.
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
-        let dynamodb = environment.dynamodb();
         let app = Self {
-            addresses: Addresses::new(dynamodb, environment.text("USERS_TABLE")),
-            accounts: environment.unproven_accounts(),
+            suppression_list: SuppressionList::from_env(&mut environment),
+            accounts: UnprovenAccounts::from_env(&mut environment),
         };
         environment.finish(app)
     }

@@ -1,19 +1,22 @@
 use aws_lambda_events::dynamodb::{Event, StreamRecord};
 use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde_dynamo::AttributeValue;
+use shared::auth::email_tokens::EmailTokens;
 use shared::config::Environment;
 use shared::domain::email_address::EmailAddress;
-use shared::domain::email_token::{self, Purpose, TokenId};
+use shared::domain::email_token::{Purpose, TokenId};
 use shared::domain::rule::Parse;
 use shared::store::Error;
-use shared::store::addresses::Addresses;
-use shared::store::mail_counts::MailCounts;
-use shared::store::outbox::{Claim, Deliveries, Kind, OutboxEntry};
+use shared::store::outbox::{Kind, OutboxEntry};
+use shared::store::suppression_list::SuppressionList;
 use shared::{StartError, clock, telemetry};
 
-use crate::letter::{Letter, Occasion, Writer};
-use crate::sender::{Envelope, Refusal, Sender};
+use crate::deliveries::{Deliveries, Lease};
+use crate::delivery::{Envelope, Refusal};
+use crate::mail_counts::MailCounts;
+use crate::message::{Message, Occasion, Templates};
+use crate::sender::Sender;
 
 /// Why a mail is not sent whose recipient has had enough of its kind.
 const CAPPED: &str = "capped";
@@ -55,11 +58,11 @@ async fn send(app: &App, entry: &Entry) -> Result<(), TryAgain> {
     if !claim(app, entry).await? {
         return Ok(());
     }
-    let admitted = admit(app, entry).await;
-    let sent = match admitted.map_err(|error| again(entry, "store", &error))? {
+    let recipient = recipient(app, entry).await;
+    let sent = match recipient.map_err(|error| again(entry, "store", &error))? {
         Ok(to) => {
-            let letter = compose(app, entry);
-            app.sender.send(&entry.envelope(&to), &letter).await
+            let message = compose(app, entry);
+            app.sender.send(&entry.envelope(&to), &message).await
         }
         Err(refusal) => Err(refusal),
     };
@@ -75,23 +78,23 @@ async fn send(app: &App, entry: &Entry) -> Result<(), TryAgain> {
     match note(app, entry, &sent).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(TryAgain),
-        // What was sent may be sent once more after this, the same to the letter.
+        // What was sent may be sent once more after this, the same byte by byte.
         Err(error) => Err(again(entry, "store", &error)),
     }
 }
 
 /// Where a mail goes; or why it goes nowhere, before any server is asked.
-async fn admit(app: &App, entry: &Entry) -> Result<Result<String, Refusal>, Error> {
+async fn recipient(app: &App, entry: &Entry) -> Result<Result<String, Refusal>, Error> {
     let refused = |code: &str| Ok(Err(Refusal::Final(code.to_owned())));
     let Ok(address) = EmailAddress::parse(&entry.mail.to) else {
         return refused("InvalidAddress"); // accepted by a rule of before; no server would
     };
     let now = clock::now();
-    if app.addresses.is_undeliverable(&address, now).await? {
+    if app.suppression_list.is_undeliverable(&address, now).await? {
         return refused("Undeliverable");
     }
     let (pk, mail) = (&entry.pk, &entry.mail);
-    if !app.mail_counts.admit(&address, mail.kind, pk, now).await? {
+    if !app.mail_counts.count(&address, mail.kind, pk, now).await? {
         return refused(CAPPED);
     }
     Ok(Ok(address.mailbox()))
@@ -130,9 +133,9 @@ async fn claim(app: &App, entry: &Entry) -> Result<bool, TryAgain> {
     for _ in 0..2 {
         let now = clock::now();
         match app.deliveries.claim(&entry.pk, now).await {
-            Ok(Claim::Granted) => return Ok(true),
-            Ok(Claim::Done) => return Ok(false),
-            Ok(Claim::Busy(until)) => tokio::time::sleep(now.until(until)).await,
+            Ok(Lease::Granted) => return Ok(true),
+            Ok(Lease::Done) => return Ok(false),
+            Ok(Lease::Busy(until)) => tokio::time::sleep(now.until(until)).await,
             Err(error) => return Err(again(entry, "store", &error)),
         }
     }
@@ -144,11 +147,11 @@ fn again(entry: &Entry, what: &str, error: &dyn std::fmt::Display) -> TryAgain {
     TryAgain
 }
 
-/// The letter; its token is derived here and nowhere stored. A fragment reaches no server's log.
-fn compose(app: &App, entry: &Entry) -> Letter {
+/// Composes the message; its token is derived here and nowhere stored. A fragment reaches no server's log.
+fn compose(app: &App, entry: &Entry) -> Message {
     let mail = &entry.mail;
     let link = |page: &str, purpose, id: &Option<TokenId>| {
-        let token = email_token::derive(&app.email_token_secret, purpose, id.as_ref()?);
+        let token = app.email_tokens.derive(purpose, id.as_ref()?);
         let (base, token) = (&app.frontend_url, token.expose_secret());
         Some(format!("{base}/{page}#token={token}"))
     };
@@ -158,7 +161,7 @@ fn compose(app: &App, entry: &Entry) -> Letter {
         _ => ("reset-password", Purpose::ResetPassword),
     };
     let rejection = &mail.rejection_token_id;
-    app.writer.write(&Occasion {
+    app.templates.message(&Occasion {
         kind: mail.kind,
         language: mail.language,
         name: mail.name.as_deref(),
@@ -189,34 +192,29 @@ impl Entry {
     }
 }
 
-/// What the mailer may touch.
+/// Everything that this function may touch.
 pub struct App {
     deliveries: Deliveries,
-    addresses: Addresses,
+    suppression_list: SuppressionList,
     mail_counts: MailCounts,
     sender: Sender,
-    writer: Writer,
-    email_token_secret: SecretString,
+    templates: Templates,
+    email_tokens: EmailTokens,
     frontend_url: String,
 }
 
 impl App {
-    /// From the environment variables.
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
-        let dynamodb = environment.dynamodb();
-        let users_table = environment.text("USERS_TABLE");
+        let frontend_url = environment.url("FRONTEND_URL");
         let app = Self {
-            deliveries: Deliveries::new(dynamodb.clone(), users_table.clone()),
-            addresses: Addresses::new(dynamodb.clone(), users_table.clone()),
-            mail_counts: MailCounts::new(dynamodb, users_table),
+            deliveries: Deliveries::from_env(&mut environment),
+            suppression_list: SuppressionList::from_env(&mut environment),
+            mail_counts: MailCounts::from_env(&mut environment),
             sender: Sender::from_env(&mut environment),
-            writer: Writer::new(environment.text("APP_NAME")),
-            email_token_secret: environment.secret("EMAIL_TOKEN_SECRET"),
-            frontend_url: environment
-                .url("FRONTEND_URL")
-                .trim_end_matches('/')
-                .to_owned(),
+            templates: Templates::new(environment.text("APP_NAME")),
+            email_tokens: EmailTokens::from_env(&mut environment),
+            frontend_url: frontend_url.trim_end_matches('/').to_owned(),
         };
         environment.finish(app)
     }

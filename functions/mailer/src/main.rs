@@ -1,6 +1,9 @@
-//! DynamoDB stream → mail: send what stands in the outbox, each mail once.
+//! DynamoDB stream → mail: send the mails of the outbox, each one once.
+mod deliveries;
+mod delivery;
 mod handler;
-mod letter;
+mod mail_counts;
+mod message;
 mod sender;
 mod ses;
 mod smtp;
@@ -9,5 +12,5 @@ mod smtp;
 async fn main() -> Result<(), shared::StartError> {
     shared::telemetry::init(env!("CARGO_CRATE_NAME"));
     let app = handler::App::from_env()?; // names every missing variable at once
-    shared::lambda::serve_events(|event| handler::deliver(&app, event)).await
+    shared::serve::lambda::serve_events(|event| handler::deliver(&app, event)).await
 }

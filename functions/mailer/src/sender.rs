@@ -1,26 +1,16 @@
 //! Hands mails over: to SES, or to the server that `SMTP_URL` names.
 
-use std::time::Duration;
-
 use lettre::Address;
 use lettre::message::Mailbox;
+use shared::aws;
 use shared::config::Environment;
 use shared::domain::email_address::EmailAddress;
 use shared::domain::rule::Parse;
-use shared::domain::timestamp::Timestamp;
 
-use crate::letter::Letter;
+use crate::delivery::{Envelope, Refusal, TIMEOUT};
+use crate::message::Message;
 use crate::ses::Ses;
 use crate::smtp::Smtp;
-
-/// How long one try may take: less than an entry of the outbox is leased for.
-pub const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// No mail program answers these mails with an absence note (RFC 3834, 5), Exchange included ([MS-OXCMAIL], 2.2.3.2.14).
-pub const HEADERS: [(&str, &str); 2] = [
-    ("Auto-Submitted", "auto-generated"),
-    ("X-Auto-Response-Suppress", "All"),
-];
 
 /// Sends mails from one address.
 pub enum Sender {
@@ -28,35 +18,6 @@ pub enum Sender {
     Ses(Box<Ses>),
     /// Through another server.
     Smtp(Box<Smtp>),
-}
-
-/// Which mail it is, and whose; the same for every try at it.
-pub struct Envelope<'a> {
-    /// The entry's in the outbox.
-    pub id: &'a str,
-    /// The address.
-    pub to: &'a str,
-    /// When its cause happened.
-    pub created_at: Timestamp,
-}
-
-/// Why a mail was not taken.
-pub enum Refusal {
-    /// It never will be: the code says why.
-    Final(String),
-    /// For now; this mail alone.
-    Deferred(String),
-    /// Nor would any other be: all of them wait.
-    Outage(String),
-}
-
-impl Refusal {
-    /// What the mail server said, in a word.
-    pub fn code(&self) -> &str {
-        match self {
-            Self::Final(code) | Self::Deferred(code) | Self::Outage(code) => code,
-        }
-    }
 }
 
 impl Sender {
@@ -68,20 +29,20 @@ impl Sender {
         match Smtp::from_env(environment, mailbox.clone()) {
             Some(smtp) => Self::Smtp(Box::new(smtp)),
             None => {
-                let ses = Ses::new(environment.ses(TIMEOUT), mailbox, configuration_set);
+                let ses = Ses::new(aws::ses(environment, TIMEOUT), mailbox, configuration_set);
                 Self::Ses(Box::new(ses))
             }
         }
     }
 
-    /// Sends a letter.
+    /// Sends a message.
     ///
     /// # Errors
     /// Whether it was refused for now or for ever.
-    pub async fn send(&self, envelope: &Envelope<'_>, letter: &Letter) -> Result<(), Refusal> {
+    pub async fn send(&self, envelope: &Envelope<'_>, message: &Message) -> Result<(), Refusal> {
         match self {
-            Self::Ses(ses) => ses.send(envelope.to, letter).await,
-            Self::Smtp(smtp) => smtp.send(envelope, letter).await,
+            Self::Ses(ses) => ses.send(envelope.to, message).await,
+            Self::Smtp(smtp) => smtp.send(envelope, message).await,
         }
     }
 }
@@ -91,7 +52,7 @@ fn parse_mailbox(text: &str) -> Option<Mailbox> {
     let mailbox: Mailbox = text.parse().ok()?;
     let typed: &str = mailbox.email.as_ref();
     if typed.is_ascii() {
-        return Some(mailbox); // to the letter: the function's role allows this sender alone
+        return Some(mailbox); // as it was typed: the function's role allows this sender alone
     }
     let address = EmailAddress::parse(typed).ok()?;
     let address: Address = address.mailbox().parse().ok()?;

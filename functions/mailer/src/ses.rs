@@ -3,12 +3,12 @@
 use aws_sdk_sesv2::Client;
 use aws_sdk_sesv2::error::ProvideErrorMetadata;
 use aws_sdk_sesv2::operation::send_email::SendEmailError;
-use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message, MessageHeader};
+use aws_sdk_sesv2::types::{self, Body, Content, Destination, EmailContent, MessageHeader};
 use lettre::message::header::{self, Headers};
 use lettre::message::{Mailbox, Mailboxes};
 
-use crate::letter::Letter;
-use crate::sender::{HEADERS, Refusal};
+use crate::delivery::{HEADERS, Refusal};
+use crate::message::Message;
 
 /// SES, as the owner of one address.
 pub struct Ses {
@@ -31,17 +31,17 @@ impl Ses {
         }
     }
 
-    /// Sends a letter.
+    /// Sends a message.
     ///
     /// # Errors
     /// Whether it was refused for now or for ever.
-    pub async fn send(&self, to: &str, letter: &Letter) -> Result<(), Refusal> {
+    pub async fn send(&self, to: &str, message: &Message) -> Result<(), Refusal> {
         let body = Body::builder()
-            .text(content(&letter.text))
-            .html(content(&letter.html))
+            .text(content(&message.text))
+            .html(content(&message.html))
             .build();
-        let message = Message::builder()
-            .subject(content(&letter.subject))
+        let content_of_mail = types::Message::builder()
+            .subject(content(&message.subject))
             .body(body)
             .set_headers(Some(HEADERS.map(header).into()))
             .build();
@@ -50,12 +50,12 @@ impl Ses {
             .send_email()
             .from_email_address(&self.from)
             .destination(Destination::builder().to_addresses(to).build())
-            .content(EmailContent::builder().simple(message).build())
+            .content(EmailContent::builder().simple(content_of_mail).build())
             .set_configuration_set_name(self.configuration_set.clone());
         let Err(error) = request.send().await else {
             return Ok(());
         };
-        // Without an answer nobody knows whether it was sent: then once more, the same to the letter.
+        // Without an answer nobody knows whether it was sent: then once more, the same byte by byte.
         let status = error.raw_response().map(|response| response.status());
         let status = status.map_or("no answer".to_owned(), |status| status.to_string());
         let code = error.code().map_or(status, str::to_owned);

@@ -5,7 +5,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use lettre::address::Envelope as Addresses;
+use lettre::Address;
+use lettre::address::Envelope as SuppressionList;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
@@ -13,14 +14,13 @@ use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParam
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::{Error, SUBMISSION_PORT, SUBMISSIONS_PORT};
-use lettre::{Address, Message};
 use percent_encoding::percent_decode_str;
 use shared::config::Environment;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use crate::letter::Letter;
-use crate::sender::{Envelope, HEADERS, Refusal, TIMEOUT};
+use crate::delivery::{Envelope, HEADERS, Refusal, TIMEOUT};
+use crate::message::Message;
 
 /// Another server than SES.
 pub struct Smtp {
@@ -49,13 +49,13 @@ impl Smtp {
         Some(Self { server, from })
     }
 
-    /// Sends a letter. Each try at it is the same to the letter, its `Message-ID` included, by which
+    /// Sends a mail. Each try at it is the same byte by byte, its `Message-ID` included, by which
     /// mail programs know a second copy.
     ///
     /// # Errors
     /// Whether it was refused for now or for ever, and whether that is about this mail.
-    pub async fn send(&self, envelope: &Envelope<'_>, letter: &Letter) -> Result<(), Refusal> {
-        let message = self.message(envelope, letter);
+    pub async fn send(&self, envelope: &Envelope<'_>, mail: &Message) -> Result<(), Refusal> {
+        let message = self.message(envelope, mail);
         let message = message.map_err(|_| Refusal::Final("InvalidAddress".to_owned()))?;
         let addresses = message.envelope();
         let end = Instant::now() + TIMEOUT;
@@ -82,18 +82,18 @@ impl Smtp {
     fn message(
         &self,
         envelope: &Envelope<'_>,
-        letter: &Letter,
-    ) -> Result<Message, Box<dyn std::error::Error>> {
+        mail: &Message,
+    ) -> Result<lettre::Message, Box<dyn std::error::Error>> {
         let milliseconds = u64::try_from(envelope.created_at.milliseconds())?;
         let domain = self.from.email.domain();
         let body = MultiPart::alternative()
             .boundary(format!("={}=", envelope.id))
-            .singlepart(SinglePart::plain(letter.text.clone()))
-            .singlepart(SinglePart::html(letter.html.clone()));
-        let mut message = Message::builder()
+            .singlepart(SinglePart::plain(mail.text.clone()))
+            .singlepart(SinglePart::html(mail.html.clone()));
+        let mut message = lettre::Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(None, envelope.to.parse()?))
-            .subject(&letter.subject)
+            .subject(&mail.subject)
             .date(SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds))
             .message_id(Some(format!("<{}@{domain}>", envelope.id)));
         for (name, value) in HEADERS {
@@ -127,7 +127,7 @@ impl Server {
 /// All that is about one mail.
 async fn hand_over(
     connection: &mut AsyncSmtpConnection,
-    addresses: &Addresses,
+    addresses: &SuppressionList,
     content: &[u8],
 ) -> Result<(), Error> {
     for address in addresses.to() {
@@ -227,13 +227,13 @@ mod tests {
             to: "ada@xn--bcher-kva.example",
             created_at: Timestamp::from_milliseconds(0),
         };
-        let letter = Letter {
+        let mail = Message {
             subject: "Bestätigen Sie Ihre Adresse für 阿达".to_owned(),
             html: "<p>für 阿达</p>".to_owned(),
             text: "für 阿达 ".repeat(200),
         };
 
-        let message = smtp.message(&envelope, &letter).unwrap();
+        let message = smtp.message(&envelope, &mail).unwrap();
 
         let content = message.formatted();
         assert!(content.is_ascii());
@@ -246,6 +246,6 @@ mod tests {
             to: "a..b@docomo.ne.jp",
             ..envelope
         };
-        assert!(smtp.message(&without, &letter).is_err());
+        assert!(smtp.message(&without, &mail).is_err());
     }
 }

@@ -6,5 +6,5 @@ mod routes;
 async fn main() -> Result<(), shared::StartError> {
     shared::telemetry::init(env!("CARGO_CRATE_NAME"));
     shared::config::Environment::of_process().finish(())?;
-    shared::http::serve_unguarded(async |request| handler::not_found(&request)).await
+    shared::serve::serve_unlimited(async |request| handler::not_found(&request)).await
 }

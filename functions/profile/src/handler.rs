@@ -1,23 +1,24 @@
 use shared::StartError;
 use shared::api::Field;
 use shared::api::profile::{ProfileAnswer, UpdateProfileAnswer, UpdateProfileRequest};
+use shared::auth::authentication::Caller;
+use shared::auth::retry::{Refusal, write_current};
 use shared::config::Environment;
 use shared::domain::avatar_url::AvatarUrl;
+use shared::domain::client_info::ClientInfo;
 use shared::domain::person_name::PersonName;
 use shared::domain::user::User;
 use shared::domain::username::Username;
 use shared::error::ApiError;
-use shared::http::authentication::Authenticator;
-use shared::http::guard::{Endpoint, Guard};
 use shared::http::{Method, Request, Response};
-use shared::store::audit::{self, Audit, Event, Outcome};
-use shared::store::dynamodb::{DynamoDb, TransactionError, Write};
+use shared::serve::{AuthenticatedGuard, Endpoint};
+use shared::store::audit::{Audit, Event};
+use shared::store::dynamodb::{TransactionError, Write};
 use shared::store::users::Users;
 
-/// Tries at a change that meets another change of the same record.
-const TRIES: u32 = 3;
+const LIMIT: Endpoint = Endpoint::per_caller("PROFILE", "20/15m");
 
-/// What PUT may change: nothing in it stays, `Some(None)` clears.
+/// The changes of a PUT: `None` keeps a field, `Some(None)` clears it.
 struct Changes {
     username: Option<Option<Username>>,
     name: Option<Option<PersonName>>,
@@ -49,155 +50,117 @@ impl Changes {
     }
 }
 
-/// The address is a field of the user, and none that is changed here: not a slip of the pen.
+/// Explains that the address cannot be changed here; it is a field of the user, and so no unknown one.
 fn explain_email(error: ApiError) -> ApiError {
     let ApiError::ValidationFailed(mut details) = error else {
         return error;
     };
-    let mut about_it = details.iter_mut();
-    if let Some(detail) = about_it.find(|detail| detail.field == "email") {
+    let mut details_of_email = details.iter_mut().filter(|detail| detail.field == "email");
+    if let Some(detail) = details_of_email.next() {
         detail.message = "cannot be changed; register with the new address".to_owned();
     }
     ApiError::ValidationFailed(details)
 }
 
-/// Which part of the transaction was refused.
-#[derive(Clone, Copy)]
+/// Why a change was not committed.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Refused {
     /// The record has changed since it was read.
     Stale,
     UsernameTaken,
 }
 
-pub async fn profile(app: &App, request: Request) -> Result<Response, ApiError> {
+impl Refusal for Refused {
+    fn is_stale(&self) -> bool {
+        *self == Self::Stale
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Stale => Self::ServiceUnavailable("the record kept changing".into()),
+            Refused::UsernameTaken => Self::UsernameTaken,
+        }
+    }
+}
+
+pub async fn profile(app: &App, caller: Caller, request: Request) -> Result<Response, ApiError> {
     match *request.method() {
-        Method::GET => show(app, &request).await,
-        Method::PUT => update(app, &request).await,
+        Method::GET => Ok(show(&caller.user)),
+        Method::PUT => update(app, caller, &request).await,
         _ => Err(ApiError::NotFound),
     }
 }
 
-async fn show(app: &App, request: &Request) -> Result<Response, ApiError> {
-    let user = app.authenticator.required(request).await?.user;
-    Ok(Response::ok(
-        "The profile.",
-        ProfileAnswer {
-            user: (&user).into(),
-            two_factor: (&user).into(),
-        },
-    ))
+fn show(user: &User) -> Response {
+    let answer = ProfileAnswer {
+        user: user.into(),
+        two_factor: user.into(),
+    };
+    Response::ok("The profile.", answer)
 }
 
-async fn update(app: &App, request: &Request) -> Result<Response, ApiError> {
-    let caller = app.authenticator.required(request).await?;
+async fn update(app: &App, caller: Caller, request: &Request) -> Result<Response, ApiError> {
     let body = request.optional_json(); // all fields are optional
     let body: UpdateProfileRequest = body.map_err(explain_email)?;
-    let changes = Changes::from(body);
-
-    let mut read = caller.user;
-    for _ in 0..TRIES {
-        let changed = changes.applied_to(&read);
-        match write(app, &read, &changed, request).await {
-            Ok(()) => {
-                audit::log(
-                    Some(read.id),
-                    Event::ProfileUpdate,
-                    Outcome::Success,
-                    request.origin(),
-                );
-                let user = User {
-                    updated_at: request.received_at(),
-                    ..changed
-                };
-                return Ok(Response::ok(
-                    "The profile was changed.",
-                    UpdateProfileAnswer {
-                        user: (&user).into(),
-                    },
-                ));
-            }
-            Err(TransactionError::Refused(Refused::UsernameTaken)) => {
-                return Err(ApiError::UsernameTaken);
-            }
-            Err(TransactionError::Store(error)) => return Err(error.into()),
-            // Somebody changed the record at the same time: once more, on top of that change.
-            Err(TransactionError::Refused(Refused::Stale)) => {
-                let current = app.users.find(read.id, request.received_at()).await?;
-                // Nor is it a session's to make that is over by that change.
-                let is_as_before = |current: &User| {
-                    current.is_active() && current.session_epoch == read.session_epoch
-                };
-                read = current.filter(is_as_before).ok_or(ApiError::TokenRevoked)?;
-            }
-        }
-    }
-    Err(ApiError::ServiceUnavailable(
-        "the record kept changing".into(),
-    ))
+    let (changes, now) = (&Changes::from(body), request.received_at());
+    let read = write_current(
+        caller.user.clone(),
+        |read| write(app, read, changes, request.client()),
+        || caller.reread(&app.users, now),
+    );
+    let user = User {
+        updated_at: now,
+        ..changes.applied_to(&read.await?)
+    };
+    let answer = UpdateProfileAnswer {
+        user: (&user).into(),
+    };
+    Ok(Response::ok("The profile was changed.", answer))
 }
 
-/// The record, the audit entry and, on a rename, both claims: all or nothing, so that a username is
-/// never lost between two of them.
+/// Writes the record and, on a rename, both claims, all or nothing: a username is never lost between two owners.
 async fn write(
     app: &App,
-    read: &User,
-    changed: &User,
-    request: &Request,
+    read: User,
+    changes: &Changes,
+    client: &ClientInfo,
 ) -> Result<(), TransactionError<Refused>> {
-    let now = request.received_at();
-    let mut writes = vec![
-        Write::new(app.users.update_profile(changed, now), Refused::Stale),
-        Write::new(
-            app.audit.create(
-                read.id,
-                Event::ProfileUpdate,
-                Outcome::Success,
-                request.origin(),
-            ),
-            Refused::Stale,
-        ),
-    ];
+    let (changed, now) = (changes.applied_to(&read), client.received_at);
+    let update = app.users.update_profile(&changed, now);
+    let mut writes = vec![Write::new(update, Refused::Stale)];
     let canonical = |user: &User| user.username.as_ref().map(Username::canonical);
-    if canonical(read) != canonical(changed) {
+    if canonical(&read) != canonical(&changed) {
         if let Some(new) = &changed.username {
-            writes.push(Write::new(
-                app.users.claim_username(new, read, now),
-                Refused::UsernameTaken,
-            ));
+            let claim = app.users.claim_username(new, &read, now);
+            writes.push(Write::new(claim, Refused::UsernameTaken));
         }
         if let Some(old) = &read.username {
-            writes.push(Write::new(
-                app.users.release_username(old, read.id),
-                Refused::Stale,
-            ));
+            let release = app.users.release_username(old, read.id);
+            writes.push(Write::new(release, Refused::Stale));
         }
     }
-    app.dynamodb.transact(writes).await
+    let events = [Event::ProfileUpdate];
+    app.audit
+        .commit(read.id, &events, client, writes, Refused::Stale)
+        .await
 }
 
-/// What this endpoint may touch.
+/// Everything that this endpoint may touch.
 pub struct App {
-    pub guard: Guard,
-    authenticator: Authenticator,
-    dynamodb: DynamoDb,
+    pub guard: AuthenticatedGuard,
     users: Users,
     audit: Audit,
 }
 
 impl App {
-    /// From the environment variables.
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
-        let dynamodb = environment.dynamodb();
-        let users_table = environment.text("USERS_TABLE");
-        let users = Users::new(dynamodb.clone(), users_table.clone());
-        let endpoint = Endpoint::per_user("PROFILE", "20/15m");
         let app = Self {
-            guard: Guard::for_users(&mut environment, Some(endpoint)),
-            authenticator: environment.authenticator(users.clone()),
-            users,
-            audit: Audit::new(dynamodb.clone(), users_table),
-            dynamodb,
+            guard: AuthenticatedGuard::from_env(&mut environment, Some(LIMIT)),
+            users: Users::from_env(&mut environment),
+            audit: Audit::from_env(&mut environment),
         };
         environment.finish(app)
     }

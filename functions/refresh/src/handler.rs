@@ -1,28 +1,35 @@
 use shared::StartError;
 use shared::api::refresh::CsrfTokenAnswer;
+use shared::auth::refresh_token::{PresentedRefreshToken, Source};
+use shared::auth::token_issuer::TokenIssuer;
 use shared::config::Environment;
+use shared::domain::client_info::ClientInfo;
 use shared::domain::session::RotationPolicy;
 use shared::domain::token::RefreshClaims;
 use shared::domain::user::UserId;
 use shared::error::ApiError;
-use shared::http::cookie_mode::{CookieCheck, Transport};
-use shared::http::guard::{Endpoint, Guard};
-use shared::http::refresh_token::{Presented, Source};
-use shared::http::token_issuer::TokenIssuer;
+use shared::http::cookie_mode::{CsrfProtection, TokenDelivery};
 use shared::http::{Request, Response};
-use shared::store::audit::{self, Audit, Event, Outcome};
-use shared::store::dynamodb::{DynamoDb, Write};
+use shared::serve::{Endpoint, PendingLimits, RefreshTokenGuard};
+use shared::store::audit::{Audit, Event, Outcome};
+use shared::store::dynamodb::{Collision, Write};
 use shared::store::outbox::{Kind, Links, Outbox};
 use shared::store::sessions::{Repetition, Rotated, Rotation, Sessions};
 use shared::store::users::Users;
 use shared::telemetry;
 
-pub async fn refresh(app: &App, mut request: Request) -> Result<Response, ApiError> {
-    let token = request.take_refresh_token();
+const LIMIT: Endpoint = Endpoint::per_caller("REFRESH", "30/15m");
+
+pub async fn refresh(
+    app: &App,
+    token: PresentedRefreshToken,
+    request: Request,
+    limits: PendingLimits,
+) -> Result<Response, ApiError> {
     if request.is_to("POST /api/auth/csrf-token") {
-        return csrf_token(app, token, &request).await;
+        return csrf_token(app, token, &request, limits).await;
     }
-    let result = exchange(app, token, &request).await;
+    let result = exchange(app, token, &request, limits).await;
     let outcome = result.as_ref().map_or_else(ApiError::code, |_| "success");
     telemetry::count("Refreshes", &[("Outcome", outcome)]);
     result
@@ -30,31 +37,32 @@ pub async fn refresh(app: &App, mut request: Request) -> Result<Response, ApiErr
 
 async fn exchange(
     app: &App,
-    token: Option<Presented>,
+    token: PresentedRefreshToken,
     request: &Request,
+    limits: PendingLimits,
 ) -> Result<Response, ApiError> {
     let now = request.received_at();
-    let (claims, transport) = accept(app, token, request)?;
+    let (claims, delivery) = accept(app, token, request)?;
 
     // Together: the answer of one does not change what is asked of the others. All to the end: a
     // rotation that is one too many, or whose user cannot be read, is taken back.
-    let (id, counter, origin) = (claims.sid, claims.counter, request.origin());
-    let (passed, rotation, user) = tokio::join!(
-        request.pass(),
+    let (id, counter, client) = (claims.sid, claims.counter, request.client());
+    let (charged, rotation, user) = tokio::join!(
+        limits.charge(),
         app.sessions
-            .rotate(id, claims.sub, counter, &app.policy, origin),
-        app.users.find_standing(claims.sub, now),
+            .rotate(id, claims.sub, counter, &app.policy, client),
+        app.users.find_account_status(claims.sub, now),
     );
-    let (rotation, user) = match (passed, rotation, user) {
+    let (rotation, user) = match (charged, rotation, user) {
         (Ok(()), Ok(rotation), Ok(user)) => (rotation, user),
-        (passed, rotation, user) => {
+        (charged, rotation, user) => {
             match &rotation {
                 Ok(Rotation::Rotated(rotated, _)) => undo(app, rotated).await,
                 // It has ended the session, whatever the client is told.
-                Ok(Rotation::Reused) => record_reuse(app, claims.sub, request).await?,
+                Ok(Rotation::Reused) => record_reuse(app, claims.sub, client).await?,
                 _ => {}
             }
-            passed?;
+            charged?;
             rotation?;
             user?;
             unreachable!("one of the three has failed")
@@ -70,19 +78,19 @@ async fn exchange(
         Rotation::Repeated(session, epoch, repetition) => (session, epoch, repetition),
         Rotation::Gone => return Err(ApiError::RefreshTokenInvalid),
         Rotation::Reused => {
-            record_reuse(app, claims.sub, request).await?;
+            record_reuse(app, claims.sub, client).await?;
             return Err(ApiError::RefreshTokenReused);
         }
     };
     // Ended with a new password or a second factor, by the record alone.
-    if !user.allows(id, epoch) {
+    if !user.allows_session(id, epoch) {
         app.sessions.revoke(id, claims.sub).await?;
         return Err(ApiError::RefreshTokenInvalid);
     }
     if let Repetition::Elsewhere { is_first } = repetition {
-        record_repetition(app, claims.sub, is_first, request).await?;
+        record_repetition(app, claims.sub, is_first, client).await?;
     }
-    let tokens = app.tokens.issue(&session, user.role, transport, now);
+    let tokens = app.tokens.issue(&session, user.role, delivery, now);
     let response = Response::ok("The tokens were renewed.", tokens.body);
     Ok(response.with_cookies(tokens.cookies))
 }
@@ -93,56 +101,38 @@ async fn record_repetition(
     app: &App,
     id: UserId,
     is_first: bool,
-    request: &Request,
+    client: &ClientInfo,
 ) -> Result<(), ApiError> {
     telemetry::count("RefreshTokenRepeated", &[]);
-    let (event, success, origin) = (
-        Event::RefreshTokenRepeated,
-        Outcome::Success,
-        request.origin(),
-    );
+    let events = [Event::RefreshTokenRepeated];
     let user = match is_first {
-        true => app.users.find(id, request.received_at()).await?,
+        true => app.users.find(id, client.received_at).await?,
         false => None,
     };
     let Some(user) = user else {
-        return Ok(app.audit.record(id, event, success, origin).await?);
+        let recorded = app.audit.record(id, events[0], Outcome::Success, client);
+        return Ok(recorded.await?);
     };
     let kind = Kind::SessionUsedElsewhere;
-    let writes = [
-        app.audit.create(id, event, success, origin),
-        app.outbox
-            .create(kind, &user, &Links::none(), request.language(), origin),
-    ];
-    let writes = Write::all(writes, Collision);
-    app.dynamodb.transact(writes).await?;
-    audit::log(Some(id), event, success, origin);
-    Ok(())
-}
-
-/// An identifier that is random was there before.
-#[derive(Clone, Copy)]
-struct Collision;
-
-impl From<Collision> for ApiError {
-    fn from(_: Collision) -> Self {
-        Self::Internal("a random identifier occurred twice".into())
-    }
+    let mail = app.outbox.create(kind, &user, &Links::none(), client);
+    let writes = vec![Write::new(mail, Collision)];
+    let committed = app.audit.commit(id, &events, client, writes, Collision);
+    Ok(committed.await?)
 }
 
 /// The session's CSRF token once more, for a page that has lost it: its cookie shows the session, its origin that it is a
 /// page of ours; a browser sends the cookie with no request of another site, and shows no other origin the answer.
 async fn csrf_token(
     app: &App,
-    token: Option<Presented>,
+    token: PresentedRefreshToken,
     request: &Request,
+    limits: PendingLimits,
 ) -> Result<Response, ApiError> {
-    request.pass().await?;
-    let token = token.ok_or(ApiError::RefreshTokenInvalid)?;
+    limits.charge().await?;
     let Source::Cookie = token.source? else {
         return Err(ApiError::MissingToken);
     };
-    app.cookie_check.origin(request)?;
+    app.csrf_protection.origin(request)?;
     let csrf_token = app.tokens.csrf.token(token.claims?.sid);
     Ok(Response::ok(
         "The CSRF token of the session.",
@@ -150,10 +140,10 @@ async fn csrf_token(
     ))
 }
 
-async fn record_reuse(app: &App, id: UserId, request: &Request) -> Result<(), ApiError> {
+async fn record_reuse(app: &App, id: UserId, client: &ClientInfo) -> Result<(), ApiError> {
     telemetry::count("RefreshTokenReuse", &[]);
     let (event, outcome) = (Event::RefreshTokenReuse, Outcome::Failure);
-    let recorded = app.audit.record(id, event, outcome, request.origin());
+    let recorded = app.audit.record(id, event, outcome, client);
     Ok(recorded.await?)
 }
 
@@ -161,18 +151,17 @@ async fn record_reuse(app: &App, id: UserId, request: &Request) -> Result<(), Ap
 /// sent it.
 fn accept(
     app: &App,
-    token: Option<Presented>,
+    token: PresentedRefreshToken,
     request: &Request,
-) -> Result<(RefreshClaims, Transport), ApiError> {
-    let token = token.ok_or(ApiError::RefreshTokenInvalid)?;
+) -> Result<(RefreshClaims, TokenDelivery), ApiError> {
     if let Source::Body = token.source? {
-        return Ok((token.claims?, Transport::asked_for(request)?));
+        return Ok((token.claims?, TokenDelivery::requested_by(request)?));
     }
-    Transport::asked_for(request)?;
-    app.cookie_check.origin(request)?;
+    TokenDelivery::requested_by(request)?;
+    app.csrf_protection.origin(request)?;
     let claims = token.claims?;
-    app.cookie_check.csrf_token(request, claims.sid)?;
-    Ok((claims, Transport::Cookies))
+    app.csrf_protection.csrf_token(request, claims.sid)?;
+    Ok((claims, TokenDelivery::Cookies))
 }
 
 /// Without this, an outage longer than the grace would make the client's next try look like the use
@@ -183,40 +172,30 @@ async fn undo(app: &App, rotated: &Rotated) {
     }
 }
 
-/// What this endpoint may touch.
+/// Everything that this endpoint may touch.
 pub struct App {
-    pub guard: Guard,
-    dynamodb: DynamoDb,
+    pub guard: RefreshTokenGuard,
     users: Users,
     outbox: Outbox,
     audit: Audit,
     sessions: Sessions,
     policy: RotationPolicy,
     tokens: TokenIssuer,
-    cookie_check: CookieCheck,
+    csrf_protection: CsrfProtection,
 }
 
 impl App {
-    /// From the environment variables.
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
-        let dynamodb = environment.dynamodb();
-        let users_table = environment.text("USERS_TABLE");
-        let endpoint = Endpoint::per_session("REFRESH", "30/15m");
         let app = Self {
-            guard: Guard::for_sessions(&mut environment, endpoint),
-            users: Users::new(dynamodb.clone(), users_table.clone()),
-            outbox: Outbox::new(users_table.clone()),
-            audit: Audit::new(dynamodb.clone(), users_table),
-            dynamodb,
-            sessions: environment.sessions(),
-            policy: RotationPolicy {
-                idle: environment.refresh_expiry(),
-                idle_remembered: environment.remember_me_expiry(),
-                grace: environment.refresh_grace(),
-            },
-            tokens: environment.token_issuer(),
-            cookie_check: environment.cookie_check(),
+            guard: RefreshTokenGuard::refreshing_sessions(&mut environment, LIMIT),
+            users: Users::from_env(&mut environment),
+            outbox: Outbox::from_env(&mut environment),
+            audit: Audit::from_env(&mut environment),
+            sessions: Sessions::from_env(&mut environment),
+            policy: RotationPolicy::from_env(&mut environment),
+            tokens: TokenIssuer::from_env(&mut environment),
+            csrf_protection: CsrfProtection::from_env(&mut environment),
         };
         environment.finish(app)
     }

@@ -5,5 +5,8 @@ mod handler;
 async fn main() -> Result<(), shared::StartError> {
     shared::telemetry::init(env!("CARGO_CRATE_NAME"));
     let app = handler::App::from_env()?; // names every missing variable at once
-    shared::http::serve(&app.guard, |request| handler::refresh(&app, request)).await
+    shared::serve::serve_session(&app.guard, |token, request, limits| {
+        handler::refresh(&app, token, request, limits)
+    })
+    .await
 }

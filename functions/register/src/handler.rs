@@ -1,12 +1,16 @@
 use std::time::Duration;
 
-use secrecy::SecretString;
 use shared::StartError;
 use shared::api::Field;
 use shared::api::register::{RegisterAnswer, RegisterRequest};
+use shared::auth::email_tokens::EmailTokens;
+use shared::auth::token_issuer::{TokenIssuer, Tokens};
+use shared::auth::tokens::{refresh_expiry, session_max_age};
 use shared::config::Environment;
+use shared::domain::client_info::ClientInfo;
 use shared::domain::device_token::{Device, DeviceTokenIssuer};
-use shared::domain::email_token::{self, Purpose, TokenHash};
+use shared::domain::duration::days;
+use shared::domain::email_token::{Purpose, TokenHash};
 use shared::domain::id::Id;
 use shared::domain::password::Policy;
 use shared::domain::password_hash::{PasswordHash, PasswordHasher};
@@ -14,18 +18,19 @@ use shared::domain::session::{Lifetime, Session};
 use shared::domain::timestamp::Timestamp;
 use shared::domain::user::{Rejection, User};
 use shared::error::ApiError;
-use shared::http::cookie_mode::Transport;
-use shared::http::guard::{Endpoint, Guard};
-use shared::http::token_issuer::{TokenIssuer, Tokens};
+use shared::http::cookie_mode::TokenDelivery;
 use shared::http::{Request, Response};
-use shared::store::audit::{self, Audit, Event, Outcome};
+use shared::serve::{Endpoint, PublicGuard, RequestLimits};
+use shared::store::audit::{Audit, Event};
 use shared::store::credentials::Credentials;
-use shared::store::dynamodb::{DynamoDb, Write};
+use shared::store::dynamodb::Write;
 use shared::store::mailed_tokens::MailedTokens;
 use shared::store::outbox::{Kind, Links, Outbox};
 use shared::store::sessions::Sessions;
 use shared::store::users::Users;
 use shared::{random, telemetry};
+
+const LIMIT: Endpoint = Endpoint::per_client("REGISTER", "5/15m").of_failures_if_balanced();
 
 /// Which part of the transaction was refused.
 #[derive(Clone, Copy)]
@@ -46,13 +51,16 @@ impl From<Refused> for ApiError {
     }
 }
 
-pub async fn register(app: &App, request: Request) -> Result<Response, ApiError> {
-    let transport = Transport::asked_for(&request)?;
+pub async fn register(
+    app: &App,
+    request: Request,
+    limits: RequestLimits,
+) -> Result<Response, ApiError> {
+    let delivery = TokenDelivery::requested_by(&request)?;
     let is_allowed = app.intranet_addresses_are_allowed;
     let check = |body: &RegisterRequest| body.check(&app.policy, is_allowed);
     let body = request.json_with(check)?;
-    let now = request.received_at();
-    let origin = request.origin();
+    let (now, client) = (request.received_at(), request.client());
 
     let password = body.password.into_inner();
     let hash = telemetry::hashing(|| app.hasher.hash(&password, random::bytes()));
@@ -60,11 +68,9 @@ pub async fn register(app: &App, request: Request) -> Result<Response, ApiError>
     let username = body.username.map(|field| field.into_inner().into());
     let name = body.name.map(Field::into_inner);
     let mut user = User::new(Id::new(now, random::bytes()), email, username, name, now);
-    let (secret, purpose) = (&app.email_token_secret, Purpose::VerifyEmail);
-    let (token_id, token) = email_token::mint(secret, purpose, random::bytes());
+    let (token_id, token) = app.email_tokens.mint(Purpose::VerifyEmail);
     user.verification_token = Some(token);
-    let purpose = Purpose::RejectEmail;
-    let (rejection_token_id, rejection) = email_token::mint(secret, purpose, random::bytes());
+    let (rejection_token_id, rejection) = app.email_tokens.mint(Purpose::RejectEmail);
     user.rejection = Some(Rejection {
         token_id: rejection_token_id.clone(),
         token: rejection.clone(),
@@ -80,8 +86,9 @@ pub async fn register(app: &App, request: Request) -> Result<Response, ApiError>
         rejection,
     };
 
-    let Ok(admitted) = user.admit(app.verification_is_required) else {
-        create(app, &user, &hash, &mail, &request).await?;
+    let Ok(allowed) = user.check_sign_in(app.verification_is_required) else {
+        create(app, &user, &hash, &mail, client).await?;
+        limits.take_back().await;
         telemetry::count("Registrations", &[]);
         let (user, tokens) = ((&user).into(), None);
         let message = "The account was created. The address must be verified before signing in.";
@@ -97,15 +104,16 @@ pub async fn register(app: &App, request: Request) -> Result<Response, ApiError>
     let (lifetime, epoch) = (&app.lifetime, user.session_epoch);
     let session = app
         .sessions
-        .start(session_id, admitted, lifetime, epoch, device.id, origin)
+        .start(session_id, allowed, lifetime, epoch, device.id, client)
         .await?;
-    if let Err(error) = create(app, &user, &hash, &mail, &request).await {
+    if let Err(error) = create(app, &user, &hash, &mail, client).await {
         discard(app, &session).await;
         return Err(error);
     }
+    limits.take_back().await;
 
     telemetry::count("Registrations", &[]);
-    let tokens = app.tokens.issue(&session, user.role, transport, now);
+    let tokens = app.tokens.issue(&session, user.role, delivery, now);
     let Tokens { body, cookies, .. } =
         tokens.with_device_token(app.device_tokens.issue(device, now));
     let (user, tokens) = ((&user).into(), Some(body));
@@ -126,10 +134,9 @@ async fn create(
     user: &User,
     hash: &PasswordHash,
     mail: &Mail,
-    request: &Request,
+    client: &ClientInfo,
 ) -> Result<(), ApiError> {
-    let (now, origin) = (request.received_at(), request.origin());
-    let (kind, language) = (Kind::VerifyEmail, request.language());
+    let now = client.received_at;
     let mut writes = vec![Write::new(
         app.users.claim_email(user, now),
         Refused::EmailTaken,
@@ -144,14 +151,13 @@ async fn create(
         [
             app.users.create(user),
             app.credentials.create_password(user, hash, now),
-            app.outbox.create(kind, user, &mail.links, language, origin),
+            app.outbox
+                .create(Kind::VerifyEmail, user, &mail.links, client),
             app.mailed_tokens.create_rejection(
                 &mail.rejection,
                 user.id,
                 app.unverified_expiry.map(|expiry| now.plus(expiry)),
             ),
-            app.audit
-                .create(user.id, Event::Register, Outcome::Success, origin),
         ]
         .map(|item| Write::new(item, Refused::Collision)),
     );
@@ -159,10 +165,9 @@ async fn create(
         let item = app.mailed_tokens.create_verification(token, user.id, now);
         Write::new(item, Refused::Collision)
     }));
-    app.dynamodb.transact(writes).await?;
-    audit::log(Some(user.id), Event::Register, Outcome::Success, origin);
-    app.guard.give_back(request).await;
-    Ok(())
+    let (events, refused) = ([Event::Register], Refused::Collision);
+    let committed = app.audit.commit(user.id, &events, client, writes, refused);
+    Ok(committed.await?)
 }
 
 /// Best effort: what is left behind expires by itself.
@@ -172,10 +177,9 @@ async fn discard(app: &App, session: &Session) {
     }
 }
 
-/// What this endpoint may touch.
+/// Everything that this endpoint may touch.
 pub struct App {
-    pub guard: Guard,
-    dynamodb: DynamoDb,
+    pub guard: PublicGuard,
     users: Users,
     credentials: Credentials,
     mailed_tokens: MailedTokens,
@@ -185,7 +189,7 @@ pub struct App {
     lifetime: Lifetime,
     tokens: TokenIssuer,
     device_tokens: DeviceTokenIssuer,
-    email_token_secret: SecretString,
+    email_tokens: EmailTokens,
     verification_is_required: bool,
     /// From the registration to the end of an account whose address nobody has proven, where it must be.
     unverified_expiry: Option<Duration>,
@@ -195,37 +199,31 @@ pub struct App {
 }
 
 impl App {
-    /// From the environment variables.
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
-        let dynamodb = environment.dynamodb();
-        let users_table = environment.text("USERS_TABLE");
-        let credentials_table = environment.text("CREDENTIALS_TABLE");
         let verification_is_required = environment.boolean("REQUIRE_VERIFIED_EMAIL", false);
-        let unverified_expiry = environment.unverified_account_expiry();
-        let endpoint = Endpoint::per_client("REGISTER", "5/15m").of_failures_if_balanced();
+        let unverified_expiry = environment.lifetime("UNVERIFIED_ACCOUNT_EXPIRY", days(7));
         let app = Self {
-            guard: Guard::for_guests(&mut environment, endpoint),
-            users: Users::new(dynamodb.clone(), users_table.clone()),
-            credentials: Credentials::new(dynamodb.clone(), credentials_table),
-            mailed_tokens: MailedTokens::new(dynamodb.clone(), users_table.clone()),
-            outbox: Outbox::new(users_table.clone()),
-            audit: Audit::new(dynamodb.clone(), users_table),
-            dynamodb,
-            sessions: environment.sessions(),
+            guard: PublicGuard::public(&mut environment, LIMIT),
+            users: Users::from_env(&mut environment),
+            credentials: Credentials::from_env(&mut environment),
+            mailed_tokens: MailedTokens::from_env(&mut environment),
+            outbox: Outbox::from_env(&mut environment),
+            audit: Audit::from_env(&mut environment),
+            sessions: Sessions::from_env(&mut environment),
             lifetime: Lifetime {
                 is_remembered: false,
-                idle: environment.refresh_expiry(),
-                maximum: environment.session_max_age(),
+                idle: refresh_expiry(&mut environment),
+                maximum: session_max_age(&mut environment),
             },
-            tokens: environment.token_issuer(),
-            device_tokens: environment.device_token_issuer(),
-            email_token_secret: environment.secret("EMAIL_TOKEN_SECRET"),
+            tokens: TokenIssuer::from_env(&mut environment),
+            device_tokens: DeviceTokenIssuer::from_env(&mut environment),
+            email_tokens: EmailTokens::from_env(&mut environment),
             verification_is_required,
             unverified_expiry: verification_is_required.then_some(unverified_expiry),
             intranet_addresses_are_allowed: environment.boolean("ALLOW_INTRANET_ADDRESSES", false),
-            policy: environment.password_policy(),
-            hasher: environment.password_hasher(),
+            policy: Policy::from_env(&mut environment),
+            hasher: PasswordHasher::from_env(&mut environment),
         };
         environment.finish(app)
     }

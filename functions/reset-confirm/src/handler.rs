@@ -1,37 +1,51 @@
 use shared::StartError;
 use shared::api::reset_confirm::ResetConfirmRequest;
+use shared::auth::lockout::LoginLockout;
+use shared::auth::retry::{Refusal, write_current};
 use shared::config::Environment;
+use shared::domain::client_info::ClientInfo;
 use shared::domain::email_token::TokenHash;
 use shared::domain::password::{Owner, Policy};
 use shared::domain::password_hash::{PasswordHash, PasswordHasher};
 use shared::domain::user::User;
 use shared::error::ApiError;
-use shared::http::guard::{Endpoint, Guard};
-use shared::http::lockout::LoginLockout;
 use shared::http::{Request, Response};
-use shared::store::audit::{self, Audit, Event, Outcome};
+use shared::serve::{Endpoint, PublicGuard};
+use shared::store::audit::{Audit, Event};
 use shared::store::credentials::Credentials;
-use shared::store::dynamodb::{DynamoDb, TransactionError, Write};
+use shared::store::dynamodb::{TransactionError, Write};
 use shared::store::mailed_tokens::MailedTokens;
 use shared::store::outbox::{Kind, Links, Outbox};
 use shared::store::reset_tokens::ResetTokens;
 use shared::store::sessions::Sessions;
-use shared::store::two_factor::TwoFactor;
+use shared::store::two_factor::TwoFactorStore;
 use shared::store::users::Users;
-use shared::{clock, random, telemetry};
+use shared::{random, telemetry, timing};
 
-/// Tries at a reset that meets a change of the same record.
-const TRIES: u32 = 3;
+const LIMIT: Endpoint = Endpoint::per_client("PASSWORD_RESET_CONFIRM", "5/15m");
 
 /// The record has changed since it was read; the token has perhaps been used.
 #[derive(Clone, Copy)]
 struct Stale;
 
+impl Refusal for Stale {
+    fn is_stale(&self) -> bool {
+        true
+    }
+}
+
+impl From<Stale> for ApiError {
+    fn from(_: Stale) -> Self {
+        Self::ServiceUnavailable("the record kept changing".into())
+    }
+}
+
 pub async fn confirm_reset(app: &App, request: Request) -> Result<Response, ApiError> {
     let check = |body: &ResetConfirmRequest| body.check_new_password(&app.policy);
     let body = request.json_with(check)?;
     let (token, password) = (body.token.into_inner(), body.new_password);
-    let mut user = find_owner(app, &token, &request).await?;
+    let client = request.client();
+    let user = find_owner(app, &token, client).await?;
     // Now that the owner is known, once more: a password that is refused costs nobody the token.
     let owner = Owner {
         email: Some(&user.email),
@@ -41,44 +55,28 @@ pub async fn confirm_reset(app: &App, request: Request) -> Result<Response, ApiE
     let password = password.into_inner();
     let hash = telemetry::hashing(|| app.hasher.hash(&password, random::bytes()));
 
-    write_current(app, &mut user, &token, &hash, &request).await?;
+    let (token, hash) = (&token, &hash);
+    let written = write_current(
+        user,
+        |user| write(app, user, token, hash, client),
+        // Where the token is not valid any more, this says so.
+        || find_owner(app, token, client),
+    );
+    let user = written.await?;
     // By the record the sessions are over already.
     let tidy_up = async {
         app.sessions.revoke_all(user.id).await?;
         app.lockout.forgive_all(&user).await;
-        app.reset_tokens.remove(&token).await
+        app.reset_tokens.remove(token).await
     };
-    clock::aftermath("removing what is over with a new password", tidy_up).await;
+    timing::best_effort("removing what is over with a new password", tidy_up).await;
     Ok(Response::done("The password was set. Sign in with it now."))
 }
 
-/// Sets the password of the account as its record is now: it may change meanwhile.
-async fn write_current(
-    app: &App,
-    user: &mut User,
-    token: &TokenHash,
-    hash: &PasswordHash,
-    request: &Request,
-) -> Result<(), ApiError> {
-    for _ in 0..TRIES {
-        match write(app, user, token, hash, request).await {
-            Ok(()) => return Ok(()),
-            Err(TransactionError::Store(error)) => return Err(error.into()),
-            // Where the token is not valid any more, this says so.
-            Err(TransactionError::Refused(Stale)) => {
-                *user = find_owner(app, token, request).await?;
-            }
-        }
-    }
-    Err(ApiError::ServiceUnavailable(
-        "the record kept changing".into(),
-    ))
-}
-
-async fn find_owner(app: &App, token: &TokenHash, request: &Request) -> Result<User, ApiError> {
+async fn find_owner(app: &App, token: &TokenHash, client: &ClientInfo) -> Result<User, ApiError> {
     let id = app.reset_tokens.find_user(token).await?;
     let id = id.ok_or(ApiError::InvalidResetToken)?;
-    let user = app.users.find(id, request.received_at()).await?;
+    let user = app.users.find(id, client.received_at).await?;
     user.filter(|user| user.is_active() && user.reset_token.as_ref() == Some(token))
         .ok_or(ApiError::InvalidResetToken)
 }
@@ -87,49 +85,42 @@ async fn find_owner(app: &App, token: &TokenHash, request: &Request) -> Result<U
 /// nothing. Of an account whose address nobody had proven nothing else stays.
 async fn write(
     app: &App,
-    user: &User,
+    user: User,
     token: &TokenHash,
     hash: &PasswordHash,
-    request: &Request,
+    client: &ClientInfo,
 ) -> Result<(), TransactionError<Stale>> {
-    let (now, origin, language) = (request.received_at(), request.origin(), request.language());
-    let (event, success) = (Event::PasswordReset, Outcome::Success);
+    let now = client.received_at;
     let mut items = vec![
-        app.users.consume_reset_token(user, token, now),
+        app.users.consume_reset_token(&user, token, now),
         app.credentials.reset_password(user.id, hash, now),
-        app.outbox.create(
-            Kind::PasswordWasReset,
-            user,
-            &Links::none(),
-            language,
-            origin,
-        ),
-        app.audit.create(user.id, event, success, origin),
+        app.outbox
+            .create(Kind::PasswordWasReset, &user, &Links::none(), client),
     ];
     if !user.email_verified {
-        items.push(app.users.keep_email(user));
+        items.push(app.users.keep_email(&user));
         let username = user.username.iter();
         items.extend(username.map(|username| app.users.release_username(username, user.id)));
         items.extend(app.two_factor.remove_all(user.id, now).await?);
         let rejection = user.rejection.iter();
         items.extend(rejection.map(|rejection| app.mailed_tokens.discard_rejection(rejection)));
     }
-    app.dynamodb.transact(Write::all(items, Stale)).await?;
-    audit::log(Some(user.id), event, success, origin);
-    Ok(())
+    let (events, writes) = ([Event::PasswordReset], Write::all(items, Stale));
+    app.audit
+        .commit(user.id, &events, client, writes, Stale)
+        .await
 }
 
-/// What this endpoint may touch.
+/// Everything that this endpoint may touch.
 pub struct App {
-    pub guard: Guard,
+    pub guard: PublicGuard,
     lockout: LoginLockout,
-    dynamodb: DynamoDb,
     users: Users,
     credentials: Credentials,
     outbox: Outbox,
     audit: Audit,
     reset_tokens: ResetTokens,
-    two_factor: TwoFactor,
+    two_factor: TwoFactorStore,
     mailed_tokens: MailedTokens,
     sessions: Sessions,
     policy: Policy,
@@ -137,27 +128,21 @@ pub struct App {
 }
 
 impl App {
-    /// From the environment variables.
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
-        let dynamodb = environment.dynamodb();
-        let users_table = environment.text("USERS_TABLE");
-        let credentials_table = environment.text("CREDENTIALS_TABLE");
-        let endpoint = Endpoint::per_client("PASSWORD_RESET_CONFIRM", "5/15m");
         let app = Self {
-            guard: Guard::for_guests(&mut environment, endpoint),
-            lockout: environment.login_lockout(),
-            users: Users::new(dynamodb.clone(), users_table.clone()),
-            credentials: Credentials::new(dynamodb.clone(), credentials_table.clone()),
-            two_factor: TwoFactor::new(dynamodb.clone(), credentials_table),
-            mailed_tokens: MailedTokens::new(dynamodb.clone(), users_table.clone()),
-            outbox: Outbox::new(users_table.clone()),
-            audit: Audit::new(dynamodb.clone(), users_table),
-            dynamodb,
-            reset_tokens: environment.reset_tokens(),
-            sessions: environment.sessions(),
-            policy: environment.password_policy(),
-            hasher: environment.password_hasher(),
+            guard: PublicGuard::public(&mut environment, LIMIT),
+            lockout: LoginLockout::from_env(&mut environment),
+            users: Users::from_env(&mut environment),
+            credentials: Credentials::from_env(&mut environment),
+            two_factor: TwoFactorStore::from_env(&mut environment),
+            mailed_tokens: MailedTokens::from_env(&mut environment),
+            outbox: Outbox::from_env(&mut environment),
+            audit: Audit::from_env(&mut environment),
+            reset_tokens: ResetTokens::from_env(&mut environment),
+            sessions: Sessions::from_env(&mut environment),
+            policy: Policy::from_env(&mut environment),
+            hasher: PasswordHasher::from_env(&mut environment),
         };
         environment.finish(app)
     }

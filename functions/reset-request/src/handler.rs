@@ -1,22 +1,29 @@
 use shared::StartError;
 use shared::api::reset_request::ResetRequest;
+use shared::auth::mailed_links::MailedLinks;
 use shared::config::Environment;
+use shared::domain::client_info::ClientInfo;
 use shared::domain::email_address::EmailAddress;
 use shared::domain::email_token::Purpose;
 use shared::domain::user::User;
 use shared::error::ApiError;
-use shared::http::guard::Endpoint;
-use shared::http::link_requests::LinkRequests;
 use shared::http::{Request, Response};
+use shared::serve::{Endpoint, PublicGuard, RequestLimits};
 use shared::store::audit::Event;
 use shared::store::outbox::{Kind, Links};
 use shared::store::reset_tokens::ResetTokens;
 
-pub async fn request_reset(app: &App, request: Request) -> Result<Response, ApiError> {
+const LIMIT: Endpoint = Endpoint::per_client("PASSWORD_RESET", "3/1h");
+
+pub async fn request_reset(
+    app: &App,
+    request: Request,
+    limits: RequestLimits,
+) -> Result<Response, ApiError> {
     let body: ResetRequest = request.json()?;
     let email = body.email.into_inner();
-    app.links.count(&email, &request).await?;
-    let work = write(app, &request, &email);
+    limits.charge_about(app.links.hash(&email)).await?;
+    let work = write(app, &email, request.client());
     app.links.in_answer_time(work).await?;
     Ok(Response::done(
         "If there is an account with this address, a mail is on its way.",
@@ -24,42 +31,40 @@ pub async fn request_reset(app: &App, request: Request) -> Result<Response, ApiE
 }
 
 /// Of an account that is active.
-async fn write(app: &App, request: &Request, email: &EmailAddress) -> Result<(), ApiError> {
-    let (links, now) = (&app.links, request.received_at());
+async fn write(app: &App, email: &EmailAddress, client: &ClientInfo) -> Result<(), ApiError> {
+    let (links, now) = (&app.links, client.received_at);
     let found = links.find(email, now).await?.filter(User::is_active);
     let (token_id, token) = links.mint(Purpose::ResetPassword);
     let owner = found.as_ref().map(|user| user.id);
     app.reset_tokens.create(&token, owner).await?;
 
     // The record names the one token that is valid; the mail is written with it, or not at all.
-    let (kind, language) = (Kind::ResetPassword, request.language());
+    let kind = Kind::ResetPassword;
     let links_of = Links::button(token_id);
     let writes = |user: &User| {
         [
             links.users.set_reset_token(user.id, &token),
-            links
-                .outbox
-                .create(kind, user, &links_of, language, request.origin()),
+            links.outbox.create(kind, user, &links_of, client),
         ]
     };
     let event = Event::PasswordResetRequest;
-    links.write(found.as_ref(), event, request, writes).await
+    links.write(found.as_ref(), event, client, writes).await
 }
 
-/// What this endpoint may touch.
+/// Everything that this endpoint may touch.
 pub struct App {
-    pub links: LinkRequests,
+    pub guard: PublicGuard,
+    links: MailedLinks,
     reset_tokens: ResetTokens,
 }
 
 impl App {
-    /// From the environment variables.
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
-        let endpoint = Endpoint::per_client("PASSWORD_RESET", "3/1h");
         let app = Self {
-            links: LinkRequests::from_env(&mut environment, endpoint),
-            reset_tokens: environment.reset_tokens(),
+            guard: PublicGuard::public(&mut environment, LIMIT),
+            links: MailedLinks::from_env(&mut environment),
+            reset_tokens: ResetTokens::from_env(&mut environment),
         };
         environment.finish(app)
     }

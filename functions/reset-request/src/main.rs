@@ -5,8 +5,8 @@ mod handler;
 async fn main() -> Result<(), shared::StartError> {
     shared::telemetry::init(env!("CARGO_CRATE_NAME"));
     let app = handler::App::from_env()?; // names every missing variable at once
-    shared::http::serve(&app.links.guard, |request| {
-        handler::request_reset(&app, request)
+    shared::serve::serve_public(&app.guard, |request, limits| {
+        handler::request_reset(&app, request, limits)
     })
     .await
 }

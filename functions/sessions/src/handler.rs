@@ -1,17 +1,18 @@
 use shared::StartError;
 use shared::api::sessions::{Device, EndSessionsRequest, Session, SessionsAnswer};
+use shared::auth::authentication::Caller;
 use shared::config::Environment;
+use shared::domain::device_token::DeviceId;
 use shared::domain::session::SessionId;
 use shared::error::ApiError;
-use shared::http::authentication::{Authenticator, Caller};
-use shared::http::guard::{Endpoint, Guard};
 use shared::http::{Method, Request, Response};
+use shared::serve::{AuthenticatedGuard, Endpoint};
 use shared::store::audit::{Audit, Event, Outcome};
-use shared::store::sessions::Listed;
-use shared::store::users::Users;
+use shared::store::sessions::{Listed, Sessions};
 
-pub async fn sessions(app: &App, request: Request) -> Result<Response, ApiError> {
-    let caller = app.authenticator.required(&request).await?;
+const LIMIT: Endpoint = Endpoint::per_caller("SESSIONS", "20/15m");
+
+pub async fn sessions(app: &App, caller: Caller, request: Request) -> Result<Response, ApiError> {
     if request.method() != Method::DELETE {
         return list(app, &caller).await;
     }
@@ -22,7 +23,7 @@ pub async fn sessions(app: &App, request: Request) -> Result<Response, ApiError>
             "The session was ended."
         }
         None => {
-            let sessions = &app.authenticator.sessions;
+            let sessions = &app.sessions;
             sessions
                 .revoke_others(caller.session_id, caller.user.id)
                 .await?;
@@ -31,15 +32,15 @@ pub async fn sessions(app: &App, request: Request) -> Result<Response, ApiError>
     };
     let (event, success) = (Event::SessionRevocation, Outcome::Success);
     app.audit
-        .record(caller.user.id, event, success, request.origin())
+        .record(caller.user.id, event, success, request.client())
         .await?;
     Ok(Response::done(message))
 }
 
 async fn list(app: &App, caller: &Caller) -> Result<Response, ApiError> {
-    let (sessions, devices) = app.authenticator.sessions.list(caller.user.id).await?;
-    let standing = caller.user.standing();
-    let is_good = |session: &Listed<_>| standing.allows(session.id, session.epoch);
+    let (sessions, devices) = app.sessions.list(caller.user.id).await?;
+    let status = caller.user.account_status();
+    let is_good = |session: &Listed<_>| status.allows_session(session.id, session.epoch);
     let session = |session: Listed<_>| Session {
         current: session.id == caller.session_id,
         id: session.id,
@@ -49,7 +50,7 @@ async fn list(app: &App, caller: &Caller) -> Result<Response, ApiError> {
         user_agent: session.user_agent,
     };
     let since = caller.user.device_tokens_since;
-    let is_known = |device: &Listed<_>| since.is_none_or(|since| device.id.time() >= since);
+    let is_known = |device: &Listed<DeviceId>| since.is_none_or(|since| device.id.time() >= since);
     let device = |device: Listed<_>| Device {
         id: device.id,
         created_at: device.created_at,
@@ -70,32 +71,27 @@ async fn list(app: &App, caller: &Caller) -> Result<Response, ApiError> {
 /// caller's id.
 async fn end_one(app: &App, caller: &Caller, id: &str) -> Result<(), ApiError> {
     let id: SessionId = id.parse().map_err(|_| ApiError::NotFound)?;
-    let sessions = &app.authenticator.sessions;
+    let sessions = &app.sessions;
     match sessions.revoke(id, caller.user.id).await? {
         true => Ok(()),
         false => Err(ApiError::NotFound),
     }
 }
 
-/// What this endpoint may touch.
+/// Everything that this endpoint may touch.
 pub struct App {
-    pub guard: Guard,
-    authenticator: Authenticator,
+    pub guard: AuthenticatedGuard,
+    sessions: Sessions,
     audit: Audit,
 }
 
 impl App {
-    /// From the environment variables.
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
-        let dynamodb = environment.dynamodb();
-        let users_table = environment.text("USERS_TABLE");
-        let users = Users::new(dynamodb.clone(), users_table.clone());
-        let endpoint = Endpoint::per_user("SESSIONS", "20/15m");
         let app = Self {
-            guard: Guard::for_users(&mut environment, Some(endpoint)),
-            authenticator: environment.authenticator(users),
-            audit: Audit::new(dynamodb, users_table),
+            guard: AuthenticatedGuard::from_env(&mut environment, Some(LIMIT)),
+            sessions: Sessions::from_env(&mut environment),
+            audit: Audit::from_env(&mut environment),
         };
         environment.finish(app)
     }

@@ -1,44 +1,32 @@
+use shared::StartError;
 use shared::api::Field;
 use shared::api::two_factor_disable::TwoFactorDisableRequest;
+use shared::auth::authentication::Caller;
+use shared::auth::two_factor::{Refused, TwoFactor, VerifiedCode};
 use shared::config::Environment;
+use shared::domain::client_info::ClientInfo;
 use shared::domain::user::User;
 use shared::error::ApiError;
-use shared::http::authentication::Caller;
-use shared::http::second_factor::{Factor, Parts};
 use shared::http::{Request, Response};
-use shared::store::audit::{self, Event, Outcome};
-use shared::store::dynamodb::Write;
-use shared::store::outbox::{Kind, Links};
-use shared::{StartError, clock};
+use shared::serve::{AuthenticatedGuard, Endpoint};
+use shared::store::audit::{Audit, Event};
+use shared::store::dynamodb::{TransactionError, Write};
+use shared::store::items::TransactWriteItem;
+use shared::store::outbox::{Kind, Links, Outbox};
+use shared::store::sessions::Sessions;
+use shared::store::users::Users;
+use shared::timing;
 
-/// Which part of the transaction was refused.
-#[derive(Clone, Copy)]
-enum Refused {
-    /// The code has been used meanwhile.
-    FactorUsed,
-    /// The record has changed since it was read.
-    Stale,
+pub async fn disable(app: &App, caller: Caller, request: Request) -> Result<Response, ApiError> {
+    let removed = turn_off(app, &caller, &request).await;
+    removed.map_err(ApiError::of_signed_in)
 }
 
-impl From<Refused> for ApiError {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::FactorUsed => Self::TwoFactorUsed,
-            Refused::Stale => Self::ServiceUnavailable("the record was changed meanwhile".into()),
-        }
-    }
-}
-
-pub async fn disable(app: &App, request: Request) -> Result<Response, ApiError> {
-    turn_off(app, request).await.map_err(ApiError::of_signed_in)
-}
-
-async fn turn_off(app: &App, request: Request) -> Result<Response, ApiError> {
-    let caller = app.authenticator.required(&request).await?;
+async fn turn_off(app: &App, caller: &Caller, request: &Request) -> Result<Response, ApiError> {
+    let (user, client) = (&caller.user, request.client());
     let body: TwoFactorDisableRequest = request.json()?;
     let code = body.token.into_inner();
     let device_id = body.device_id.map(Field::into_inner);
-    let user = &caller.user;
     if !user.two_factor_enabled {
         return Err(ApiError::TwoFactorNotEnabled);
     }
@@ -50,124 +38,133 @@ async fn turn_off(app: &App, request: Request) -> Result<Response, ApiError> {
     if left.two_factor_devices.len() == user.two_factor_devices.len() {
         return Err(ApiError::NotFound);
     }
+    left.two_factor_enabled = !left.two_factor_devices.is_empty();
 
-    let event = Event::TwoFactorDisable;
-    let factor = app
-        .second_factor
-        .check(user, &code, event, &request)
-        .await?;
-    let result = remove(app, &caller, left, &factor, &request).await;
-    app.second_factor.settle(&factor, &result, &request).await;
-    Ok(Response::done(match result?.two_factor_enabled {
+    let (two_factor, event) = (&app.two_factor, Event::TwoFactorDisable);
+    let code = two_factor.check(user, &code, event, client).await?;
+    let is_on = left.two_factor_enabled;
+    let removed = remove(app, caller, left, &code, client).await;
+    let result = removed.map_err(ApiError::from);
+    two_factor.settle(&code, &result, client).await;
+    result?;
+    if !is_on || code.is_backup_code() {
+        let others = app.sessions.revoke_others(caller.session_id, user.id);
+        timing::best_effort("removing the sessions that are over", others).await;
+    }
+    Ok(Response::done(match is_on {
         true => "The device was removed.",
         false => "Two-factor authentication is off.",
     }))
 }
 
-/// Without the last device the second factor is off, and the backup codes are gone.
+/// The removals of devices and backup codes, and among them the one that uses up the code.
+#[derive(Default)]
+struct Removals {
+    uses_code: Option<TransactWriteItem>,
+    others: Vec<TransactWriteItem>,
+}
+
+impl Removals {
+    fn add(&mut self, item: TransactWriteItem, uses_code: bool) {
+        match uses_code {
+            true => self.uses_code = Some(item),
+            false => self.others.push(item),
+        }
+    }
+}
+
+/// Writes the second factor as it is left. Without its last device it is off, and the backup codes are removed.
 async fn remove(
     app: &App,
     caller: &Caller,
     mut left: User,
-    factor: &Factor,
-    request: &Request,
-) -> Result<User, ApiError> {
-    let (id, store) = (caller.user.id, &app.second_factor.store);
-    let (now, origin, language) = (request.received_at(), request.origin(), request.language());
-    let is_off = left.two_factor_devices.is_empty();
-    left.two_factor_enabled = !is_off;
-    let devices = store.find_devices(id, now).await?;
-    let stays = |device: &str| left.two_factor_devices.iter().any(|left| left.id == device);
-    let goes = |device: &&str| !stays(device);
-    let is_pending = |device: &str| {
-        let mut pending = devices
-            .iter()
-            .filter(|stored| stored.confirmed_at.is_none());
-        pending.any(|stored| stored.id() == device)
-    };
+    code: &VerifiedCode,
+    client: &ClientInfo,
+) -> Result<(), TransactionError<Refused>> {
+    let (store, now) = (&app.two_factor.store, client.received_at);
+    let is_off = !left.two_factor_enabled;
+    let removals = removals(app, &left, code, client).await?;
+    let uses_code = removals.uses_code;
+    let uses_code = uses_code.unwrap_or_else(|| code.write(store, client));
+    // The most telling refusal comes first: of several, the first one is reported.
+    let mut writes = vec![Write::new(uses_code, Refused::CodeUsed)];
+    writes.extend(Write::all(removals.others, Refused::Stale));
 
-    // What the factor is of comes first: whether it was used meanwhile is what tells most.
-    let mut first = Vec::new();
-    let mut then = Vec::new();
-    let mut is_used_up = false;
-    for device in devices.iter().map(|stored| stored.id()).filter(goes) {
-        if is_pending(device) && !is_off {
-            continue;
-        }
-        let item = factor.remove_device(store, device);
-        match factor.is_of_device(device) {
-            true => {
-                first.push(Write::new(item, Refused::FactorUsed));
-                is_used_up = true;
-            }
-            false => then.push(Write::new(item, Refused::Stale)),
-        }
-    }
-    let mut events = vec![Event::TwoFactorDisable];
-    if factor.is_backup_code() {
+    let (mut events, mut mails) = (vec![Event::TwoFactorDisable], Vec::new());
+    if code.is_backup_code() {
         left.backup_codes_left = left.backup_codes_left.saturating_sub(1);
         events.push(Event::BackupCodeUse);
-        let (kind, links) = (Kind::BackupCodeUsed, Links::none());
-        let mail = app.outbox.create(kind, &left, &links, language, origin);
-        then.push(Write::new(mail, Refused::Stale));
+        mails.push(Kind::BackupCodeUsed);
     }
     if is_off {
         left.backup_codes_left = 0;
-        for hash in store.find_backup_codes(id, now).await? {
-            let item = factor.remove_backup_code(store, &hash);
-            let is_own = factor.is_of_backup_code(&hash);
-            let refused = if is_own {
-                Refused::FactorUsed
-            } else {
-                Refused::Stale
-            };
-            let place = if is_own { &mut first } else { &mut then };
-            place.push(Write::new(item, refused));
-            is_used_up |= is_own;
-        }
         left.undo_token = None;
-        let (kind, links) = (Kind::TwoFactorOff, Links::none());
-        let mail = app.outbox.create(kind, &left, &links, language, origin);
-        then.push(Write::new(mail, Refused::Stale));
+        mails.push(Kind::TwoFactorOff);
     }
-    if !is_used_up {
-        first.push(Write::new(
-            factor.write(store, request),
-            Refused::FactorUsed,
-        ));
+    for kind in mails {
+        let mail = app.outbox.create(kind, &left, &Links::none(), client);
+        writes.push(Write::new(mail, Refused::Stale));
     }
-    let ends_sessions = is_off || factor.is_backup_code();
+    let ends_sessions = is_off || code.is_backup_code();
     let kept = ends_sessions.then_some(caller.session_id);
-    then.push(Write::new(
-        app.users.update_two_factor(&left, kept, now),
-        Refused::Stale,
-    ));
-    for event in &events {
-        let entry = app.audit.create(id, *event, Outcome::Success, origin);
-        then.push(Write::new(entry, Refused::Stale));
-    }
-
-    first.append(&mut then);
-    app.dynamodb.transact(first).await?;
-    for event in events {
-        audit::log(Some(id), event, Outcome::Success, origin);
-    }
-    if ends_sessions {
-        let others = app
-            .authenticator
-            .sessions
-            .revoke_others(caller.session_id, id);
-        clock::aftermath("removing the sessions that are over", others).await;
-    }
-    Ok(left)
+    let update = app.users.update_two_factor(&left, kept, now);
+    writes.push(Write::new(update, Refused::Stale));
+    app.audit
+        .commit(left.id, &events, client, writes, Refused::Stale)
+        .await
 }
 
-/// What this endpoint may touch.
-pub type App = Parts;
+/// Removes the devices that `left` does not have, and the backup codes once there is no device. A pending device stays
+/// while the second factor is on.
+async fn removals(
+    app: &App,
+    left: &User,
+    code: &VerifiedCode,
+    client: &ClientInfo,
+) -> Result<Removals, TransactionError<Refused>> {
+    let (id, store, now) = (left.id, &app.two_factor.store, client.received_at);
+    let is_off = !left.two_factor_enabled;
+    let mut removals = Removals::default();
+    for stored in store.find_devices(id, now).await? {
+        let device = stored.id();
+        let is_left = left.two_factor_devices.iter().any(|left| left.id == device);
+        let is_pending = stored.confirmed_at.is_none();
+        if is_left || (is_pending && !is_off) {
+            continue;
+        }
+        let item = code.remove_device(store, device);
+        removals.add(item, code.is_of_device(device));
+    }
+    if is_off {
+        for hash in store.find_backup_codes(id, now).await? {
+            let item = code.remove_backup_code(store, &hash);
+            removals.add(item, code.is_of_backup_code(&hash));
+        }
+    }
+    Ok(removals)
+}
 
-/// From the environment variables.
-pub fn app_from_env() -> Result<App, StartError> {
-    let mut environment = Environment::of_process();
-    let app = Parts::from_env(&mut environment);
-    environment.finish(app)
+/// Everything that this endpoint may touch.
+pub struct App {
+    pub guard: AuthenticatedGuard,
+    sessions: Sessions,
+    users: Users,
+    outbox: Outbox,
+    audit: Audit,
+    two_factor: TwoFactor,
+}
+
+impl App {
+    pub fn from_env() -> Result<Self, StartError> {
+        let mut environment = Environment::of_process();
+        let app = Self {
+            guard: AuthenticatedGuard::from_env(&mut environment, Some(Endpoint::TWO_FACTOR)),
+            sessions: Sessions::from_env(&mut environment),
+            users: Users::from_env(&mut environment),
+            outbox: Outbox::from_env(&mut environment),
+            audit: Audit::from_env(&mut environment),
+            two_factor: TwoFactor::from_env(&mut environment),
+        };
+        environment.finish(app)
+    }
 }

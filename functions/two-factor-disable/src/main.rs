@@ -4,6 +4,9 @@ mod handler;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), shared::StartError> {
     shared::telemetry::init(env!("CARGO_CRATE_NAME"));
-    let app = handler::app_from_env()?; // names every missing variable at once
-    shared::http::serve(&app.guard, |request| handler::disable(&app, request)).await
+    let app = handler::App::from_env()?; // names every missing variable at once
+    shared::serve::serve_authenticated(&app.guard, |caller, request| {
+        handler::disable(&app, caller, request)
+    })
+    .await
 }

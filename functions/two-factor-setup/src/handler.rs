@@ -1,50 +1,37 @@
+use shared::StartError;
 use shared::api::Field;
 use shared::api::two_factor_setup::{TwoFactorSetupAnswer, TwoFactorSetupRequest};
+use shared::auth::authentication::Caller;
+use shared::auth::reauthentication::Reauthentication;
+use shared::auth::two_factor::{Refused, TwoFactor, VerifiedCode, check_room};
 use shared::config::Environment;
+use shared::domain::client_info::ClientInfo;
 use shared::domain::id::Id;
 use shared::domain::person_name::PersonName;
 use shared::domain::totp::{TotpSecret, account_label};
 use shared::domain::user::{TwoFactorDevice, User};
 use shared::error::ApiError;
-use shared::http::authentication::Caller;
-use shared::http::password_check::Reauthentication;
-use shared::http::second_factor::{Factor, Parts, check_room};
 use shared::http::{Request, Response};
-use shared::store::audit::{self, Event, Outcome};
-use shared::store::dynamodb::Write;
-use shared::store::outbox::{Kind, Links};
+use shared::serve::{AuthenticatedGuard, Endpoint};
+use shared::store::audit::{Audit, Event};
+use shared::store::dynamodb::{TransactionError, Write};
+use shared::store::outbox::{Kind, Links, Outbox};
+use shared::store::sessions::Sessions;
 use shared::store::two_factor::StoredDevice;
-use shared::{StartError, clock, random};
+use shared::store::users::Users;
+use shared::{random, timing};
 
-/// The most that wait to be confirmed.
-const MOST_PENDING: usize = 5;
+/// Devices of one account that wait for their first code.
+const MAX_PENDING: usize = 5;
 const DEFAULT_NAME: &str = "Authenticator";
 
-/// Which part of the transaction was refused.
-#[derive(Clone, Copy)]
-enum Refused {
-    /// The code has been used meanwhile.
-    FactorUsed,
-    /// The record has changed since it was read.
-    Stale,
+pub async fn set_up(app: &App, caller: Caller, request: Request) -> Result<Response, ApiError> {
+    let added = add(app, &caller, &request).await;
+    added.map_err(ApiError::of_signed_in)
 }
 
-impl From<Refused> for ApiError {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::FactorUsed => Self::TwoFactorUsed,
-            Refused::Stale => Self::ServiceUnavailable("the record was changed meanwhile".into()),
-        }
-    }
-}
-
-pub async fn set_up(app: &App, request: Request) -> Result<Response, ApiError> {
-    add(app, request).await.map_err(ApiError::of_signed_in)
-}
-
-async fn add(app: &App, request: Request) -> Result<Response, ApiError> {
-    let caller = app.parts.authenticator.required(&request).await?;
-    let user = &caller.user;
+async fn add(app: &App, caller: &Caller, request: &Request) -> Result<Response, ApiError> {
+    let (user, client) = (&caller.user, request.client());
     let body: TwoFactorSetupRequest = request.optional_json()?;
     let name = body.device_name.map(Field::into_inner);
     let code = body.token.map(Field::into_inner);
@@ -53,40 +40,29 @@ async fn add(app: &App, request: Request) -> Result<Response, ApiError> {
     if user.two_factor_enabled && code.is_none() {
         return Err(ApiError::TwoFactorRequired);
     }
-    // Whoever has found an access token must not keep its owner out, and a further device needs a factor beside it
-    // (ASVS 5.0, 7.5.1).
+    // A stolen access token must not be enough to keep its owner out; a further device needs a code beside it (ASVS 5.0,
+    // 7.5.1).
     let (check, event) = (&app.reauthentication, Event::TwoFactorSetup);
     check
-        .check(&caller, password.as_ref(), event, &request)
+        .check(caller, password.as_ref(), event, client)
         .await?;
-    let factor = match (user.two_factor_enabled, &code) {
-        (false, _) => None,
-        (true, None) => return Err(ApiError::TwoFactorRequired),
-        (true, Some(code)) => Some(
-            app.parts
-                .second_factor
-                .check(user, code, event, &request)
-                .await?,
-        ),
-    };
-    let id = Id::<TwoFactorDevice>::new(request.received_at(), random::bytes()).to_string();
+    let two_factor = &app.two_factor;
+    let checked = two_factor.check_if_enabled(user, code.as_ref(), event, client);
+    let code = checked.await?;
+    let id = Id::<TwoFactorDevice>::new(client.received_at, random::bytes()).to_string();
     let secret = TotpSecret::new(random::bytes());
     let name = name.as_ref().map_or(DEFAULT_NAME, PersonName::as_str);
-    let result = write(
-        app,
-        &caller,
-        (&id, name, &secret),
-        factor.as_ref(),
-        &request,
-    )
-    .await;
-    if let Some(factor) = &factor {
-        app.parts
-            .second_factor
-            .settle(factor, &result, &request)
-            .await;
+    let device = (id.as_str(), name, &secret);
+    let written = write(app, caller, device, code.as_ref(), client).await;
+    let result = written.map_err(ApiError::from);
+    if let Some(code) = &code {
+        two_factor.settle(code, &result, client).await;
     }
     result?;
+    if code.is_some_and(|code| code.is_backup_code()) {
+        let others = app.sessions.revoke_others(caller.session_id, user.id);
+        timing::best_effort("removing the sessions that are over", others).await;
+    }
 
     let devices = user.two_factor_devices.iter();
     let others = devices.map(|device| device.name.as_str());
@@ -103,97 +79,75 @@ async fn add(app: &App, request: Request) -> Result<Response, ApiError> {
     ))
 }
 
-/// The device, pending until a code of it is verified, and the use of the factor that allows it.
+/// Writes the device, pending until its first code is verified, and uses up the code that authorises it.
 async fn write(
     app: &App,
     caller: &Caller,
     (id, name, secret): (&str, &str, &TotpSecret),
-    factor: Option<&Factor>,
-    request: &Request,
-) -> Result<(), ApiError> {
-    let (user, store) = (&caller.user, &app.parts.second_factor.store);
-    let (now, origin) = (request.received_at(), request.origin());
-    let sealed = app.parts.second_factor.seal(user.id, id, secret);
-    let device = StoredDevice::pending(
-        id,
-        name.to_owned(),
-        sealed,
-        factor.is_some(),
-        caller.session_id,
-        now,
-    );
+    code: Option<&VerifiedCode>,
+    client: &ClientInfo,
+) -> Result<(), TransactionError<Refused>> {
+    let (user, session_id, now) = (&caller.user, caller.session_id, client.received_at);
+    let store = &app.two_factor.store;
     let mut writes = Vec::new();
     let mut add = |item, refused| writes.push(Write::new(item, refused));
 
     let mut events = vec![Event::TwoFactorSetup];
-    if let Some(factor) = factor {
-        add(factor.write(store, request), Refused::FactorUsed);
-        if factor.is_backup_code() {
+    if let Some(code) = code {
+        add(code.write(store, client), Refused::CodeUsed);
+        if code.is_backup_code() {
             let changed = User {
                 backup_codes_left: user.backup_codes_left.saturating_sub(1),
                 ..user.clone()
             };
-            add(
-                app.parts
-                    .users
-                    .update_two_factor(&changed, Some(caller.session_id), now),
-                Refused::Stale,
-            );
-            let (kind, language) = (Kind::BackupCodeUsed, request.language());
-            let links = Links::none();
-            let mail = app
-                .parts
-                .outbox
-                .create(kind, user, &links, language, origin);
+            let update = app.users.update_two_factor(&changed, Some(session_id), now);
+            add(update, Refused::Stale);
+            let (kind, links) = (Kind::BackupCodeUsed, Links::none());
+            let mail = app.outbox.create(kind, user, &links, client);
             add(mail, Refused::Stale);
             events.push(Event::BackupCodeUse);
         }
     }
+    let sealed = app.two_factor.seal(user.id, id, secret);
+    let (name, is_stepped_up) = (name.to_owned(), code.is_some());
+    let device = StoredDevice::pending(id, name, sealed, is_stepped_up, session_id, now);
     add(store.create_device(user.id, &device), Refused::Stale);
-    // Those that were never confirmed do not pile up.
+    // The oldest pending devices go, so that they do not pile up.
     let devices = store.find_devices(user.id, now).await?;
-    let pending: Vec<_> = devices
-        .iter()
-        .filter(|device| device.confirmed_at.is_none())
-        .collect();
-    let surplus = (pending.len() + 1).saturating_sub(MOST_PENDING);
+    let is_pending = |device: &&StoredDevice| device.confirmed_at.is_none();
+    let pending: Vec<_> = devices.iter().filter(is_pending).collect();
+    let surplus = (pending.len() + 1).saturating_sub(MAX_PENDING);
     for oldest in pending.into_iter().take(surplus) {
         add(store.remove_device(user.id, oldest.id()), Refused::Stale);
     }
-    for event in &events {
-        let entry = app
-            .parts
-            .audit
-            .create(user.id, *event, Outcome::Success, origin);
-        add(entry, Refused::Stale);
-    }
-    app.parts.dynamodb.transact(writes).await?;
-    for event in events {
-        audit::log(Some(user.id), event, Outcome::Success, origin);
-    }
-    if factor.is_some_and(Factor::is_backup_code) {
-        let sessions = &app.parts.authenticator.sessions;
-        let others = sessions.revoke_others(caller.session_id, user.id);
-        clock::aftermath("removing the sessions that are over", others).await;
-    }
-    Ok(())
+    app.audit
+        .commit(user.id, &events, client, writes, Refused::Stale)
+        .await
 }
 
-/// What this endpoint may touch.
+/// Everything that this endpoint may touch.
 pub struct App {
-    pub parts: Parts,
+    pub guard: AuthenticatedGuard,
+    sessions: Sessions,
+    users: Users,
+    outbox: Outbox,
+    audit: Audit,
+    two_factor: TwoFactor,
     reauthentication: Reauthentication,
     issuer: String,
 }
 
 impl App {
-    /// From the environment variables.
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
-        let parts = Parts::from_env(&mut environment);
         let app = Self {
-            reauthentication: environment.reauthentication(&parts.dynamodb, &parts.audit),
-            parts,
+            guard: AuthenticatedGuard::from_env(&mut environment, Some(Endpoint::TWO_FACTOR)),
+            sessions: Sessions::from_env(&mut environment),
+            users: Users::from_env(&mut environment),
+            outbox: Outbox::from_env(&mut environment),
+            audit: Audit::from_env(&mut environment),
+            two_factor: TwoFactor::from_env(&mut environment),
+            reauthentication: Reauthentication::from_env(&mut environment),
             issuer: environment.text("APP_NAME"),
         };
         environment.finish(app)

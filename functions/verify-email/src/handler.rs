@@ -1,33 +1,36 @@
 use shared::StartError;
 use shared::api::Field;
 use shared::api::verify_email::VerifyEmailRequest;
+use shared::auth::authentication::Authenticator;
+use shared::auth::device;
+use shared::auth::lockout::{LoginLockout, Target};
+use shared::auth::reauthentication::record_failure;
+use shared::auth::unproven_accounts::UnprovenAccounts;
 use shared::config::Environment;
+use shared::domain::client_info::ClientInfo;
 use shared::domain::device_token::DeviceTokenVerifier;
 use shared::domain::email_token::{Purpose, TokenHash};
 use shared::domain::password::Password;
 use shared::domain::password_hash::{PasswordHasher, Verification};
 use shared::domain::user::User;
 use shared::error::ApiError;
-use shared::http::authentication::Authenticator;
-use shared::http::guard::{Endpoint, Guard};
-use shared::http::lockout::{LoginLockout, Target};
-use shared::http::password_check::record_failure;
-use shared::http::{Request, Response, device};
-use shared::store::audit::{self, Event, Outcome};
+use shared::http::{Request, Response};
+use shared::serve::{AccessTokenGuard, Endpoint};
+use shared::store::audit::Event;
 use shared::store::dynamodb::{TransactionError, Write};
-use shared::store::unproven_accounts::UnprovenAccounts;
 use shared::telemetry;
+
+const LIMIT: Endpoint = Endpoint::per_client("EMAIL_VERIFICATION", "10/15m");
 
 /// The token has been used, or a newer one has taken its place, or the account has changed.
 #[derive(Clone, Copy)]
 struct Invalid;
 
 pub async fn verify_email(app: &App, request: Request) -> Result<Response, ApiError> {
-    request.pass().await?;
     let body: VerifyEmailRequest = request.json()?;
     let token = body.token.into_inner();
     match body.reject.is_some_and(Field::into_inner) {
-        true => reject(app, &token, &request).await,
+        true => reject(app, &token, request.client()).await,
         false => {
             let password = body.password.map(Field::into_inner);
             accept(app, &token, password.as_ref(), &request).await
@@ -41,7 +44,8 @@ async fn accept(
     password: Option<&Password>,
     request: &Request,
 ) -> Result<Response, ApiError> {
-    let user = find_owner(app, token, request).await?;
+    let client = request.client();
+    let user = find_owner(app, token, client).await?;
     let done = Response::done("The address is verified.");
     if user.email_verified {
         return Ok(done); // the link was opened once more
@@ -51,13 +55,11 @@ async fn accept(
     }
     confirm(app, &user, password, request).await?;
 
-    let now = request.received_at();
-    let (event, success, origin) = (Event::EmailVerification, Outcome::Success, request.origin());
     let accounts = &app.accounts;
-    let mut items = vec![
-        accounts.users.verify_email(user.id, token, now),
-        accounts.audit.create(user.id, event, success, origin),
-    ];
+    let verify = accounts
+        .users
+        .verify_email(user.id, token, client.received_at);
+    let mut items = vec![verify];
     let rejection = user.rejection.iter();
     items.extend(rejection.map(|rejection| accounts.mailed_tokens.discard_rejection(rejection)));
     if user.ttl.is_some() {
@@ -66,11 +68,16 @@ async fn accept(
         let username = user.username.iter();
         items.extend(username.map(|username| accounts.users.keep_username(username, user.id)));
     }
-    match accounts.dynamodb.transact(Write::all(items, Invalid)).await {
-        Ok(()) => audit::log(Some(user.id), event, success, origin),
+    let (events, writes) = ([Event::EmailVerification], Write::all(items, Invalid));
+    let audit = &accounts.audit;
+    match audit
+        .commit(user.id, &events, client, writes, Invalid)
+        .await
+    {
+        Ok(()) => {}
         // Perhaps by the same link, opened twice at once.
         Err(TransactionError::Refused(Invalid)) => {
-            let user = find_owner(app, token, request).await?;
+            let user = find_owner(app, token, client).await?;
             if !user.email_verified {
                 return Err(ApiError::InvalidVerificationToken);
             }
@@ -80,8 +87,8 @@ async fn accept(
     Ok(done)
 }
 
-async fn find_owner(app: &App, token: &TokenHash, request: &Request) -> Result<User, ApiError> {
-    let (now, purpose) = (request.received_at(), Purpose::VerifyEmail);
+async fn find_owner(app: &App, token: &TokenHash, client: &ClientInfo) -> Result<User, ApiError> {
+    let (now, purpose) = (client.received_at, Purpose::VerifyEmail);
     let owner = app.accounts.mailed_tokens.find(purpose, token, now).await?;
     let owner = owner.ok_or(ApiError::InvalidVerificationToken)?;
     let user = app.accounts.users.find(owner, now).await?;
@@ -105,7 +112,7 @@ async fn confirm(
         return Ok(());
     }
     if let Some(password) = password {
-        return check_password(app, user, password, request).await;
+        return check_password(app, user, password, request.client()).await;
     }
     match app.authenticator.optional(request).await? {
         Some(caller) if caller.user.id == user.id => Ok(()),
@@ -118,18 +125,18 @@ async fn check_password(
     app: &App,
     user: &User,
     password: &Password,
-    request: &Request,
+    client: &ClientInfo,
 ) -> Result<(), ApiError> {
     let target = Target {
         typed: app.lockout.hasher.email(&user.email),
         user_id: Some(user.id),
         device: None,
     };
-    let attempt = app.lockout.attempt(&target, request).await?;
+    let attempt = app.lockout.attempt(&target, client).await?;
     let stored = app
         .accounts
         .credentials
-        .find_password(user.id, request.received_at());
+        .find_password(user.id, client.received_at);
     let compared = async {
         let stored = stored.await?.ok_or(ApiError::InvalidVerificationToken)?;
         Ok::<_, ApiError>(telemetry::hashing(|| app.hasher.verify(password, &stored))?)
@@ -137,23 +144,23 @@ async fn check_password(
     match compared.await {
         Ok(Verification::Mismatch) => {
             let (audit, event) = (&app.accounts.audit, Event::EmailVerification);
-            record_failure(audit, Some(user.id), event, attempt.locks(), request).await?;
+            record_failure(audit, Some(user.id), event, attempt.locks(), client).await?;
             Err(ApiError::SignedInInvalidCredentials)
         }
         Ok(_) => {
-            attempt.forgive(request).await;
+            attempt.forgive(client).await;
             Ok(())
         }
         Err(error) => {
-            attempt.take_back(request).await;
+            attempt.take_back(client).await;
             Err(error)
         }
     }
 }
 
 /// "This wasn't me", by the link of its own in each mail, or by one that verifies.
-async fn reject(app: &App, token: &TokenHash, request: &Request) -> Result<Response, ApiError> {
-    let (accounts, now) = (&app.accounts, request.received_at());
+async fn reject(app: &App, token: &TokenHash, client: &ClientInfo) -> Result<Response, ApiError> {
+    let (accounts, now) = (&app.accounts, client.received_at);
     let (rejection, verification) = tokio::try_join!(
         accounts
             .mailed_tokens
@@ -164,15 +171,15 @@ async fn reject(app: &App, token: &TokenHash, request: &Request) -> Result<Respo
     )?;
     let owner = rejection.or(verification);
     let owner = owner.ok_or(ApiError::InvalidVerificationToken)?;
-    match accounts.remove(owner, request.origin()).await? {
+    match accounts.remove(owner, client).await? {
         true => Ok(Response::done("The account was removed.")),
         false => Err(ApiError::InvalidVerificationToken),
     }
 }
 
-/// What this endpoint may touch.
+/// Everything that this endpoint may touch.
 pub struct App {
-    pub guard: Guard,
+    pub guard: AccessTokenGuard,
     accounts: UnprovenAccounts,
     authenticator: Authenticator,
     device_tokens: DeviceTokenVerifier,
@@ -182,11 +189,8 @@ pub struct App {
 }
 
 impl App {
-    /// From the environment variables.
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
-        let endpoint = Endpoint::per_client("EMAIL_VERIFICATION", "10/15m");
-        let accounts = environment.unproven_accounts();
         let modes = |text: &str| match text {
             "confirmed" => Some(true),
             "link" => Some(false),
@@ -194,13 +198,13 @@ impl App {
         };
         let mode = environment.optional("EMAIL_VERIFICATION", "confirmed or link", modes);
         let app = Self {
-            guard: Guard::for_guests_and_users(&mut environment, endpoint),
-            authenticator: environment.authenticator(accounts.users.clone()),
-            device_tokens: environment.device_token_verifier(),
-            lockout: environment.login_lockout(),
-            hasher: environment.password_hasher(),
+            guard: AccessTokenGuard::public_with_access_tokens(&mut environment, LIMIT),
+            accounts: UnprovenAccounts::from_env(&mut environment),
+            authenticator: Authenticator::from_env(&mut environment),
+            device_tokens: DeviceTokenVerifier::from_env(&mut environment),
+            lockout: LoginLockout::from_env(&mut environment),
+            hasher: PasswordHasher::from_env(&mut environment),
             confirmation_is_required: mode.unwrap_or(true),
-            accounts,
         };
         environment.finish(app)
     }

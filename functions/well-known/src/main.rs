@@ -5,5 +5,5 @@ mod handler;
 async fn main() -> Result<(), shared::StartError> {
     shared::telemetry::init(env!("CARGO_CRATE_NAME"));
     let app = handler::App::from_env()?; // names every missing variable at once
-    shared::http::serve_unguarded(async |_| handler::change_password(&app)).await
+    shared::serve::serve_unlimited(async |_| handler::change_password(&app)).await
 }

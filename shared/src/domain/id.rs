@@ -17,6 +17,20 @@ pub struct Id<T> {
     of: PhantomData<fn() -> T>,
 }
 
+/// The things that an identifier can name.
+pub mod named {
+    /// A user.
+    pub enum User {}
+    /// A session.
+    pub enum Session {}
+}
+
+/// The identifier of a user.
+pub type UserId = Id<named::User>;
+
+/// The identifier of a session. It authenticates nothing.
+pub type SessionId = Id<named::Session>;
+
 /// The text is not an identifier in its canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidId;

@@ -22,6 +22,14 @@ pub fn is_listable(text: &str) -> bool {
         })
 }
 
+/// Parses origins separated by commas; `None` if one of them is not listable.
+pub fn parse_list(text: &str) -> Option<Vec<String>> {
+    let origins = text.split(',').map(str::trim);
+    origins
+        .map(|text| is_listable(text).then(|| text.to_owned()))
+        .collect()
+}
+
 /// Whether the list's entry means this origin.
 pub fn is_meant(listed: &str, origin: &str) -> bool {
     match listed.strip_suffix(":*") {

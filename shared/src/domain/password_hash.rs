@@ -122,7 +122,7 @@ impl PasswordHasher {
 
     /// A hash that no password has, to be verified where there is none, so that it takes the same
     /// time. Made of random bytes: it costs nothing.
-    pub fn stand_in(&self, random: [u8; HASH_LENGTH]) -> PasswordHash {
+    pub fn decoy(&self, random: [u8; HASH_LENGTH]) -> PasswordHash {
         let (salt, _) = random.split_at(16);
         self.phc_string(salt, &random)
     }
@@ -412,15 +412,11 @@ mod tests {
     #[test]
     fn the_stand_in_has_the_configured_cost_and_matches_nothing() {
         let hasher = PasswordHasher::new(CHEAP, 2);
-        let stand_in = hasher.stand_in([9; 32]);
+        let decoy = hasher.decoy([9; 32]);
 
-        assert!(
-            stand_in
-                .as_str()
-                .starts_with("$argon2id$v=19$m=64,t=1,p=2$")
-        );
+        assert!(decoy.as_str().starts_with("$argon2id$v=19$m=64,t=1,p=2$"));
         assert_eq!(
-            hasher.verify(&password("Abcdef1x"), &stand_in),
+            hasher.verify(&password("Abcdef1x"), &decoy),
             Ok(Verification::Mismatch)
         );
     }

@@ -3,13 +3,29 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::duration;
+
 /// So many within a sliding window, each counted from its own moment on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     /// The most that pass.
-    pub most: u32,
+    pub max: u32,
     /// Within this time.
     pub window: Duration,
+}
+
+impl Limit {
+    /// Parses `5/15m`, at most so many within a duration of at least a second, or `off`: `Some(None)`.
+    pub fn parse(text: &str) -> Option<Option<Self>> {
+        if text == "off" {
+            return Some(None);
+        }
+        let (max, window) = text.split_once('/')?;
+        let is_number = max.bytes().all(|byte| byte.is_ascii_digit());
+        let max = max.parse().ok().filter(|max| is_number && *max > 0)?;
+        let window = duration::parse(window).filter(|window| !window.is_zero())?;
+        Some(Some(Self { max, window }))
+    }
 }
 
 impl fmt::Display for Limit {
@@ -23,7 +39,7 @@ impl fmt::Display for Limit {
         let (unit, name) = whole.unwrap_or((1, "second"));
         let number = seconds / unit;
         let plural = if number == 1 { "" } else { "s" };
-        write!(f, "{} in {number} {name}{plural}", self.most)
+        write!(f, "{} in {number} {name}{plural}", self.max)
     }
 }
 
@@ -53,7 +69,7 @@ impl Preset {
     /// people who share an address, or work on a front end, meet first.
     pub fn limit(self, name: &str, strict: Limit) -> Option<Limit> {
         let (a_minute, a_quarter) = (Duration::from_secs(60), Duration::from_secs(15 * 60));
-        let balanced = |most, window| Some(Limit { most, window });
+        let balanced = |max, window| Some(Limit { max, window });
         match (self, name) {
             (Self::Off, _) => None,
             (Self::Strict, _) => Some(strict),
@@ -62,7 +78,7 @@ impl Preset {
             (Self::Balanced, "USER") => balanced(120, a_minute),
             (Self::Balanced, "ADMIN") => balanced(300, a_minute),
             (Self::Balanced, "PROFILE" | "SESSIONS") => None,
-            (Self::Balanced, _) => balanced(strict.most.saturating_mul(2), strict.window),
+            (Self::Balanced, _) => balanced(strict.max.saturating_mul(2), strict.window),
         }
     }
 }
@@ -125,8 +141,8 @@ impl Quota {
 impl fmt::Display for Policy {
     /// The field `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers, 3).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Limit { most, window } = self.limit;
-        write!(f, "\"{}\";q={most};w={}", self.name, window.as_secs())
+        let Limit { max, window } = self.limit;
+        write!(f, "\"{}\";q={max};w={}", self.name, window.as_secs())
     }
 }
 
@@ -135,9 +151,9 @@ mod tests {
     use super::*;
 
     fn quota(name: &str, window: u64, remaining: u32, reset: u64) -> Quota {
-        let (most, window) = (5, Duration::from_secs(window));
+        let (max, window) = (5, Duration::from_secs(window));
         let name = name.to_owned();
-        let limit = Limit { most, window };
+        let limit = Limit { max, window };
         Quota {
             policy: Policy { name, limit },
             remaining,
@@ -165,8 +181,8 @@ mod tests {
             (3600, "5 in 1 hour"),
             (172_800, "5 in 2 days"),
         ] {
-            let (most, window) = (5, Duration::from_secs(seconds));
-            assert_eq!(Limit { most, window }.to_string(), words);
+            let (max, window) = (5, Duration::from_secs(seconds));
+            assert_eq!(Limit { max, window }.to_string(), words);
         }
     }
 

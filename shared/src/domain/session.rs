@@ -4,12 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::id::Id;
+pub use super::id::SessionId;
+use super::id::UserId;
 use super::timestamp::Timestamp;
-use super::user::UserId;
-
-/// The identifier of a session. It authenticates nothing.
-pub type SessionId = Id<Session>;
 
 /// How often a user's sessions were ended by a change of the record: a new password, the second factor, a
 /// deletion. The record counts it in the transaction of the change, and a session keeps the number that it was
@@ -17,9 +14,9 @@ pub type SessionId = Id<Session>;
 /// count and no time: the clocks of two functions differ.)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Epoch(u64);
+pub struct SessionEpoch(u64);
 
-impl Epoch {
+impl SessionEpoch {
     /// As it is stored.
     pub fn number(self) -> u64 {
         self.0
@@ -31,7 +28,7 @@ impl Epoch {
     }
 }
 
-impl From<i64> for Epoch {
+impl From<i64> for SessionEpoch {
     /// From the store.
     fn from(number: i64) -> Self {
         Self(number.unsigned_abs())

@@ -6,14 +6,12 @@ use serde::{Deserialize, Serialize};
 use super::avatar_url::AvatarUrl;
 use super::email_address::EmailAddress;
 use super::email_token::{TokenHash, TokenId};
-use super::id::Id;
+use super::id::SessionId;
+pub use super::id::UserId;
 use super::person_name::PersonName;
-use super::session::{Epoch, SessionId};
+use super::session::SessionEpoch;
 use super::timestamp::Timestamp;
 use super::username::Username;
-
-/// The identifier of a user.
-pub type UserId = Id<User>;
 
 /// A user's record. Its field names are the attributes of the item `USER#<id>`/`PROFILE`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -73,7 +71,7 @@ pub struct User {
     pub reset_token: Option<TokenHash>,
     /// Which sessions are good.
     #[serde(default)]
-    pub session_epoch: Epoch,
+    pub session_epoch: SessionEpoch,
     /// A session of an earlier epoch that is good all the same: the one that asked for the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_session: Option<SessionId>,
@@ -89,23 +87,23 @@ pub struct User {
 
 /// What of a user's record decides on the user's sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub struct Standing {
+pub struct AccountStatus {
     /// What the user may do.
     pub role: Role,
     /// Whether the user may sign in at all.
     pub status: Status,
     #[serde(default)]
-    session_epoch: Epoch,
+    session_epoch: SessionEpoch,
     #[serde(default)]
     kept_session: Option<SessionId>,
 }
 
-impl Standing {
+impl AccountStatus {
     /// The attributes of the record that it consists of.
     pub const ATTRIBUTES: &[&str] = &["role", "status", "session_epoch", "kept_session"];
 
     /// Whether this session, of this epoch, is good by the user's record.
-    pub fn allows(&self, id: SessionId, epoch: Epoch) -> bool {
+    pub fn allows_session(&self, id: SessionId, epoch: SessionEpoch) -> bool {
         self.status.is_active() && (epoch == self.session_epoch || self.kept_session == Some(id))
     }
 }
@@ -120,7 +118,7 @@ pub struct Rejection {
 }
 
 /// The most devices for the second factor that an account has.
-pub const MOST_TWO_FACTOR_DEVICES: usize = 5;
+pub const MAX_TWO_FACTOR_DEVICES: usize = 5;
 
 /// A device that makes codes for the second factor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,7 +190,7 @@ impl User {
             failed_attempts: 0,
             password_reset_required: false,
             reset_token: None,
-            session_epoch: Epoch::default(),
+            session_epoch: SessionEpoch::default(),
             kept_session: None,
             device_tokens_since: None,
             ttl: None,
@@ -206,8 +204,8 @@ impl User {
     }
 
     /// What decides on the user's sessions.
-    pub fn standing(&self) -> Standing {
-        Standing {
+    pub fn account_status(&self) -> AccountStatus {
+        AccountStatus {
             role: self.role,
             status: self.status,
             session_epoch: self.session_epoch,
@@ -220,24 +218,27 @@ impl User {
     ///
     /// # Errors
     /// Why not.
-    pub fn admit(&self, verification_is_required: bool) -> Result<Admitted<'_>, NotAdmitted> {
+    pub fn check_sign_in(
+        &self,
+        verification_is_required: bool,
+    ) -> Result<SignInAllowed<'_>, SignInRefused> {
         match self.status {
-            Status::Deleted => Err(NotAdmitted::Deleted),
-            Status::Disabled => Err(NotAdmitted::Disabled),
-            Status::Active if self.password_reset_required => Err(NotAdmitted::ResetRequired),
+            Status::Deleted => Err(SignInRefused::Deleted),
+            Status::Disabled => Err(SignInRefused::Disabled),
+            Status::Active if self.password_reset_required => Err(SignInRefused::ResetRequired),
             Status::Active if verification_is_required && !self.email_verified => {
-                Err(NotAdmitted::Unverified)
+                Err(SignInRefused::Unverified)
             }
-            Status::Active => Ok(Admitted(self)),
+            Status::Active => Ok(SignInAllowed(self)),
         }
     }
 }
 
 /// A user who may sign in.
 #[derive(Clone, Copy, Debug)]
-pub struct Admitted<'a>(&'a User);
+pub struct SignInAllowed<'a>(&'a User);
 
-impl Admitted<'_> {
+impl SignInAllowed<'_> {
     /// The user.
     pub fn user(&self) -> &User {
         self.0
@@ -246,7 +247,7 @@ impl Admitted<'_> {
 
 /// Why a user may not sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotAdmitted {
+pub enum SignInRefused {
     /// By the user's own decision.
     Deleted,
     /// By an operator's.

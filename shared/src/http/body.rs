@@ -9,7 +9,7 @@ use crate::api::Detail;
 use crate::domain::rule::rule;
 use crate::error::ApiError;
 
-pub(super) const MAX_BYTES: usize = 16 * 1024;
+pub(crate) const MAX_BYTES: usize = 16 * 1024;
 /// Characters of an unknown field's name that are told.
 const MAX_NAME: usize = 64;
 /// Unknown fields that are told: an answer must not become larger than the body that caused it.
@@ -18,15 +18,15 @@ const MAX_UNKNOWN: usize = 10;
 const BYTE_ORDER_MARK: &[u8] = "\u{FEFF}".as_bytes();
 
 /// A body as far as it was understood: nobody knows yet whether it is valid.
-pub(super) struct Body<T> {
-    pub(super) fields: T,
+pub(crate) struct Body<T> {
+    pub(crate) fields: T,
     unknown: BTreeSet<String>,
 }
 
 impl<T: DeserializeOwned + Validate> Body<T> {
     /// # Errors
     /// 413, 415 and `malformed_json`.
-    pub(super) fn parse(body: &[u8], content_type: Option<&str>) -> Result<Self, ApiError> {
+    pub(crate) fn parse(body: &[u8], content_type: Option<&str>) -> Result<Self, ApiError> {
         if body.len() > MAX_BYTES {
             return Err(ApiError::PayloadTooLarge);
         }
@@ -40,7 +40,7 @@ impl<T: DeserializeOwned + Validate> Body<T> {
     ///
     /// # Errors
     /// None, as long as no field of the type fails to be absent.
-    pub(super) fn absent() -> Result<Self, ApiError> {
+    pub(crate) fn absent() -> Result<Self, ApiError> {
         Self::read(b"{}").ok_or(ApiError::MalformedJson)
     }
 
@@ -65,7 +65,7 @@ impl<T: DeserializeOwned + Validate> Body<T> {
     ///
     /// # Errors
     /// `validation_failed`, with every broken rule.
-    pub(super) fn validate(
+    pub(crate) fn validate(
         self,
         more: impl FnOnce(&T) -> Result<(), ValidationErrors>,
     ) -> Result<T, ApiError> {
@@ -84,7 +84,7 @@ impl<T: DeserializeOwned + Validate> Body<T> {
 }
 
 /// Whether there is nothing in a body: some clients write null where they have no body to send.
-pub(super) fn is_absent(body: &[u8]) -> bool {
+pub(crate) fn is_absent(body: &[u8]) -> bool {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     matches!(body.trim_ascii(), b"" | b"null")
 }

@@ -4,37 +4,38 @@
 use http::header::{HeaderName, ORIGIN};
 
 use super::Request;
+use crate::config::Environment;
 use crate::domain::csrf_token::CsrfTokens;
-use crate::domain::origin::is_meant;
+use crate::domain::origin::{self, is_meant};
 use crate::domain::rule::rule;
 use crate::domain::session::SessionId;
 use crate::error::ApiError;
 
-const TRANSPORT: HeaderName = HeaderName::from_static("x-token-transport");
+const TRANSPORT: HeaderName = HeaderName::from_static("x-token-delivery");
 const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 
 /// How a client takes the refresh token and the device token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
+pub enum TokenDelivery {
     /// In the body.
     Body,
     /// As cookies, with a CSRF token in the body.
     Cookies,
 }
 
-impl Transport {
+impl TokenDelivery {
     /// As the request asks for; by default in the body. A slip of the finger must not hand a page what it did not
     /// want to have.
     ///
     /// # Errors
     /// `validation_failed`.
-    pub fn asked_for(request: &Request) -> Result<Self, ApiError> {
+    pub fn requested_by(request: &Request) -> Result<Self, ApiError> {
         match request.header(&TRANSPORT) {
             None => Ok(Self::Body),
             Some(value) if value.eq_ignore_ascii_case("body") => Ok(Self::Body),
             Some(value) if value.eq_ignore_ascii_case("cookie") => Ok(Self::Cookies),
             Some(_) => Err(ApiError::invalid(
-                "X-Token-Transport",
+                "X-Token-TokenDelivery",
                 rule("invalid_value", "must be cookie or body"),
             )),
         }
@@ -42,20 +43,39 @@ impl Transport {
 }
 
 /// Whether a request is meant to carry the refresh token's cookie, although it has none.
-pub(super) fn expects_cookie(request: &Request) -> bool {
+pub(crate) fn expects_cookie(request: &Request) -> bool {
     let names = [&TRANSPORT, &CSRF_TOKEN, &ORIGIN];
     names.into_iter().any(|name| request.header(name).is_some())
 }
 
-/// What a request that comes with the refresh token's cookie must prove.
-pub struct CookieCheck {
-    /// The exact origins whose pages may send it.
-    pub origins: Vec<String>,
-    /// Knows the sessions' tokens.
-    pub csrf_tokens: CsrfTokens,
+/// Protects the refresh token's cookie from cross-site request forgery (OWASP CSRF Prevention Cheat Sheet).
+pub struct CsrfProtection {
+    /// The exact origins whose pages may send the cookie.
+    origins: Vec<String>,
+    csrf_tokens: CsrfTokens,
 }
 
-impl CookieCheck {
+impl CsrfProtection {
+    /// Reads `CORS_ALLOWED_ORIGINS`, `GUARD_SECRET` and `GUARD_SECRET_PREVIOUS`.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        let (name, form) = (
+            "CORS_ALLOWED_ORIGINS",
+            "origins such as https://app.example.com, separated by commas",
+        );
+        let origins = environment.optional(name, form, origin::parse_list);
+        let origins = origins.unwrap_or_default();
+        let is_secure = |origin: &String| origin.starts_with("https://");
+        if environment.is_production() && !origins.iter().all(is_secure) {
+            environment.refuse(format!("{name} must be https: origins in prod"));
+        }
+        let secret = environment.secret("GUARD_SECRET");
+        let previous = environment.optional_secret("GUARD_SECRET_PREVIOUS");
+        Self {
+            origins,
+            csrf_tokens: CsrfTokens::new(&secret, previous.as_ref()),
+        }
+    }
+
     /// The request comes from a page on the list.
     ///
     /// # Errors

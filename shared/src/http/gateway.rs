@@ -22,7 +22,7 @@ const MAX_BASE64: usize = MAX_BYTES.div_ceil(3) * 4;
 /// Takes out of an event what the client chose and nobody here reads. `lambda_http` makes a URL of host, scheme, path
 /// and query, and panics where they make none, or where a body is no base64. An event of another kind (payload format
 /// 1.0, a load balancer, a schedule) becomes an empty request, which no route knows.
-pub(super) fn sanitize(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
+pub(crate) fn sanitize(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
     let request = match event.payload {
         LambdaRequest::ApiGatewayV2(request) => without_url(request),
         _ => ApiGatewayV2httpRequest::default(),
@@ -48,7 +48,7 @@ fn without_url(mut request: ApiGatewayV2httpRequest) -> ApiGatewayV2httpRequest 
 }
 
 /// The gateway's word about a request; nothing for an event that is none of an HTTP API.
-pub(super) fn context(request: &lambda_http::Request) -> Option<&ApiGatewayV2httpRequestContext> {
+pub(crate) fn context(request: &lambda_http::Request) -> Option<&ApiGatewayV2httpRequestContext> {
     let context = request.extensions().get::<RequestContext>();
     match context {
         Some(RequestContext::ApiGatewayV2(context)) if context.route_key.is_some() => Some(context),
@@ -58,7 +58,7 @@ pub(super) fn context(request: &lambda_http::Request) -> Option<&ApiGatewayV2htt
 
 /// The gateway's name for a request; Lambda's for an event of another kind.
 #[derive(Clone)]
-pub(super) struct GatewayRequestId;
+pub(crate) struct GatewayRequestId;
 
 impl MakeRequestId for GatewayRequestId {
     fn make_request_id<B>(&mut self, request: &http::Request<B>) -> Option<RequestId> {

@@ -8,100 +8,53 @@ use validator::{Validate, ValidationErrors};
 
 use super::body::{self, Body};
 use super::gateway;
-use super::guard::Tally;
-use super::refresh_token::Presented;
 use crate::clock;
 use crate::domain::client_address::ClientAddress;
+use crate::domain::client_info::ClientInfo;
 use crate::domain::language::Language;
 use crate::domain::timestamp::Timestamp;
-use crate::domain::token::{AccessClaims, RefreshClaims, TokenError};
 use crate::error::ApiError;
-use crate::store::audit::Origin;
 
-/// Longer ones are cut where they are stored.
-const LONGEST_USER_AGENT: usize = 256;
+/// The longest user agent that is stored, in characters.
+const MAX_USER_AGENT: usize = 256;
 
-/// A request, and where it came from.
+/// A request, and its client.
 pub struct Request {
     http: lambda_http::Request,
-    origin: Origin,
-    client: Option<ClientAddress>,
-    access_token: Option<Result<AccessClaims, TokenError>>,
-    refresh_token: Option<Presented>,
-    tally: Tally,
+    client: ClientInfo,
 }
 
 impl Request {
-    /// Nothing for an event that is no request to an HTTP API.
-    pub(super) fn new(http: lambda_http::Request) -> Option<Self> {
+    /// `None` for an event that is no request to an HTTP API.
+    pub(crate) fn new(http: lambda_http::Request) -> Option<Self> {
         let context = gateway::context(&http)?;
-        let user_agent = http.headers().get(USER_AGENT);
-        let user_agent = user_agent.map(HeaderValue::as_bytes).unwrap_or_default();
-        let origin = Origin {
+        let header = |name| http.headers().get(name).map(HeaderValue::as_bytes);
+        let user_agent = header(USER_AGENT).unwrap_or_default();
+        let language = header(ACCEPT_LANGUAGE).unwrap_or_default();
+        let client = ClientInfo {
             ip: context.http.source_ip.clone().unwrap_or_default(),
             user_agent: recorded(&String::from_utf8_lossy(user_agent)),
+            language: Language::accepted(str::from_utf8(language).unwrap_or_default()),
             request_id: context.request_id.clone().unwrap_or_default(),
-            at: clock::now(),
+            received_at: clock::now(),
         };
-        Some(Self {
-            tally: http.extensions().get().cloned().unwrap_or_default(),
-            http,
-            origin,
-            client: None,
-            access_token: None,
-            refresh_token: None,
-        })
+        Some(Self { http, client })
     }
 
-    /// Whose request it is, now that it is known.
-    pub(super) fn set_client(&mut self, client: ClientAddress) {
-        self.origin.ip = client.to_string();
-        self.client = Some(client);
+    /// The same request of a client at another address than API Gateway's peer.
+    pub(crate) fn with_address(mut self, address: ClientAddress) -> Self {
+        self.client.ip = address.to_string();
+        self
     }
 
-    /// The client, once the guard knows it.
-    pub(super) fn client(&self) -> Option<ClientAddress> {
-        self.client
+    /// The client, and when its request was received.
+    pub fn client(&self) -> &ClientInfo {
+        &self.client
     }
 
-    /// Keeps what the access token turned out to be.
-    pub(super) fn set_access_token(&mut self, token: Option<Result<AccessClaims, TokenError>>) {
-        self.access_token = token;
-    }
-
-    /// What the access token turned out to be; nothing where there is none, or where none is taken.
-    pub(super) fn access_token(&self) -> Option<&Result<AccessClaims, TokenError>> {
-        self.access_token.as_ref()
-    }
-
-    /// Keeps what the refresh token turned out to be.
-    pub(super) fn set_refresh_token(&mut self, token: Presented) {
-        self.refresh_token = Some(token);
-    }
-
-    /// The claims of the refresh token, if there is a valid one.
-    pub(super) fn refresh_claims(&self) -> Option<&RefreshClaims> {
-        self.refresh_token.as_ref()?.claims.as_ref().ok()
-    }
-
-    /// The refresh token that the request presents, once; nothing where none is taken.
-    pub fn take_refresh_token(&mut self) -> Option<Presented> {
-        self.refresh_token.take()
-    }
-
-    /// What the request is counted under.
-    pub(super) fn tally(&self) -> &Tally {
-        &self.tally
-    }
-
-    /// Counts the request under its limits, if it was not counted yet. Where a token is taken, a handler
-    /// waits for this and for what it asks the stores first at once; a refused request has asked them, and
-    /// must leave nothing behind that it was refused. A handler that ends without counts all the same.
-    ///
-    /// # Errors
-    /// `rate_limited`, and those of the store.
-    pub async fn pass(&self) -> Result<(), ApiError> {
-        self.tally.pay(&self.origin.request_id).await
+    /// When the request was received.
+    pub fn received_at(&self) -> Timestamp {
+        self.client.received_at
     }
 
     /// The method.
@@ -143,22 +96,6 @@ impl Request {
         self.http.path_parameters_ref()?.first(name)
     }
 
-    /// The language that its sender reads.
-    pub fn language(&self) -> Language {
-        let header = self.header(&ACCEPT_LANGUAGE).unwrap_or_default();
-        Language::accepted(header)
-    }
-
-    /// Where the request came from, and when.
-    pub fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
-    /// When the request was received.
-    pub fn received_at(&self) -> Timestamp {
-        self.origin.at
-    }
-
     /// The body, if it is valid.
     ///
     /// # Errors
@@ -187,7 +124,7 @@ impl Request {
     }
 
     /// Whether the request has no body.
-    pub(super) fn has_no_body(&self) -> bool {
+    pub(crate) fn has_no_body(&self) -> bool {
         self.http.body().is_empty()
     }
 
@@ -196,7 +133,7 @@ impl Request {
     }
 
     /// A body that may be left out, as far as it can be understood.
-    pub(super) fn optional_body<T: DeserializeOwned + Validate>(
+    pub(crate) fn optional_body<T: DeserializeOwned + Validate>(
         &self,
     ) -> Result<Body<T>, ApiError> {
         match body::is_absent(self.http.body()) {
@@ -210,7 +147,7 @@ impl Request {
 fn recorded(user_agent: &str) -> String {
     let mut recorded = user_agent.to_owned();
     recorded.retain(|c| !c.is_control());
-    if let Some((end, _)) = recorded.char_indices().nth(LONGEST_USER_AGENT) {
+    if let Some((end, _)) = recorded.char_indices().nth(MAX_USER_AGENT) {
         recorded.truncate(end);
     }
     recorded

@@ -22,7 +22,7 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 const CONTENT_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// On every answer of every function; a page has its own of two of them.
-pub(super) fn fixed_headers<B>() -> Vec<HeaderMetadata<http::Response<B>>> {
+pub(crate) fn fixed_headers<B>() -> Vec<HeaderMetadata<http::Response<B>>> {
     let headers = [
         (CACHE_CONTROL, "no-store"),
         (CONTENT_SECURITY_POLICY, CONTENT_POLICY),
@@ -45,15 +45,15 @@ pub(super) fn fixed_headers<B>() -> Vec<HeaderMetadata<http::Response<B>>> {
 }
 
 /// An answer on its way to the client.
-pub(super) type Answer = http::Response<String>;
+pub(crate) type Answer = http::Response<String>;
 
 /// How a request ended, for its line in the log: `ok`, or the error's code.
 #[derive(Clone, Copy)]
-pub(super) struct Outcome(&'static str);
+pub(crate) struct Outcome(&'static str);
 
 impl Outcome {
     /// Nothing for an answer that was made neither by a handler nor of an error.
-    pub(super) fn of<B>(answer: &http::Response<B>) -> Option<&'static str> {
+    pub(crate) fn of<B>(answer: &http::Response<B>) -> Option<&'static str> {
         let outcome = answer.extensions().get::<Self>();
         outcome.map(|Self(outcome)| *outcome)
     }
@@ -61,11 +61,11 @@ impl Outcome {
 
 /// The variable of the limit that was hit, for the line in the log.
 #[derive(Clone)]
-pub(super) struct LimitedBy(String);
+pub(crate) struct LimitedBy(String);
 
 impl LimitedBy {
     /// Nothing for an answer that no limit has caused.
-    pub(super) fn of<B>(answer: &http::Response<B>) -> Option<&str> {
+    pub(crate) fn of<B>(answer: &http::Response<B>) -> Option<&str> {
         let limited = answer.extensions().get::<Self>();
         limited.map(|Self(variable)| variable.as_str())
     }
@@ -158,7 +158,7 @@ impl Response {
         self
     }
 
-    pub(super) fn into_answer(self) -> Answer {
+    pub(crate) fn into_answer(self) -> Answer {
         let mut answer = render(self.status, self.body, Outcome("ok"));
         *answer.headers_mut() = self.headers;
         answer
@@ -166,7 +166,7 @@ impl Response {
 }
 
 /// What the client is told of an error.
-pub(super) fn failure(error: &ApiError, request_id: &str) -> Answer {
+pub(crate) fn failure(error: &ApiError, request_id: &str) -> Answer {
     let details = match error {
         ApiError::ValidationFailed(details) => Some(details.clone()),
         _ => None,
@@ -210,7 +210,7 @@ fn render(status: StatusCode, body: String, outcome: Outcome) -> Answer {
 }
 
 /// Tells the client of a limit (IETF draft "RateLimit header fields for HTTP"), unless it was told of another one.
-pub(super) fn set_rate_limit(headers: &mut HeaderMap, quota: &Quota) {
+pub(crate) fn set_rate_limit(headers: &mut HeaderMap, quota: &Quota) {
     for (name, value) in [
         (RATE_LIMIT_POLICY, quota.policy.to_string()),
         (RATE_LIMIT, quota.header()),

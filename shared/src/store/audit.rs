@@ -10,11 +10,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Error;
-use super::dynamodb::{self, DynamoDb, Item, TransactWriteItem};
-use super::stand_ins;
-use super::users::absent;
+use super::decoy_writes;
+use super::dynamodb::{DynamoDb, TransactionError, Write};
+use super::items::{self, Expression, Item, TransactWriteItem};
+use crate::config::Environment;
+use crate::domain::client_info::ClientInfo;
 use crate::domain::id::Id;
-use crate::domain::timestamp::Timestamp;
 use crate::domain::user::UserId;
 use crate::random;
 
@@ -127,19 +128,6 @@ impl Outcome {
     }
 }
 
-/// Where a request came from.
-#[derive(Clone, Debug)]
-pub struct Origin {
-    /// The client's address; the gateway's peer until the guard knows better.
-    pub ip: String,
-    /// What the client calls itself, cut to a sane length.
-    pub user_agent: String,
-    /// The gateway's name for the request.
-    pub request_id: String,
-    /// When it was received.
-    pub at: Timestamp,
-}
-
 #[derive(Serialize)]
 struct Entry<'a> {
     event: &'a str,
@@ -151,9 +139,12 @@ struct Entry<'a> {
 }
 
 impl Audit {
-    /// The trail in this table.
-    pub fn new(dynamodb: DynamoDb, table: String) -> Self {
-        Self { dynamodb, table }
+    /// Reads the variable `USERS_TABLE` and those of DynamoDB.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        Self {
+            dynamodb: DynamoDb::from_env(environment),
+            table: environment.text("USERS_TABLE"),
+        }
     }
 
     /// An entry as part of the transaction that it is about.
@@ -162,13 +153,38 @@ impl Audit {
         user_id: UserId,
         event: Event,
         outcome: Outcome,
-        origin: &Origin,
+        client: &ClientInfo,
     ) -> TransactWriteItem {
-        dynamodb::put(
+        items::put(
             &self.table,
-            entry(user_id, event, outcome, origin),
-            absent(),
+            entry(user_id, event, outcome, client),
+            Expression::item_is_absent(),
         )
+    }
+
+    /// Commits the writes of successful events together with an entry for each event, all or nothing, and then logs the
+    /// events. `refused` is the meaning of an entry that is there already.
+    ///
+    /// # Errors
+    /// [`TransactionError::Refused`] with the meaning of the first condition that did not hold, or
+    /// [`TransactionError::Store`].
+    pub async fn commit<C: Copy>(
+        &self,
+        user_id: UserId,
+        events: &[Event],
+        client: &ClientInfo,
+        mut writes: Vec<Write<C>>,
+        refused: C,
+    ) -> Result<(), TransactionError<C>> {
+        let success = Outcome::Success;
+        let entries = events.iter();
+        let entries = entries.map(|event| self.create(user_id, *event, success, client));
+        writes.extend(Write::all(entries, refused));
+        self.dynamodb.transact(writes).await?;
+        for event in events {
+            log(Some(user_id), *event, success, client);
+        }
+        Ok(())
     }
 
     /// Writes an entry and the log event.
@@ -180,26 +196,26 @@ impl Audit {
         user_id: UserId,
         event: Event,
         outcome: Outcome,
-        origin: &Origin,
+        client: &ClientInfo,
     ) -> Result<(), Error> {
-        log(Some(user_id), event, outcome, origin);
+        log(Some(user_id), event, outcome, client);
         // Refused only where a try whose answer got lost has written it already.
         self.dynamodb
             .put(
                 &self.table,
-                entry(user_id, event, outcome, origin),
-                absent(),
+                entry(user_id, event, outcome, client),
+                Expression::item_is_absent(),
             )
             .await?;
         Ok(())
     }
 
-    /// A stand-in alone, for an update that only an account that there is takes.
+    /// A decoy alone, in place of an update that only an existing account takes.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn stand_in_for_update(&self, origin: &Origin) -> Result<(), Error> {
-        let (key, expression) = stand_ins::update(origin.at);
+    pub async fn decoy_update(&self, client: &ClientInfo) -> Result<(), Error> {
+        let (key, expression) = decoy_writes::update(client.received_at);
         self.dynamodb.update(&self.table, key, expression).await?;
         Ok(())
     }
@@ -213,37 +229,41 @@ impl Audit {
         &self,
         event: Event,
         outcome: Outcome,
-        origin: &Origin,
+        client: &ClientInfo,
     ) -> Result<(), Error> {
-        log(None, event, outcome, origin);
+        log(None, event, outcome, client);
         self.dynamodb
-            .put(&self.table, stand_ins::item(origin.at), absent())
+            .put(
+                &self.table,
+                decoy_writes::item(client.received_at),
+                Expression::item_is_absent(),
+            )
             .await?;
         Ok(())
     }
 }
 
 /// The log event of something whose entry is part of a transaction, once that has succeeded.
-pub fn log(user_id: Option<UserId>, event: Event, outcome: Outcome, origin: &Origin) {
+pub fn log(user_id: Option<UserId>, event: Event, outcome: Outcome, client: &ClientInfo) {
     tracing::info!(
         audit = event.name(),
         outcome = outcome.name(),
         user_id = user_id.map(tracing::field::display),
-        ip = origin.ip,
-        user_agent = origin.user_agent,
+        ip = client.ip,
+        user_agent = client.user_agent,
         "audit"
     );
 }
 
-fn entry(user_id: UserId, event: Event, outcome: Outcome, origin: &Origin) -> Item {
+fn entry(user_id: UserId, event: Event, outcome: Outcome, client: &ClientInfo) -> Item {
     let entry = Entry {
         event: event.name(),
         outcome: outcome.name(),
-        ip: &origin.ip,
-        user_agent: &origin.user_agent,
-        request_id: &origin.request_id,
-        ttl: origin.at.plus(LIFETIME).seconds(),
+        ip: &client.ip,
+        user_agent: &client.user_agent,
+        request_id: &client.request_id,
+        ttl: client.received_at.plus(LIFETIME).seconds(),
     };
-    let id = Id::<Audit>::new(origin.at, random::bytes());
-    dynamodb::item(format!("AUDIT#{user_id}"), &format!("ENTRY#{id}"), &entry)
+    let id = Id::<Audit>::new(client.received_at, random::bytes());
+    items::item(format!("AUDIT#{user_id}"), &format!("ENTRY#{id}"), &entry)
 }

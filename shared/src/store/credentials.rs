@@ -7,8 +7,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::dynamodb::{self, DynamoDb, Expression, Item, TransactWriteItem, text, ttl};
-use super::users::{absent, partition};
+use super::dynamodb::DynamoDb;
+use super::items::{self, Expression, Item, TransactWriteItem, text, ttl};
+use super::users::partition;
+use crate::config::Environment;
 use crate::domain::password_hash::PasswordHash;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::{User, UserId};
@@ -29,13 +31,16 @@ struct PasswordItem {
 }
 
 fn password_key(id: UserId) -> Item {
-    dynamodb::key(partition(id), "PASSWORD")
+    items::key(partition(id), "PASSWORD")
 }
 
 impl Credentials {
-    /// The credentials in this table.
-    pub fn new(dynamodb: DynamoDb, table: String) -> Self {
-        Self { dynamodb, table }
+    /// Reads the variable `CREDENTIALS_TABLE` and those of DynamoDB.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        Self {
+            dynamodb: DynamoDb::from_env(environment),
+            table: environment.text("CREDENTIALS_TABLE"),
+        }
     }
 
     /// The user's password hash.
@@ -66,10 +71,10 @@ impl Credentials {
             changed_at: now,
             ttl: user.ttl,
         };
-        dynamodb::put(
+        items::put(
             &self.table,
-            dynamodb::item(partition(user.id), "PASSWORD", &attributes),
-            absent(),
+            items::item(partition(user.id), "PASSWORD", &attributes),
+            Expression::item_is_absent(),
         )
     }
 
@@ -106,7 +111,7 @@ impl Credentials {
             ],
             ..Default::default()
         };
-        dynamodb::check(&self.table, password_key(id), expression)
+        items::check(&self.table, password_key(id), expression)
     }
 
     /// Puts a new password in the place of `old`. Refused if that is not the stored one any more.
@@ -126,7 +131,7 @@ impl Credentials {
                 (":now", text(now.to_string())),
             ],
         };
-        dynamodb::update(&self.table, password_key(id), expression)
+        items::update(&self.table, password_key(id), expression)
     }
 
     /// The password of an account whose address is proven lasts as it does.
@@ -136,7 +141,7 @@ impl Credentials {
             condition: "attribute_exists(pk)".to_owned(),
             ..Default::default()
         };
-        dynamodb::update(&self.table, password_key(id), expression)
+        items::update(&self.table, password_key(id), expression)
     }
 
     /// Puts a new password in the place of whatever there is, for good. Refused where there is none.
@@ -154,16 +159,13 @@ impl Credentials {
                 (":now", text(now.to_string())),
             ],
         };
-        dynamodb::update(&self.table, password_key(id), expression)
+        items::update(&self.table, password_key(id), expression)
     }
 
     /// Removes the password of an account that is removed.
     pub fn remove_password(&self, id: UserId) -> TransactWriteItem {
-        let expression = Expression {
-            condition: "attribute_exists(pk)".to_owned(),
-            ..Default::default()
-        };
-        dynamodb::delete(&self.table, password_key(id), expression)
+        let expression = Expression::item_exists();
+        items::delete(&self.table, password_key(id), expression)
     }
 
     /// Lets a deleted account's password go with the account.
@@ -173,6 +175,6 @@ impl Credentials {
             condition: "attribute_exists(pk)".to_owned(),
             values: vec![(":ttl", ttl(purge_at))],
         };
-        dynamodb::update(&self.table, password_key(id), expression)
+        items::update(&self.table, password_key(id), expression)
     }
 }

@@ -1,7 +1,5 @@
 //! The client of DynamoDB: every wait has an end, every failure a meaning.
 
-use std::collections::HashMap;
-use std::fmt;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -11,14 +9,15 @@ use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-pub use aws_sdk_dynamodb::types::TransactWriteItem;
-use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, ReturnValue, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use aws_sdk_dynamodb::{Client, Error as ServiceError, config};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
+use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 
 use super::Error;
+use super::items::{Expression, Item, TransactWriteItem, text};
+use crate::aws;
+use crate::config::Environment;
 use crate::domain::timestamp::Timestamp;
 use crate::random;
 
@@ -37,8 +36,12 @@ const MAX_CONFLICT_TRIES: u32 = 4;
 pub struct DynamoDb(Client);
 
 impl DynamoDb {
-    /// Connects with the first request.
-    pub fn new(sdk: &SdkConfig) -> Self {
+    /// Reads the variables of AWS' SDKs. All stores share one client; it connects with the first request.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        environment.singleton(|environment| Self::new(&aws::config(environment, "DYNAMODB")))
+    }
+
+    fn new(sdk: &SdkConfig) -> Self {
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .operation_timeout(OPERATION_TIMEOUT);
@@ -252,6 +255,10 @@ impl<C> Write<C> {
     }
 }
 
+/// A random identifier exists already.
+#[derive(Clone, Copy, Debug)]
+pub struct Collision;
+
 /// Why a transaction wrote nothing.
 #[derive(Debug)]
 pub enum TransactionError<C> {
@@ -374,28 +381,6 @@ fn unreadable() -> Error {
     Error::Unexpected("DynamoDB: an item that no code here has written".to_owned())
 }
 
-/// An item as the SDK has it.
-pub type Item = HashMap<String, AttributeValue>;
-
-/// The key of an item.
-pub fn key(pk: String, sk: &str) -> Item {
-    Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
-}
-
-/// An item: its key and what `attributes` serialises to.
-///
-/// # Panics
-/// Never for the plain structs of this crate.
-#[expect(
-    clippy::expect_used,
-    reason = "plain structs serialise to plain attributes"
-)]
-pub fn item(pk: String, sk: &str, attributes: &impl Serialize) -> Item {
-    let mut item: Item = to_item(attributes).expect("the attributes are a plain struct");
-    item.extend(key(pk, sk));
-    item
-}
-
 /// Reads an item's attributes; nothing for one that is absent, or expired and not yet swept.
 ///
 /// # Errors
@@ -411,109 +396,4 @@ fn read<T: DeserializeOwned>(item: Option<Item>, now: Timestamp) -> Result<Optio
         return Ok(None);
     }
     from_item(item).map(Some).map_err(|_| unreadable())
-}
-
-/// An expression with the names and values it speaks of. Names of attributes are written `#name`:
-/// many of them are reserved words.
-#[derive(Default)]
-pub struct Expression {
-    /// What to change; empty for a put or a delete.
-    pub update: String,
-    /// What must hold.
-    pub condition: String,
-    /// The values, by their placeholder.
-    pub values: Vec<(&'static str, AttributeValue)>,
-}
-
-impl Expression {
-    /// The attributes that are spoken of.
-    fn names(&self) -> Option<HashMap<String, String>> {
-        let text = format!("{} {}", self.update, self.condition);
-        let names = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '#'));
-        let names: HashMap<_, _> = names
-            .filter_map(|word| Some((word.to_owned(), word.strip_prefix('#')?.to_owned())))
-            .collect();
-        (!names.is_empty()).then_some(names)
-    }
-
-    fn values(&self) -> Option<HashMap<String, AttributeValue>> {
-        let values: HashMap<_, _> = self
-            .values
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.clone()))
-            .collect();
-        (!values.is_empty()).then_some(values)
-    }
-}
-
-/// A part of a transaction that puts an item, under a condition.
-#[expect(clippy::expect_used, reason = "all that the builder asks for is set")]
-pub fn put(table: &str, item: Item, expression: Expression) -> TransactWriteItem {
-    let put = Put::builder()
-        .table_name(table)
-        .set_item(Some(item))
-        .condition_expression(&expression.condition)
-        .set_expression_attribute_names(expression.names())
-        .set_expression_attribute_values(expression.values())
-        .build()
-        .expect("a put is complete");
-    TransactWriteItem::builder().put(put).build()
-}
-
-/// A part of a transaction that changes an item, under a condition.
-#[expect(clippy::expect_used, reason = "all that the builder asks for is set")]
-pub fn update(table: &str, key: Item, expression: Expression) -> TransactWriteItem {
-    let update = Update::builder()
-        .table_name(table)
-        .set_key(Some(key))
-        .update_expression(&expression.update)
-        .condition_expression(&expression.condition)
-        .set_expression_attribute_names(expression.names())
-        .set_expression_attribute_values(expression.values())
-        .build()
-        .expect("an update is complete");
-    TransactWriteItem::builder().update(update).build()
-}
-
-/// A part of a transaction that changes nothing, and only holds under a condition.
-#[expect(clippy::expect_used, reason = "all that the builder asks for is set")]
-pub fn check(table: &str, key: Item, expression: Expression) -> TransactWriteItem {
-    let check = ConditionCheck::builder()
-        .table_name(table)
-        .set_key(Some(key))
-        .condition_expression(&expression.condition)
-        .set_expression_attribute_names(expression.names())
-        .set_expression_attribute_values(expression.values())
-        .build()
-        .expect("a check is complete");
-    TransactWriteItem::builder().condition_check(check).build()
-}
-
-/// A part of a transaction that deletes an item, under a condition.
-#[expect(clippy::expect_used, reason = "all that the builder asks for is set")]
-pub fn delete(table: &str, key: Item, expression: Expression) -> TransactWriteItem {
-    let delete = Delete::builder()
-        .table_name(table)
-        .set_key(Some(key))
-        .condition_expression(&expression.condition)
-        .set_expression_attribute_names(expression.names())
-        .set_expression_attribute_values(expression.values())
-        .build()
-        .expect("a delete is complete");
-    TransactWriteItem::builder().delete(delete).build()
-}
-
-/// A string attribute.
-pub fn text(value: impl Into<String>) -> AttributeValue {
-    AttributeValue::S(value.into())
-}
-
-/// A number attribute.
-pub fn number(value: impl fmt::Display) -> AttributeValue {
-    AttributeValue::N(value.to_string())
-}
-
-/// The value of a TTL attribute: seconds since the epoch.
-pub fn ttl(expiry: Timestamp) -> AttributeValue {
-    number(expiry.seconds())
 }

@@ -11,8 +11,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::dynamodb::{self, DynamoDb, Expression, Item, TransactWriteItem};
-use super::users::absent;
+use super::dynamodb::DynamoDb;
+use super::items::{self, Expression, Item, TransactWriteItem};
+use crate::config::Environment;
 use crate::domain::email_token::{Purpose, TokenHash};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::{Rejection, UserId};
@@ -49,13 +50,16 @@ fn partition(purpose: Purpose, hash: &TokenHash) -> String {
 }
 
 fn key(purpose: Purpose, hash: &TokenHash) -> Item {
-    dynamodb::key(partition(purpose, hash), "TOKEN")
+    items::key(partition(purpose, hash), "TOKEN")
 }
 
 impl MailedTokens {
-    /// The tokens in this table.
-    pub fn new(dynamodb: DynamoDb, table: String) -> Self {
-        Self { dynamodb, table }
+    /// Reads the variable `USERS_TABLE` and those of DynamoDB.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        Self {
+            dynamodb: DynamoDb::from_env(environment),
+            table: environment.text("USERS_TABLE"),
+        }
     }
 
     /// Whose token this is, while it has not expired.
@@ -118,17 +122,14 @@ impl MailedTokens {
             expires_at,
             ttl: expires_at.map(Timestamp::seconds),
         };
-        let item = dynamodb::item(partition(purpose, hash), "TOKEN", &attributes);
-        dynamodb::put(&self.table, item, absent())
+        let item = items::item(partition(purpose, hash), "TOKEN", &attributes);
+        items::put(&self.table, item, Expression::item_is_absent())
     }
 
     /// Removes a token that was used. Refused if somebody else used it first.
     pub fn remove(&self, purpose: Purpose, hash: &TokenHash) -> TransactWriteItem {
-        let expression = Expression {
-            condition: "attribute_exists(pk)".to_owned(),
-            ..Default::default()
-        };
-        dynamodb::delete(&self.table, key(purpose, hash), expression)
+        let expression = Expression::item_exists();
+        items::delete(&self.table, key(purpose, hash), expression)
     }
 
     /// Removes the token that nobody needs once the address is proven, or the account is gone.

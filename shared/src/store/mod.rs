@@ -1,20 +1,19 @@
 //! DynamoDB holds what must never be lost, Redis what may expire. Everything that is "check, then
 //! write" is one atomic call: a condition, a transaction or a script.
 
-pub mod addresses;
 pub mod audit;
 pub mod credentials;
+pub mod decoy_writes;
 pub mod dynamodb;
-pub mod mail_counts;
+pub mod items;
 pub mod mailed_tokens;
 pub mod outbox;
 pub mod rate_limiter;
 pub mod redis;
 pub mod reset_tokens;
 pub mod sessions;
-pub mod stand_ins;
+pub mod suppression_list;
 pub mod two_factor;
-pub mod unproven_accounts;
 pub mod users;
 
 /// Why a store did not do what it was asked.

@@ -10,10 +10,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_with::{As, DefaultOnError};
 
-use super::Error;
-use super::audit::Origin;
-use super::dynamodb::{self, DynamoDb, Expression, Item, TransactWriteItem, number, text};
-use super::users::absent;
+use super::items::{self, Expression, TransactWriteItem};
+use crate::config::Environment;
+use crate::domain::client_info::ClientInfo;
 use crate::domain::email_token::TokenId;
 use crate::domain::id::Id;
 use crate::domain::language::Language;
@@ -121,9 +120,11 @@ impl OutboxEntry {
 }
 
 impl Outbox {
-    /// The outbox in this table.
-    pub fn new(table: String) -> Self {
-        Self { table }
+    /// Reads the variable `USERS_TABLE`.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        Self {
+            table: environment.text("USERS_TABLE"),
+        }
     }
 
     /// A mail to a user. Of the token that its link carries, only the identifier is stored. An address that is not
@@ -133,10 +134,9 @@ impl Outbox {
         kind: Kind,
         user: &User,
         links: &Links,
-        language: Language,
-        origin: &Origin,
+        client: &ClientInfo,
     ) -> TransactWriteItem {
-        let now = origin.at;
+        let now = client.received_at;
         let name = user.name.as_ref().filter(|_| user.email_verified);
         let entry = OutboxEntry {
             kind,
@@ -145,157 +145,17 @@ impl Outbox {
             name: name.map(|name| name.as_str().to_owned()),
             token_id: links.token_id.clone(),
             rejection_token_id: links.rejection_token_id.clone(),
-            ip: origin.ip.clone(),
-            user_agent: origin.user_agent.clone(),
-            language,
+            ip: client.ip.clone(),
+            user_agent: client.user_agent.clone(),
+            language: client.language,
             created_at: now,
             ttl: now.plus(LIFETIME).seconds(),
         };
         let id = Id::<Outbox>::new(now, random::bytes());
-        dynamodb::put(
+        items::put(
             &self.table,
-            dynamodb::item(format!("{}{id}", OutboxEntry::PREFIX), "EMAIL", &entry),
-            absent(),
+            items::item(format!("{}{id}", OutboxEntry::PREFIX), "EMAIL", &entry),
+            Expression::item_is_absent(),
         )
     }
-}
-
-/// Tries at a mail that its recipient's server takes later, or never.
-const MAX_TRIES: u32 = 5;
-
-/// How long one try at sending may take before another may begin.
-const LEASE: Duration = Duration::from_secs(8);
-
-/// The outbox as the mailer sees it: entries that are to be sent, once each.
-#[derive(Clone)]
-pub struct Deliveries {
-    dynamodb: DynamoDb,
-    table: String,
-}
-
-/// What there is to do about an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// Send it: nobody else will, until the lease ends.
-    Granted,
-    /// Nothing: it was sent, or given up, or is gone.
-    Done,
-    /// Somebody is sending it, or died while sending it: free again at this time.
-    Busy(Timestamp),
-}
-
-#[derive(Deserialize)]
-struct State {
-    sent_at: Option<Timestamp>,
-    given_up: Option<String>,
-    #[serde(default)]
-    sending_until: i64,
-}
-
-impl Deliveries {
-    /// The entries in this table.
-    pub fn new(dynamodb: DynamoDb, table: String) -> Self {
-        Self { dynamodb, table }
-    }
-
-    /// Takes an entry for sending. The condition closes the race between two deliveries of one
-    /// stream record: one of them sends.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn claim(&self, pk: &str, now: Timestamp) -> Result<Claim, Error> {
-        let until = now.plus(LEASE).milliseconds();
-        let expression = Expression {
-            update: "SET #sending_until = :until".to_owned(),
-            condition: "attribute_exists(pk) AND attribute_not_exists(#sent_at) \
-                        AND attribute_not_exists(#given_up) \
-                        AND (attribute_not_exists(#sending_until) OR #sending_until <= :now)"
-                .to_owned(),
-            values: vec![
-                (":until", number(until)),
-                (":now", number(now.milliseconds())),
-            ],
-        };
-        if self.update(pk, expression).await? {
-            return Ok(Claim::Granted);
-        }
-        let state: Option<State> = self.dynamodb.get(&self.table, key(pk), now).await?;
-        Ok(match state {
-            Some(State {
-                sent_at: None,
-                given_up: None,
-                sending_until,
-            }) => Claim::Busy(Timestamp::from_milliseconds(sending_until)),
-            _ => Claim::Done,
-        })
-    }
-
-    /// Notes that an entry was sent.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn mark_sent(&self, pk: &str, now: Timestamp) -> Result<(), Error> {
-        self.finish(pk, "SET #sent_at = :value", now.to_string())
-            .await
-    }
-
-    /// Notes that an entry can never be sent, and why: the code of the refusal.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn give_up(&self, pk: &str, code: &str) -> Result<(), Error> {
-        self.finish(pk, "SET #given_up = :value", code.to_owned())
-            .await
-    }
-
-    async fn finish(&self, pk: &str, update: &str, value: String) -> Result<(), Error> {
-        let expression = Expression {
-            update: format!("{update} REMOVE #sending_until"),
-            condition: "attribute_exists(pk)".to_owned(),
-            values: vec![(":value", text(value))],
-        };
-        self.update(pk, expression).await?;
-        Ok(())
-    }
-
-    /// Lets the next try begin at once.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn release(&self, pk: &str) -> Result<(), Error> {
-        let expression = Expression {
-            update: "REMOVE #sending_until".to_owned(),
-            condition: "attribute_exists(pk)".to_owned(),
-            ..Default::default()
-        };
-        self.update(pk, expression).await?;
-        Ok(())
-    }
-
-    /// Counts a try at a mail that is not taken for now, and lets the next one begin; `false` where it was the last.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn defer(&self, pk: &str) -> Result<bool, Error> {
-        let expression = Expression {
-            update: "SET #tries = if_not_exists(#tries, :none) + :one REMOVE #sending_until"
-                .to_owned(),
-            condition: "attribute_exists(pk) AND (attribute_not_exists(#tries) OR #tries < :last)"
-                .to_owned(),
-            values: vec![
-                (":none", number(0)),
-                (":one", number(1)),
-                (":last", number(MAX_TRIES - 1)),
-            ],
-        };
-        self.update(pk, expression).await
-    }
-
-    async fn update(&self, pk: &str, expression: Expression) -> Result<bool, Error> {
-        self.dynamodb.update(&self.table, key(pk), expression).await
-    }
-}
-
-fn key(pk: &str) -> Item {
-    dynamodb::key(pk.to_owned(), "EMAIL")
 }

@@ -23,6 +23,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::Error;
 use super::redis::{Redis, Script};
+use crate::config::Environment;
 use crate::domain::client_address::ClientAddress;
 use crate::domain::device_token::DeviceId;
 use crate::domain::email_address::EmailAddress;
@@ -177,10 +178,10 @@ pub struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// With the counters kept there.
-    pub fn new(redis: Arc<Redis>) -> Self {
+    /// Reads the variables of Redis.
+    pub fn from_env(environment: &mut Environment) -> Self {
         Self {
-            redis,
+            redis: Redis::from_env(environment),
             count: Arc::new(Script::new(include_str!("scripts/count_request.lua"))),
         }
     }
@@ -232,7 +233,7 @@ impl RateLimiter {
         for counter in slot {
             let limit = counter.policy.limit;
             call.key(&counter.key)
-                .arg(limit.most)
+                .arg(limit.max)
                 .arg(u64::try_from(limit.window.as_millis()).unwrap_or(u64::MAX));
         }
         let answer: Vec<i64> = self.redis.invoke(&call).await?;

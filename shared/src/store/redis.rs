@@ -5,6 +5,7 @@
 //! What is sent here may be sent twice: when an answer does not come, nobody knows whether the
 //! command ran. Every command and script must therefore mean the same the second time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
@@ -15,10 +16,13 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline,
     RedisError, RedisFuture, RedisResult, ServerErrorKind, TlsCertificates, ToRedisArgs, Value,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
 use super::Error;
+use crate::config::Environment;
 
 /// A name to resolve, two handshakes over TLS, a password and a cluster's map: on a fraction of a processor this takes a
 /// while. What a request has left of its time bounds it, too.
@@ -28,19 +32,17 @@ const EARLY_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Where Redis is.
-#[derive(Clone, Debug)]
-pub struct Config {
+struct Config {
     /// `redis://` or `rediss://` (TLS); it may contain a password.
-    pub url: SecretString,
+    url: SecretString,
     /// Whether the server is a cluster that redirects.
-    pub is_cluster: bool,
+    is_cluster: bool,
     /// Certificates (PEM) that vouch for the server, in the place of the public authorities.
-    pub ca: Option<String>,
+    ca: Option<String>,
 }
 
-/// The URL is none that Redis has.
-#[derive(Debug)]
-pub struct InvalidUrl;
+/// The URL is no URL of Redis.
+struct InvalidUrl;
 
 /// A connection to Redis that heals itself.
 pub struct Redis {
@@ -142,11 +144,36 @@ impl ScriptCall<'_> {
 }
 
 impl Redis {
+    /// Reads `REDIS_URL`, `REDIS_CLUSTER` and `REDIS_CA`. All stores share one connection.
+    pub fn from_env(environment: &mut Environment) -> Arc<Self> {
+        environment.singleton(|environment| Arc::new(Self::configured(environment)))
+    }
+
+    fn configured(environment: &mut Environment) -> Self {
+        let url = environment.text("REDIS_URL");
+        if environment.is_production() && url.starts_with("redis://") {
+            environment.refuse("REDIS_URL must be a rediss:// URL, with TLS, in prod");
+        }
+        let config = Config {
+            url: SecretString::from(url),
+            is_cluster: environment.boolean("REDIS_CLUSTER", false),
+            ca: environment.optional("REDIS_CA", "certificates in PEM", |text| {
+                are_certificates(text).then(|| text.to_owned())
+            }),
+        };
+        Self::new(&config).unwrap_or_else(|InvalidUrl| {
+            if !config.url.expose_secret().is_empty() {
+                environment.refuse("REDIS_URL must be a redis:// or rediss:// URL");
+            }
+            Self::placeholder()
+        })
+    }
+
     /// Connects with the first command.
     ///
     /// # Errors
     /// For a URL that is none.
-    pub fn new(config: &Config) -> Result<Self, InvalidUrl> {
+    fn new(config: &Config) -> Result<Self, InvalidUrl> {
         // The one TLS stack's provider; a second call finds it installed.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let is_known = ["redis://", "rediss://"]
@@ -160,9 +187,9 @@ impl Redis {
         Ok(Self::with(server, uses_tls || config.is_cluster))
     }
 
-    /// What stands in for a connection whose configuration is refused: nothing is ever sent.
+    /// Used while configuration errors are collected; never connects.
     #[expect(clippy::expect_used, reason = "the address is a constant")]
-    pub(crate) fn nowhere() -> Self {
+    fn placeholder() -> Self {
         let client = Client::open("redis://127.0.0.1:9").expect("an address");
         Self::with(Server::Standalone(Box::new(client)), false)
     }
@@ -323,6 +350,11 @@ impl ConnectionLike for Connection {
             Self::Cluster(connection) => connection.get_db(),
         }
     }
+}
+
+fn are_certificates(pem: &str) -> bool {
+    let mut certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).peekable();
+    certificates.peek().is_some() && certificates.all(|certificate| certificate.is_ok())
 }
 
 /// Whether another connection might do better.

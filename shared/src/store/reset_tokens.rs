@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::Error;
 use super::redis::Redis;
+use crate::config::Environment;
 use crate::domain::email_token::TokenHash;
 use crate::domain::user::UserId;
 
@@ -26,9 +27,11 @@ fn key(hash: &TokenHash) -> String {
 }
 
 impl ResetTokens {
-    /// The tokens kept there.
-    pub fn new(redis: Arc<Redis>) -> Self {
-        Self { redis }
+    /// Reads the variables of Redis.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        Self {
+            redis: Redis::from_env(environment),
+        }
     }
 
     /// Keeps a token. Where there is no user, a command of the same cost that keeps nothing (`XX`: only

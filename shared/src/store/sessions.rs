@@ -11,25 +11,27 @@
 //! with different clocks agree.
 //!
 //! A new password, a second factor and a deletion end sessions in the user's record, with the change itself: sessions of
-//! an epoch before the record's are over, whatever is still here (see [`Epoch`]).
+//! an epoch before the record's are over, whatever is still here (see [`SessionEpoch`]).
 
+use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::Error;
 use super::redis::{Redis, Script, ScriptCall};
+use crate::config::Environment;
 use crate::domain::client_address::ClientAddress;
+use crate::domain::client_info::ClientInfo;
 use crate::domain::device_token::{self, Device, DeviceId};
 use crate::domain::id::Id;
-use crate::domain::session::{Epoch, Lifetime, RotationPolicy, Session, SessionId};
+use crate::domain::session::{Lifetime, RotationPolicy, Session, SessionEpoch, SessionId};
 use crate::domain::timestamp::Timestamp;
-use crate::domain::user::{Admitted, Role, UserId};
-use crate::store::audit::Origin;
+use crate::domain::user::{Role, SignInAllowed, UserId};
 
 /// The newest sessions of a user stay, the oldest beyond this number is ended.
-const MOST_SESSIONS: usize = 10;
+const MAX_SESSIONS: usize = 10;
 /// The same for devices, by their last sign-in.
-const MOST_DEVICES: usize = 10;
+const MAX_DEVICES: usize = 10;
 
 /// The sessions of all users.
 pub struct Sessions {
@@ -51,14 +53,14 @@ pub struct Found {
     /// How long ago its user signed in.
     pub age: Duration,
     /// The epoch that it was started in.
-    pub epoch: Epoch,
+    pub epoch: SessionEpoch,
 }
 
 /// What is known of the place that a sign-in comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     /// A session was last used from this address with this agent.
-    pub origin: bool,
+    pub client: bool,
     /// The device is among the user's.
     pub device: bool,
 }
@@ -67,9 +69,9 @@ pub struct Known {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rotation {
     /// It was the current one; the session, of this epoch, has a new one.
-    Rotated(Rotated, Epoch),
+    Rotated(Rotated, SessionEpoch),
     /// It was replaced a moment ago; this is its successor once more.
-    Repeated(Session, Epoch, Repetition),
+    Repeated(Session, SessionEpoch, Repetition),
     /// Its session is over.
     Gone,
     /// It was replaced before; the session has been ended (RFC 9700, 4.14.2).
@@ -99,9 +101,9 @@ pub struct Rotated {
 
 /// A session or a device as its owner sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed<T> {
+pub struct Listed<I> {
     /// Names it.
-    pub id: Id<T>,
+    pub id: I,
     /// When its user signed in, on a device for the first time.
     pub created_at: Timestamp,
     /// When it was last refreshed; of a device, when its user last signed in.
@@ -111,7 +113,7 @@ pub struct Listed<T> {
     /// The agent that it was last used by.
     pub user_agent: String,
     /// The epoch that a session was started in.
-    pub epoch: Epoch,
+    pub epoch: SessionEpoch,
 }
 
 fn sessions_key(user_id: UserId) -> String {
@@ -138,10 +140,10 @@ macro_rules! script {
 }
 
 impl Sessions {
-    /// The sessions kept there.
-    pub fn new(redis: Arc<Redis>) -> Self {
+    /// Reads the variables of Redis.
+    pub fn from_env(environment: &mut Environment) -> Self {
         Self {
-            redis,
+            redis: Redis::from_env(environment),
             start: script!("start_session"),
             find: script!("find_session", read_only),
             rotate: script!("rotate_session"),
@@ -161,29 +163,29 @@ impl Sessions {
     pub async fn start(
         &self,
         id: SessionId,
-        admitted: Admitted<'_>,
+        allowed: SignInAllowed<'_>,
         lifetime: &Lifetime,
-        epoch: Epoch,
+        epoch: SessionEpoch,
         device: DeviceId,
-        origin: &Origin,
+        client: &ClientInfo,
     ) -> Result<Session, Error> {
-        let (user_id, role) = (admitted.user().id, admitted.user().role);
+        let (user_id, role) = (allowed.user().id, allowed.user().role);
         let mut call = on_user(&self.start, user_id);
         call.arg(id.to_string())
             .arg(milliseconds(lifetime.idle))
             .arg(milliseconds(lifetime.maximum))
-            .arg(&origin.ip)
-            .arg(&origin.user_agent)
+            .arg(&client.ip)
+            .arg(&client.user_agent)
             .arg(match role {
                 Role::User => "user",
                 Role::Admin => "admin",
             })
             .arg(u8::from(lifetime.is_remembered))
-            .arg(MOST_SESSIONS)
+            .arg(MAX_SESSIONS)
             .arg(epoch.number())
             .arg(device.to_string())
             .arg(milliseconds(device_token::LIFETIME))
-            .arg(MOST_DEVICES);
+            .arg(MAX_DEVICES);
         let times: Vec<i64> = self.redis.invoke(&call).await?;
         match times[..] {
             [now, expires_at] => Ok(session(id, user_id, 0, now, expires_at)),
@@ -201,17 +203,17 @@ impl Sessions {
         user_id: UserId,
         counter: u64,
         policy: &RotationPolicy,
-        origin: &Origin,
+        client: &ClientInfo,
     ) -> Result<Rotation, Error> {
-        let network = ClientAddress::parse(&origin.ip).map(ClientAddress::network);
+        let network = ClientAddress::parse(&client.ip).map(ClientAddress::network);
         let mut call = on_session(&self.rotate, id, user_id);
         call.arg(counter)
             .arg(milliseconds(policy.idle))
             .arg(milliseconds(policy.idle_remembered))
             .arg(milliseconds(policy.grace))
-            .arg(&origin.ip)
-            .arg(&origin.user_agent)
-            .arg(&origin.request_id)
+            .arg(&client.ip)
+            .arg(&client.user_agent)
+            .arg(&client.request_id)
             .arg(network.unwrap_or_default());
         let (what, state) = split(self.redis.invoke(&call).await?)?;
         let session =
@@ -233,7 +235,7 @@ impl Sessions {
                     previously_rotated_at: was_rotated_at,
                     previously_expired_at: was_expires_at,
                 };
-                Ok(Rotation::Rotated(rotated, Epoch::from(epoch)))
+                Ok(Rotation::Rotated(rotated, SessionEpoch::from(epoch)))
             }
             ("repeated", &[epoch, counter, rotated_at, expires_at, suspicion]) => {
                 let repetition = match suspicion {
@@ -243,7 +245,11 @@ impl Sessions {
                     },
                 };
                 let session = session(counter, rotated_at, expires_at);
-                Ok(Rotation::Repeated(session, Epoch::from(epoch), repetition))
+                Ok(Rotation::Repeated(
+                    session,
+                    SessionEpoch::from(epoch),
+                    repetition,
+                ))
             }
             ("gone", []) => Ok(Rotation::Gone),
             ("reused", []) => Ok(Rotation::Reused),
@@ -276,7 +282,7 @@ impl Sessions {
         match found[..] {
             [age, epoch] => Ok(Some(Found {
                 age: Duration::from_millis(u64::try_from(age).unwrap_or_default()),
-                epoch: Epoch::from(epoch),
+                epoch: SessionEpoch::from(epoch),
             })),
             [] => Ok(None),
             _ => Err(unreadable()),
@@ -291,14 +297,14 @@ impl Sessions {
         &self,
         user_id: UserId,
         device: Option<DeviceId>,
-        origin: &Origin,
+        client: &ClientInfo,
     ) -> Result<Known, Error> {
         let mut call = on_user(&self.before_sign_in, user_id);
-        call.arg(&origin.ip)
-            .arg(&origin.user_agent)
+        call.arg(&client.ip)
+            .arg(&client.user_agent)
             .arg(device.map(|id| id.to_string()).unwrap_or_default());
-        let (origin, device) = self.redis.invoke(&call).await?;
-        Ok(Known { origin, device })
+        let (client, device) = self.redis.invoke(&call).await?;
+        Ok(Known { client, device })
     }
 
     /// The sessions and the devices of a user, newest first.
@@ -308,7 +314,7 @@ impl Sessions {
     pub async fn list(
         &self,
         user_id: UserId,
-    ) -> Result<(Vec<Listed<Session>>, Vec<Listed<Device>>), Error> {
+    ) -> Result<(Vec<Listed<SessionId>>, Vec<Listed<DeviceId>>), Error> {
         let call = on_user(&self.list, user_id);
         let (sessions, devices) = self.redis.invoke(&call).await?;
         Ok((listed(sessions)?, listed(devices)?))
@@ -351,15 +357,15 @@ impl Sessions {
         &self,
         id: SessionId,
         device: Device,
-        origin: &Origin,
+        client: &ClientInfo,
     ) -> Result<(), Error> {
         let mut call = on_user(&self.revoke_others, device.user_id);
         call.arg(id.to_string())
             .arg(device.id.to_string())
-            .arg(&origin.ip)
-            .arg(&origin.user_agent)
+            .arg(&client.ip)
+            .arg(&client.user_agent)
             .arg(milliseconds(device_token::LIFETIME))
-            .arg(MOST_DEVICES);
+            .arg(MAX_DEVICES);
         self.redis.invoke(&call).await
     }
 
@@ -393,7 +399,7 @@ fn on_session(script: &Script, id: SessionId, user_id: UserId) -> ScriptCall<'_>
 type Row = (String, i64, i64, String, String, i64);
 
 /// Newest first.
-fn listed<T>(mut rows: Vec<Row>) -> Result<Vec<Listed<T>>, Error> {
+fn listed<I: FromStr>(mut rows: Vec<Row>) -> Result<Vec<Listed<I>>, Error> {
     rows.sort_unstable_by(|one, other| (other.1, &other.0).cmp(&(one.1, &one.0)));
     let listed = |(id, created_at, last_used_at, ip, user_agent, epoch): Row| {
         Some(Listed {
@@ -402,7 +408,7 @@ fn listed<T>(mut rows: Vec<Row>) -> Result<Vec<Listed<T>>, Error> {
             last_used_at: Timestamp::from_milliseconds(last_used_at),
             ip,
             user_agent,
-            epoch: Epoch::from(epoch),
+            epoch: SessionEpoch::from(epoch),
         })
     };
     let listed = rows.into_iter().map(listed).collect::<Option<_>>();

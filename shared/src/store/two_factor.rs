@@ -12,8 +12,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::dynamodb::{self, DynamoDb, Expression, Item, TransactWriteItem, number, text, ttl};
-use super::users::absent;
+use super::dynamodb::DynamoDb;
+use super::items::{self, Expression, Item, TransactWriteItem, number, text, ttl};
+use crate::config::Environment;
 use crate::domain::backup_code::BackupCodeHash;
 use crate::domain::encryption::Sealed;
 use crate::domain::session::SessionId;
@@ -37,7 +38,7 @@ fn backup_codes(id: UserId) -> String {
 
 /// The second factors of all users.
 #[derive(Clone)]
-pub struct TwoFactor {
+pub struct TwoFactorStore {
     dynamodb: DynamoDb,
     table: String,
 }
@@ -116,10 +117,13 @@ struct BackupCodeItem {
     created_at: Timestamp,
 }
 
-impl TwoFactor {
-    /// The second factors in this table.
-    pub fn new(dynamodb: DynamoDb, table: String) -> Self {
-        Self { dynamodb, table }
+impl TwoFactorStore {
+    /// Reads the variable `CREDENTIALS_TABLE` and those of DynamoDB.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        Self {
+            dynamodb: DynamoDb::from_env(environment),
+            table: environment.text("CREDENTIALS_TABLE"),
+        }
     }
 
     /// The user's devices, confirmed and pending, the oldest first.
@@ -159,8 +163,8 @@ impl TwoFactor {
 
     /// Keeps a new device.
     pub fn create_device(&self, id: UserId, device: &StoredDevice) -> TransactWriteItem {
-        let item = dynamodb::item(devices(id), &device.sort_key, device);
-        dynamodb::put(&self.table, item, absent())
+        let item = items::item(devices(id), &device.sort_key, device);
+        items::put(&self.table, item, Expression::item_is_absent())
     }
 
     /// Makes a pending device an active one, and uses up the step of its first code. Refused if that
@@ -177,7 +181,7 @@ impl TwoFactor {
             condition: "attribute_exists(pk) AND attribute_not_exists(#confirmed_at)".to_owned(),
             values: vec![(":now", text(now.to_string())), (":step", number(step))],
         };
-        dynamodb::update(&self.table, self.device_key(id, device.id()), expression)
+        items::update(&self.table, self.device_key(id, device.id()), expression)
     }
 
     /// Uses up a step of an active device. The condition closes the race between two uses of one code:
@@ -196,7 +200,7 @@ impl TwoFactor {
             expression.update.push_str(", #secret = :secret");
             expression.values.push((":secret", text(secret)));
         }
-        dynamodb::update(&self.table, self.device_key(id, device), expression)
+        items::update(&self.table, self.device_key(id, device), expression)
     }
 
     /// Puts a secret that was sealed anew in the place of the one that it was made of, if that is still
@@ -223,13 +227,13 @@ impl TwoFactor {
 
     /// Removes a device whose own code allows it: uses up the step by that.
     pub fn remove_device_by_step(&self, id: UserId, device: &str, step: Step) -> TransactWriteItem {
-        dynamodb::delete(&self.table, self.device_key(id, device), unused_step(step))
+        items::delete(&self.table, self.device_key(id, device), unused_step(step))
     }
 
     /// Removes a device.
     pub fn remove_device(&self, id: UserId, device: &str) -> TransactWriteItem {
         let key = self.device_key(id, device);
-        dynamodb::delete(&self.table, key, present())
+        items::delete(&self.table, key, Expression::item_exists())
     }
 
     /// Keeps a new backup code.
@@ -241,8 +245,8 @@ impl TwoFactor {
     ) -> TransactWriteItem {
         let sort_key = format!("{BACKUP_CODE}{}", hash.as_str());
         let item = BackupCodeItem { created_at: now };
-        let item = dynamodb::item(backup_codes(id), &sort_key, &item);
-        dynamodb::put(&self.table, item, absent())
+        let item = items::item(backup_codes(id), &sort_key, &item);
+        items::put(&self.table, item, Expression::item_is_absent())
     }
 
     /// A backup code of the user.
@@ -276,7 +280,7 @@ impl TwoFactor {
         let mut expression = unused_code();
         expression.update = "SET #used_at = :now".to_owned();
         expression.values.push((":now", text(now.to_string())));
-        dynamodb::update(&self.table, self.backup_code_key(id, hash), expression)
+        items::update(&self.table, self.backup_code_key(id, hash), expression)
     }
 
     /// Removes a backup code that allows its own removal: uses it up by that.
@@ -285,12 +289,16 @@ impl TwoFactor {
         id: UserId,
         hash: &BackupCodeHash,
     ) -> TransactWriteItem {
-        dynamodb::delete(&self.table, self.backup_code_key(id, hash), unused_code())
+        items::delete(&self.table, self.backup_code_key(id, hash), unused_code())
     }
 
     /// Removes a backup code.
     pub fn remove_backup_code(&self, id: UserId, hash: &BackupCodeHash) -> TransactWriteItem {
-        dynamodb::delete(&self.table, self.backup_code_key(id, hash), present())
+        items::delete(
+            &self.table,
+            self.backup_code_key(id, hash),
+            Expression::item_exists(),
+        )
     }
 
     /// Removes whatever is there: devices, pending ones too, and backup codes.
@@ -337,15 +345,15 @@ impl TwoFactor {
             condition: "attribute_exists(pk)".to_owned(),
             values: vec![(":ttl", ttl(purge_at))],
         };
-        dynamodb::update(&self.table, key, expression)
+        items::update(&self.table, key, expression)
     }
 
     fn device_key(&self, id: UserId, device: &str) -> Item {
-        dynamodb::key(devices(id), &format!("{DEVICE}{device}"))
+        items::key(devices(id), &format!("{DEVICE}{device}"))
     }
 
     fn backup_code_key(&self, id: UserId, hash: &BackupCodeHash) -> Item {
-        dynamodb::key(backup_codes(id), &format!("{BACKUP_CODE}{}", hash.as_str()))
+        items::key(backup_codes(id), &format!("{BACKUP_CODE}{}", hash.as_str()))
     }
 }
 
@@ -360,13 +368,6 @@ fn unused_step(step: Step) -> Expression {
 fn unused_code() -> Expression {
     Expression {
         condition: "attribute_exists(pk) AND attribute_not_exists(#used_at)".to_owned(),
-        ..Default::default()
-    }
-}
-
-fn present() -> Expression {
-    Expression {
-        condition: "attribute_exists(pk)".to_owned(),
         ..Default::default()
     }
 }

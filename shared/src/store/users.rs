@@ -14,12 +14,14 @@ use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
 
 use super::Error;
-use super::dynamodb::{self, DynamoDb, Expression, Item, TransactWriteItem, number, text, ttl};
+use super::dynamodb::{DynamoDb, is_conflict};
+use super::items::{self, Expression, Item, TransactWriteItem, number, text, ttl};
+use crate::config::Environment;
 use crate::domain::email_address::EmailAddress;
 use crate::domain::email_token::TokenHash;
-use crate::domain::session::{Epoch, SessionId};
+use crate::domain::session::{SessionEpoch, SessionId};
 use crate::domain::timestamp::Timestamp;
-use crate::domain::user::{Standing, User, UserId};
+use crate::domain::user::{AccountStatus, User, UserId};
 use crate::domain::username::Username;
 
 /// The sort key of a user's record.
@@ -43,21 +45,24 @@ pub(super) fn partition(id: UserId) -> String {
 }
 
 fn profile_key(id: UserId) -> Item {
-    dynamodb::key(partition(id), PROFILE)
+    items::key(partition(id), PROFILE)
 }
 
 pub(super) fn email_key(email: &EmailAddress) -> Item {
-    dynamodb::key(format!("EMAIL#{}", email.canonical()), "CLAIM")
+    items::key(format!("EMAIL#{}", email.canonical()), "CLAIM")
 }
 
 fn username_key(username: &Username) -> Item {
-    dynamodb::key(format!("USERNAME#{}", username.canonical()), "CLAIM")
+    items::key(format!("USERNAME#{}", username.canonical()), "CLAIM")
 }
 
 impl Users {
-    /// The users in this table.
-    pub fn new(dynamodb: DynamoDb, table: String) -> Self {
-        Self { dynamodb, table }
+    /// Reads the variable `USERS_TABLE` and those of DynamoDB.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        Self {
+            dynamodb: DynamoDb::from_env(environment),
+            table: environment.text("USERS_TABLE"),
+        }
     }
 
     /// The user with this id, deleted ones included until they are purged.
@@ -72,13 +77,13 @@ impl Users {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn find_standing(
+    pub async fn find_account_status(
         &self,
         id: UserId,
         now: Timestamp,
-    ) -> Result<Option<Standing>, Error> {
+    ) -> Result<Option<AccountStatus>, Error> {
         self.dynamodb
-            .get_attributes(&self.table, profile_key(id), Standing::ATTRIBUTES, now)
+            .get_attributes(&self.table, profile_key(id), AccountStatus::ATTRIBUTES, now)
             .await
     }
 
@@ -166,7 +171,7 @@ impl Users {
             .dynamodb
             .update_and_read(&self.table, profile_key(id), expression);
         let counted: Option<Counted> = match updated.await {
-            Err(error) if dynamodb::is_conflict(&error) => None,
+            Err(error) if is_conflict(&error) => None,
             counted => counted?,
         };
         Ok(counted.map(|counted| counted.failed_attempts))
@@ -258,8 +263,8 @@ impl Users {
 
     /// The record of a new user.
     pub fn create(&self, user: &User) -> TransactWriteItem {
-        let item = dynamodb::item(partition(user.id), PROFILE, user);
-        dynamodb::put(&self.table, item, absent())
+        let item = items::item(partition(user.id), PROFILE, user);
+        items::put(&self.table, item, Expression::item_is_absent())
     }
 
     /// The user's claim on the address, as long as the record lasts. Refused while somebody else holds it: of
@@ -286,7 +291,7 @@ impl Users {
             item.insert("ttl".to_owned(), number(expiry));
         }
         let condition = "attribute_not_exists(pk) OR #ttl <= :now".to_owned();
-        dynamodb::put(
+        items::put(
             &self.table,
             item,
             Expression {
@@ -299,7 +304,7 @@ impl Users {
 
     /// Gives a username back.
     pub fn release_username(&self, username: &Username, id: UserId) -> TransactWriteItem {
-        dynamodb::delete(&self.table, username_key(username), held_by(id))
+        items::delete(&self.table, username_key(username), held_by(id))
     }
 
     /// The profile as `user` has it now. Refused if the record has changed since it was read, so
@@ -408,7 +413,7 @@ impl Users {
     fn keep(&self, key: Item, id: UserId) -> TransactWriteItem {
         let mut expression = held_by(id);
         expression.update = "REMOVE #ttl".to_owned();
-        dynamodb::update(&self.table, key, expression)
+        items::update(&self.table, key, expression)
     }
 
     /// Removes a record that nobody has verified. Refused if it was verified or changed since it was read.
@@ -421,12 +426,12 @@ impl Users {
             ],
             ..Default::default()
         };
-        dynamodb::delete(&self.table, profile_key(user.id), expression)
+        items::delete(&self.table, profile_key(user.id), expression)
     }
 
     /// Gives an address back.
     pub fn release_email(&self, email: &EmailAddress, id: UserId) -> TransactWriteItem {
-        dynamodb::delete(&self.table, email_key(email), held_by(id))
+        items::delete(&self.table, email_key(email), held_by(id))
     }
 
     /// Makes this the one reset token that is valid. Refused for an account that is not active.
@@ -526,7 +531,7 @@ impl Users {
     }
 
     fn update(&self, id: UserId, expression: Expression) -> TransactWriteItem {
-        dynamodb::update(&self.table, profile_key(id), expression)
+        items::update(&self.table, profile_key(id), expression)
     }
 
     fn update_if_unchanged(
@@ -569,7 +574,7 @@ impl Users {
         let mut expression = held_by(id);
         expression.update = "SET #ttl = :ttl".to_owned();
         expression.values.push((":ttl", ttl(purge_at)));
-        dynamodb::update(&self.table, key, expression)
+        items::update(&self.table, key, expression)
     }
 }
 
@@ -594,7 +599,7 @@ fn no_second_factor() -> [(&'static str, AttributeValue); 3] {
 /// Refused where sessions were ended since the user was read.
 fn expect_epoch(expression: &mut Expression, user: &User) {
     let epoch = user.session_epoch;
-    let is_same = match epoch == Epoch::default() {
+    let is_same = match epoch == SessionEpoch::default() {
         true => "(attribute_not_exists(#session_epoch) OR #session_epoch = :epoch)",
         false => "#session_epoch = :epoch",
     };
@@ -603,14 +608,6 @@ fn expect_epoch(expression: &mut Expression, user: &User) {
         condition => format!("{condition} AND {is_same}"),
     };
     expression.values.push((":epoch", number(epoch.number())));
-}
-
-/// Nothing may stand there yet.
-pub(super) fn absent() -> Expression {
-    Expression {
-        condition: "attribute_not_exists(pk)".to_owned(),
-        ..Default::default()
-    }
 }
 
 fn held_by(id: UserId) -> Expression {

@@ -2,46 +2,70 @@
 
 use secrecy::SecretString;
 
-use super::Request;
-use super::authentication::Authenticator;
-use super::guard::{Endpoint, Guard};
 use super::lockout::{Attempt, CodeLockout};
-use super::password_check::record_failure;
+use super::reauthentication::record_failure;
+use super::retry::Refusal;
 use crate::config::Environment;
-use crate::domain::backup_code::BackupCodeHash;
+use crate::domain::backup_code::{self, BackupCodeHash};
+use crate::domain::client_info::ClientInfo;
 use crate::domain::code::Code;
 use crate::domain::encryption::{Cipher, Sealed};
 use crate::domain::rule::rule;
 use crate::domain::totp::{Step, TotpCode, TotpSecret};
-use crate::domain::user::{MOST_TWO_FACTOR_DEVICES, User, UserId};
+use crate::domain::user::{MAX_TWO_FACTOR_DEVICES, User, UserId};
 use crate::error::ApiError;
 use crate::store::Error;
 use crate::store::audit::{Audit, Event};
-use crate::store::dynamodb::{DynamoDb, TransactWriteItem, Write};
+use crate::store::dynamodb::{Collision, DynamoDb, Write};
+use crate::store::items::TransactWriteItem;
 use crate::store::outbox::{Kind, Links, Outbox};
-use crate::store::two_factor::{BackupCode, StoredDevice, TwoFactor};
-use crate::store::users::Users;
-use crate::{clock, random};
+use crate::store::two_factor::{BackupCode, StoredDevice, TwoFactorStore};
+use crate::{random, timing};
 
-/// Checks codes.
-pub struct SecondFactor {
+/// Checks the codes of the second factor.
+pub struct TwoFactor {
     /// Devices and backup codes.
-    pub store: TwoFactor,
-    /// Opens the devices' secrets.
-    pub cipher: Cipher,
-    /// Counts wrong codes, of both kinds together.
-    pub lockout: CodeLockout,
-    /// Where a wrong code is recorded.
-    pub audit: Audit,
-    /// Tells the owner of the lock.
-    pub outbox: Outbox,
-    /// Writes both at once.
-    pub dynamodb: DynamoDb,
+    pub store: TwoFactorStore,
+    /// Opens the secrets of devices.
+    cipher: Cipher,
+    /// Counts wrong codes of devices and backup codes together.
+    lockout: CodeLockout,
+    audit: Audit,
+    outbox: Outbox,
+    dynamodb: DynamoDb,
 }
 
-/// A right code. It is used up by writing what this says, with whatever it allows.
-pub struct Factor {
-    kind: FactorKind,
+/// Why a change that a code authorises was not committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The code has been used meanwhile.
+    CodeUsed,
+    /// The device has been confirmed meanwhile.
+    AlreadyConfirmed,
+    /// The record has changed since it was read.
+    Stale,
+}
+
+impl Refusal for Refused {
+    fn is_stale(&self) -> bool {
+        *self == Self::Stale
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::CodeUsed => Self::TwoFactorUsed,
+            Refused::AlreadyConfirmed => Self::TwoFactorAlreadyEnabled,
+            Refused::Stale => Self::ServiceUnavailable("the record was changed meanwhile".into()),
+        }
+    }
+}
+
+/// A verified code. Add [`VerifiedCode::write`] to the transaction that it authorises, so that the code is used up exactly
+/// when that transaction commits.
+pub struct VerifiedCode {
+    kind: CodeKind,
     user_id: UserId,
     event: Event,
     attempt: Attempt,
@@ -49,7 +73,7 @@ pub struct Factor {
     outdated: Vec<(String, Sealed, Sealed)>,
 }
 
-enum FactorKind {
+enum CodeKind {
     Step {
         device: String,
         step: Step,
@@ -58,7 +82,21 @@ enum FactorKind {
     BackupCode(BackupCodeHash),
 }
 
-impl SecondFactor {
+impl TwoFactor {
+    /// Reads `DATA_ENCRYPTION_KEY`, `DATA_ENCRYPTION_KEY_PREVIOUS` and the variables of the lockout and of both tables.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        let secret = environment.secret("DATA_ENCRYPTION_KEY");
+        let previous = environment.optional_secret("DATA_ENCRYPTION_KEY_PREVIOUS");
+        Self {
+            store: TwoFactorStore::from_env(environment),
+            cipher: Cipher::new(&secret, previous.as_ref()),
+            lockout: CodeLockout::from_env(environment),
+            audit: Audit::from_env(environment),
+            outbox: Outbox::from_env(environment),
+            dynamodb: DynamoDb::from_env(environment),
+        }
+    }
+
     /// The factor, if the code is right and was not used before. A wrong one counts, and is recorded as a
     /// failure of the event that it was sent for; one that was used is no guess, and does not count.
     ///
@@ -69,30 +107,30 @@ impl SecondFactor {
         user: &User,
         code: &Code,
         event: Event,
-        request: &Request,
-    ) -> Result<Factor, ApiError> {
+        client: &ClientInfo,
+    ) -> Result<VerifiedCode, ApiError> {
         let is_signed_in = event != Event::Login;
-        let attempt = self.lockout.attempt(user.id, is_signed_in, request).await?;
+        let attempt = self.lockout.attempt(user.id, is_signed_in, client).await?;
         let mut outdated = Vec::new();
         let found = match code {
-            Code::Totp(code) => self.find_step(user.id, code, &mut outdated, request).await,
-            Code::Backup(hash) => self.find_backup_code(user.id, hash, request).await,
+            Code::Totp(code) => self.find_step(user.id, code, &mut outdated, client).await,
+            Code::Backup(hash) => self.find_backup_code(user.id, hash, client).await,
         };
         match found {
-            Ok(Some(kind)) => Ok(Factor {
+            Ok(Some(kind)) => Ok(VerifiedCode {
                 kind,
                 user_id: user.id,
                 event,
                 attempt,
                 outdated,
             }),
-            Ok(None) => Err(self.refuse(user, &attempt, event, request).await),
+            Ok(None) => Err(self.refuse(user, &attempt, event, client).await),
             Err(error) => {
                 if let ApiError::TwoFactorUsed = error {
                     let (audit, id) = (&self.audit, Some(user.id));
-                    record_failure(audit, id, event, false, request).await?;
+                    record_failure(audit, id, event, false, client).await?;
                 }
-                self.take_back_unless_wrong(&attempt, &error, request).await;
+                self.take_back_unless_wrong(&attempt, &error, client).await;
                 Err(error)
             }
         }
@@ -107,23 +145,28 @@ impl SecondFactor {
         user: &User,
         code: Option<&Code>,
         event: Event,
-        request: &Request,
-    ) -> Result<Option<Factor>, ApiError> {
+        client: &ClientInfo,
+    ) -> Result<Option<VerifiedCode>, ApiError> {
         match (user.two_factor_enabled, code) {
             (false, _) => Ok(None),
             (true, None) => Err(ApiError::TwoFactorRequired),
-            (true, Some(code)) => Ok(Some(self.check(user, code, event, request).await?)),
+            (true, Some(code)) => Ok(Some(self.check(user, code, event, client).await?)),
         }
     }
 
     /// A store that did not answer is nobody's failure. A secret that cannot be opened stays one: it
     /// must not make guessing free.
-    async fn take_back_unless_wrong(&self, attempt: &Attempt, error: &ApiError, request: &Request) {
+    async fn take_back_unless_wrong(
+        &self,
+        attempt: &Attempt,
+        error: &ApiError,
+        client: &ClientInfo,
+    ) {
         if matches!(
             error,
             ApiError::ServiceUnavailable(_) | ApiError::TwoFactorUsed
         ) {
-            attempt.take_back(request).await;
+            attempt.take_back(client).await;
         }
     }
 
@@ -133,14 +176,13 @@ impl SecondFactor {
         user: &User,
         attempt: &Attempt,
         event: Event,
-        request: &Request,
+        client: &ClientInfo,
     ) -> ApiError {
         let recorded = async {
-            record_failure(&self.audit, Some(user.id), event, attempt.locks(), request).await?;
+            record_failure(&self.audit, Some(user.id), event, attempt.locks(), client).await?;
             if attempt.locks() && event == Event::Login {
-                let (kind, language) = (Kind::TwoFactorLocked, request.language());
-                let (links, origin) = (Links::none(), request.origin());
-                let mail = self.outbox.create(kind, user, &links, language, origin);
+                let (kind, links) = (Kind::TwoFactorLocked, Links::none());
+                let mail = self.outbox.create(kind, user, &links, client);
                 self.dynamodb
                     .transact(vec![Write::new(mail, Collision)])
                     .await?;
@@ -160,9 +202,9 @@ impl SecondFactor {
         id: UserId,
         code: &TotpCode,
         outdated: &mut Vec<(String, Sealed, Sealed)>,
-        request: &Request,
-    ) -> Result<Option<FactorKind>, ApiError> {
-        let now = request.received_at();
+        client: &ClientInfo,
+    ) -> Result<Option<CodeKind>, ApiError> {
+        let now = client.received_at;
         let mut found = None;
         let mut unopenable = None;
         let mut was_used = false;
@@ -183,7 +225,7 @@ impl SecondFactor {
             was_used |= step.is_some_and(|step| step <= last_used_step);
             match step.filter(|step| found.is_none() && *step > last_used_step) {
                 Some(step) => {
-                    found = Some(FactorKind::Step {
+                    found = Some(CodeKind::Step {
                         device: device.id().to_owned(),
                         step,
                         resealed,
@@ -206,12 +248,12 @@ impl SecondFactor {
         &self,
         id: UserId,
         hash: &BackupCodeHash,
-        request: &Request,
-    ) -> Result<Option<FactorKind>, ApiError> {
-        let now = request.received_at();
+        client: &ClientInfo,
+    ) -> Result<Option<CodeKind>, ApiError> {
+        let now = client.received_at;
         match self.store.find_backup_code(id, hash, now).await? {
             Some(BackupCode { is_used: true }) => Err(ApiError::TwoFactorUsed),
-            Some(_) => Ok(Some(FactorKind::BackupCode(hash.clone()))),
+            Some(_) => Ok(Some(CodeKind::BackupCode(hash.clone()))),
             None => Ok(None),
         }
     }
@@ -226,13 +268,13 @@ impl SecondFactor {
         device: &StoredDevice,
         code: &TotpCode,
         event: Event,
-        request: &Request,
+        client: &ClientInfo,
     ) -> Result<(Step, Attempt), ApiError> {
-        let attempt = self.lockout.attempt(user.id, true, request).await?;
+        let attempt = self.lockout.attempt(user.id, true, client).await?;
         let (secret, _) = self.open(user.id, device)?;
-        match secret.verify(code, request.received_at()) {
+        match secret.verify(code, client.received_at) {
             Some(step) => Ok((step, attempt)),
-            None => Err(self.refuse(user, &attempt, event, request).await),
+            None => Err(self.refuse(user, &attempt, event, client).await),
         }
     }
 
@@ -240,24 +282,24 @@ impl SecondFactor {
     /// was used meanwhile is recorded, and counts as little as what failed for another reason.
     pub async fn settle<T>(
         &self,
-        factor: &Factor,
+        code: &VerifiedCode,
         result: &Result<T, ApiError>,
-        request: &Request,
+        client: &ClientInfo,
     ) {
         if let Err(ApiError::TwoFactorUsed) = result {
-            let (id, event) = (Some(factor.user_id), factor.event);
-            let recorded = record_failure(&self.audit, id, event, false, request);
-            clock::aftermath("the record of a code that was used before", recorded).await;
+            let (id, event) = (Some(code.user_id), code.event);
+            let recorded = record_failure(&self.audit, id, event, false, client);
+            timing::best_effort("the record of a code that was used before", recorded).await;
         }
-        self.settle_attempt(&factor.attempt, result, request).await;
+        self.settle_attempt(&code.attempt, result, client).await;
         if result.is_ok() {
             let reseal = async {
-                for (device, old, new) in &factor.outdated {
-                    self.store.reseal(factor.user_id, device, old, new).await?;
+                for (device, old, new) in &code.outdated {
+                    self.store.reseal(code.user_id, device, old, new).await?;
                 }
                 Ok::<_, Error>(())
             };
-            clock::aftermath("sealing secrets anew", reseal).await;
+            timing::best_effort("sealing secrets anew", reseal).await;
         }
     }
 
@@ -266,16 +308,16 @@ impl SecondFactor {
         &self,
         attempt: &Attempt,
         result: &Result<T, ApiError>,
-        request: &Request,
+        client: &ClientInfo,
     ) {
         let settle = async {
             match result {
-                Ok(_) => attempt.forgive(request).await,
-                Err(_) => attempt.take_back(request).await,
+                Ok(_) => attempt.forgive(client).await,
+                Err(_) => attempt.take_back(client).await,
             }
             Ok::<_, Error>(())
         };
-        clock::aftermath("settling an attempt", settle).await;
+        timing::best_effort("settling an attempt", settle).await;
     }
 
     /// A device's secret as it is stored: bound to its user and itself.
@@ -298,30 +340,30 @@ fn owner(id: UserId, device: &str) -> String {
     format!("{id}|{device}")
 }
 
-impl Factor {
+impl VerifiedCode {
     /// Whether it is a backup code: then the owner is told, and the other sessions are ended.
     pub fn is_backup_code(&self) -> bool {
-        matches!(self.kind, FactorKind::BackupCode(_))
+        matches!(self.kind, CodeKind::BackupCode(_))
     }
 
     /// What uses it up.
-    pub fn write(&self, store: &TwoFactor, request: &Request) -> TransactWriteItem {
+    pub fn write(&self, store: &TwoFactorStore, client: &ClientInfo) -> TransactWriteItem {
         match &self.kind {
-            FactorKind::Step {
+            CodeKind::Step {
                 device,
                 step,
                 resealed,
             } => store.use_step(self.user_id, device, *step, resealed.as_ref()),
-            FactorKind::BackupCode(hash) => {
-                store.use_backup_code(self.user_id, hash, request.received_at())
+            CodeKind::BackupCode(hash) => {
+                store.use_backup_code(self.user_id, hash, client.received_at)
             }
         }
     }
 
     /// What removes a device: by its own code, if this is it.
-    pub fn remove_device(&self, store: &TwoFactor, device: &str) -> TransactWriteItem {
+    pub fn remove_device(&self, store: &TwoFactorStore, device: &str) -> TransactWriteItem {
         match &self.kind {
-            FactorKind::Step {
+            CodeKind::Step {
                 device: own, step, ..
             } if own == device => store.remove_device_by_step(self.user_id, device, *step),
             _ => store.remove_device(self.user_id, device),
@@ -331,11 +373,11 @@ impl Factor {
     /// What removes a backup code: by itself, if this is it.
     pub fn remove_backup_code(
         &self,
-        store: &TwoFactor,
+        store: &TwoFactorStore,
         hash: &BackupCodeHash,
     ) -> TransactWriteItem {
         match &self.kind {
-            FactorKind::BackupCode(own) if own == hash => {
+            CodeKind::BackupCode(own) if own == hash => {
                 store.remove_unused_backup_code(self.user_id, hash)
             }
             _ => store.remove_backup_code(self.user_id, hash),
@@ -344,68 +386,12 @@ impl Factor {
 
     /// Whether what removes this backup code uses the factor up as well.
     pub fn is_of_backup_code(&self, hash: &BackupCodeHash) -> bool {
-        matches!(&self.kind, FactorKind::BackupCode(own) if own == hash)
+        matches!(&self.kind, CodeKind::BackupCode(own) if own == hash)
     }
 
     /// Whether what removes this device uses the factor up as well.
     pub fn is_of_device(&self, id: &str) -> bool {
-        matches!(&self.kind, FactorKind::Step { device, .. } if device == id)
-    }
-}
-
-/// An identifier that is random was there before.
-#[derive(Clone, Copy)]
-struct Collision;
-
-impl From<Collision> for ApiError {
-    fn from(_: Collision) -> Self {
-        Self::Internal("a random identifier occurred twice".into())
-    }
-}
-
-/// What the endpoints about second factors may touch, all of them the same.
-pub struct Parts {
-    /// Lets requests pass.
-    pub guard: Guard,
-    /// Knows who asks.
-    pub authenticator: Authenticator,
-    /// Writes all or nothing.
-    pub dynamodb: DynamoDb,
-    /// The users' records.
-    pub users: Users,
-    /// The mails.
-    pub outbox: Outbox,
-    /// The trail.
-    pub audit: Audit,
-    /// Devices, backup codes, and what checks them.
-    pub second_factor: SecondFactor,
-}
-
-impl Parts {
-    /// From the environment variables.
-    pub fn from_env(environment: &mut Environment) -> Self {
-        let dynamodb = environment.dynamodb();
-        let users_table = environment.text("USERS_TABLE");
-        let credentials_table = environment.text("CREDENTIALS_TABLE");
-        let users = Users::new(dynamodb.clone(), users_table.clone());
-        let audit = Audit::new(dynamodb.clone(), users_table.clone());
-        let outbox = Outbox::new(users_table.clone());
-        let second_factor = environment.second_factor(
-            dynamodb.clone(),
-            credentials_table,
-            audit.clone(),
-            outbox.clone(),
-        );
-        let endpoint = Endpoint::per_client("TWO_FACTOR", "10/15m");
-        Self {
-            guard: Guard::for_users(environment, Some(endpoint)),
-            authenticator: environment.authenticator(users.clone()),
-            users,
-            outbox,
-            audit,
-            second_factor,
-            dynamodb,
-        }
+        matches!(&self.kind, CodeKind::Step { device, .. } if device == id)
     }
 }
 
@@ -414,19 +400,19 @@ impl Parts {
 /// # Errors
 /// `validation_failed`.
 pub fn check_room(user: &User) -> Result<(), ApiError> {
-    if user.two_factor_devices.len() < MOST_TWO_FACTOR_DEVICES {
+    if user.two_factor_devices.len() < MAX_TWO_FACTOR_DEVICES {
         return Ok(());
     }
     let mut rule = rule(
         "too_many",
-        format!("an account has at most {MOST_TWO_FACTOR_DEVICES} devices"),
+        format!("an account has at most {MAX_TWO_FACTOR_DEVICES} devices"),
     );
-    rule.add_param("max".into(), &MOST_TWO_FACTOR_DEVICES);
+    rule.add_param("max".into(), &MAX_TWO_FACTOR_DEVICES);
     Err(ApiError::invalid("deviceName", rule))
 }
 
 /// New backup codes: as they are shown once, and what is stored of them.
 pub fn mint_backup_codes() -> Vec<(SecretString, BackupCodeHash)> {
-    use crate::domain::backup_code::{COUNT, mint};
-    (0..COUNT).map(|_| mint(random::bytes())).collect()
+    let codes = 0..backup_code::COUNT;
+    codes.map(|_| backup_code::mint(random::bytes())).collect()
 }

@@ -63,8 +63,8 @@ pub fn is_bot(user_agent: &str) -> bool {
         let begin = KNOWN.partition_point(|known| known.first < initial);
         let same = KNOWN[begin..].iter();
         let same = same.take_while(move |known| known.first.starts_with(initial));
-        let standing = same.filter(move |known| known.stands_at(user_agent, start));
-        standing.map(move |known| (start + known.first.len(), start, known))
+        let status = same.filter(move |known| known.stands_at(user_agent, start));
+        status.map(move |known| (start + known.first.len(), start, known))
     });
     let first = found.min_by_key(|(end, start, _)| (*end, *start));
     first.is_some_and(|(_, _, known)| known.is_bot)

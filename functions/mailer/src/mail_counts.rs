@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Error;
-use super::dynamodb::{self, DynamoDb, Expression, number};
-use super::outbox::Kind;
-use crate::domain::email_address::EmailAddress;
-use crate::domain::timestamp::Timestamp;
+use shared::config::Environment;
+use shared::domain::email_address::EmailAddress;
+use shared::domain::timestamp::Timestamp;
+use shared::store::Error;
+use shared::store::dynamodb::DynamoDb;
+use shared::store::items::{self, Expression, number};
+use shared::store::outbox::Kind;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -50,9 +52,12 @@ struct Count {
 }
 
 impl MailCounts {
-    /// The counts in this table.
-    pub fn new(dynamodb: DynamoDb, table: String) -> Self {
-        Self { dynamodb, table }
+    /// Reads the variable `USERS_TABLE` and those of DynamoDB.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        Self {
+            dynamodb: DynamoDb::from_env(environment),
+            table: environment.text("USERS_TABLE"),
+        }
     }
 
     /// Counts a mail, once; `false` where the address has had too many of its kind. The condition closes the race
@@ -60,7 +65,7 @@ impl MailCounts {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn admit(
+    pub async fn count(
         &self,
         address: &EmailAddress,
         kind: Kind,
@@ -69,7 +74,7 @@ impl MailCounts {
     ) -> Result<bool, Error> {
         let caps = caps(kind);
         for _ in 0..MAX_TRIES {
-            let key = dynamodb::key(pk(address), &sk(kind));
+            let key = items::key(pk(address), &sk(kind));
             let found: Option<Count> = self.dynamodb.get(&self.table, key, now).await?;
             let found = found.unwrap_or_default();
             if found.mails.iter().any(|counted| counted.entry == entry) {
@@ -99,7 +104,7 @@ impl MailCounts {
             version: read + 1,
             ttl: now.plus(DAY).seconds(),
         };
-        let item = dynamodb::item(pk(address), &sk(kind), &count);
+        let item = items::item(pk(address), &sk(kind), &count);
         let condition = Expression {
             condition: "attribute_not_exists(pk) OR #version = :read OR #ttl <= :now".to_owned(),
             values: vec![(":read", number(read)), (":now", number(now.seconds()))],

@@ -4,14 +4,14 @@
 //!
 //! | pk | sk | attributes |
 //! |---|---|---|
-//! | `NOBODY#01J…` | `NOTHING` | filler, ttl (1 h) |
+//! | `DECOY#01J…` | `NOTHING` | filler, ttl (1 h) |
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::dynamodb::{self, Expression, Item, TransactWriteItem, text, ttl};
-use super::users::absent;
+use super::items::{self, Expression, Item, TransactWriteItem, text, ttl};
+use crate::config::Environment;
 use crate::domain::id::Id;
 use crate::domain::timestamp::Timestamp;
 use crate::random;
@@ -23,7 +23,7 @@ const FILLER: &str = "..........................................................
 
 /// The stand-ins in a table.
 #[derive(Clone)]
-pub struct StandIns {
+pub struct DecoyWrites {
     table: String,
 }
 
@@ -33,35 +33,37 @@ struct Nothing {
     ttl: i64,
 }
 
-impl StandIns {
-    /// The stand-ins in this table.
-    pub fn new(table: String) -> Self {
-        Self { table }
+impl DecoyWrites {
+    /// Reads the variable `USERS_TABLE`.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        Self {
+            table: environment.text("USERS_TABLE"),
+        }
     }
 
     /// One item, as a part of a transaction.
     pub fn create(&self, now: Timestamp) -> TransactWriteItem {
-        dynamodb::put(&self.table, item(now), absent())
+        items::put(&self.table, item(now), Expression::item_is_absent())
     }
 }
 
 /// The same by an update, which what it stands in for is.
 pub(super) fn update(now: Timestamp) -> (Item, Expression) {
-    let id = Id::<StandIns>::new(now, random::bytes());
+    let id = Id::<DecoyWrites>::new(now, random::bytes());
     let expression = Expression {
         update: "SET #filler = :filler, #ttl = :ttl".to_owned(),
         condition: "attribute_not_exists(pk)".to_owned(),
         values: vec![(":filler", text(FILLER)), (":ttl", ttl(now.plus(LIFETIME)))],
     };
-    let key = dynamodb::key(format!("NOBODY#{id}"), "NOTHING");
+    let key = items::key(format!("DECOY#{id}"), "DECOY");
     (key, expression)
 }
 
 pub(super) fn item(now: Timestamp) -> Item {
-    let id = Id::<StandIns>::new(now, random::bytes());
+    let id = Id::<DecoyWrites>::new(now, random::bytes());
     let nothing = Nothing {
         filler: FILLER,
         ttl: now.plus(LIFETIME).seconds(),
     };
-    dynamodb::item(format!("NOBODY#{id}"), "NOTHING", &nothing)
+    items::item(format!("DECOY#{id}"), "DECOY", &nothing)
 }

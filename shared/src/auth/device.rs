@@ -2,9 +2,9 @@
 
 use http::header::HeaderName;
 
-use super::{Request, cookies};
 use crate::domain::device_token::{Device, DeviceTokenVerifier};
 use crate::domain::user::{User, UserId};
+use crate::http::{Request, cookies};
 
 const DEVICE_TOKEN: HeaderName = HeaderName::from_static("x-device-token");
 

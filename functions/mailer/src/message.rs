@@ -9,7 +9,7 @@ use shared::domain::timestamp::Timestamp;
 use shared::store::outbox::Kind;
 
 /// A mail without its address.
-pub struct Letter {
+pub struct Message {
     /// The subject.
     pub subject: String,
     /// For those who read HTML.
@@ -18,7 +18,7 @@ pub struct Letter {
     pub text: String,
 }
 
-/// What a letter is about.
+/// The occasion of a message.
 pub struct Occasion<'a> {
     /// What happened.
     pub kind: Kind,
@@ -38,8 +38,8 @@ pub struct Occasion<'a> {
     pub reject_link: Option<String>,
 }
 
-/// Writes letters in the name of an application.
-pub struct Writer {
+/// The templates of all messages, in the name of an application.
+pub struct Templates {
     application: String,
     english: Texts,
     german: Texts,
@@ -55,11 +55,11 @@ struct Texts {
     footer: String,
     origin: String,
     unknown_agent: String,
-    letters: BTreeMap<String, LetterTexts>,
+    letters: BTreeMap<String, MessageTexts>,
 }
 
 #[derive(Deserialize)]
-struct LetterTexts {
+struct MessageTexts {
     subject: String,
     paragraphs: Vec<String>,
     button: Option<String>,
@@ -67,11 +67,11 @@ struct LetterTexts {
 }
 
 #[derive(Template)]
-#[template(path = "letter.html")]
+#[template(path = "message.html")]
 struct Html<'a>(Parts<'a>);
 
 #[derive(Template)]
-#[template(path = "letter.txt", escape = "none")]
+#[template(path = "message.txt", escape = "none")]
 struct Text<'a>(Parts<'a>);
 
 #[derive(Clone)]
@@ -85,7 +85,7 @@ struct Parts<'a> {
     footer: &'a str,
 }
 
-impl Writer {
+impl Templates {
     /// For this application.
     pub fn new(application: String) -> Self {
         Self {
@@ -95,18 +95,18 @@ impl Writer {
         }
     }
 
-    /// A letter of this kind.
+    /// The message about this occasion.
     #[expect(
         clippy::expect_used,
         reason = "each kind has its texts, as a test shows"
     )]
-    pub fn write(&self, occasion: &Occasion<'_>) -> Letter {
+    pub fn message(&self, occasion: &Occasion<'_>) -> Message {
         let texts = match occasion.language {
             Language::En => &self.english,
             Language::De => &self.german,
         };
         let fill = |text: &str| text.replace("{app}", &self.application);
-        let letter = texts
+        let message = texts
             .letters
             .get(key(occasion.kind))
             .expect("texts for the kind");
@@ -115,26 +115,27 @@ impl Writer {
             Some(name) => fill(&texts.greeting).replace("{name}", name),
             None => fill(&texts.greeting_without_name),
         };
-        let mut paragraphs: Vec<String> = letter.paragraphs.iter().map(|text| fill(text)).collect();
+        let mut paragraphs: Vec<String> =
+            message.paragraphs.iter().map(|text| fill(text)).collect();
         if !occasion.ip.is_empty() {
             let agent = agent(occasion.user_agent).unwrap_or_else(|| texts.unknown_agent.clone());
             let time = occasion.at.to_string();
             let time = time.get(..16).unwrap_or(&time).replace('T', " ");
-            let origin = texts.origin.replace("{time}", &time);
-            let origin = origin
+            let client = texts.origin.replace("{time}", &time);
+            let client = client
                 .replace("{ip}", occasion.ip)
                 .replace("{agent}", &agent);
-            paragraphs.push(origin);
+            paragraphs.push(client);
         }
-        let subject = fill(&letter.subject);
+        let subject = fill(&message.subject);
         let footer = fill(&texts.footer);
         let parts = Parts {
             language: &texts.language,
             subject: &subject,
             greeting: &greeting,
             paragraphs: &paragraphs,
-            button: letter.button.as_deref().zip(occasion.link.as_deref()),
-            reject: letter
+            button: message.button.as_deref().zip(occasion.link.as_deref()),
+            reject: message
                 .reject
                 .as_deref()
                 .zip(occasion.reject_link.as_deref()),
@@ -142,7 +143,7 @@ impl Writer {
         };
         let html = Html(parts.clone()).render().expect("the template renders");
         let text = Text(parts).render().expect("the template renders");
-        Letter {
+        Message {
             subject,
             html,
             text,
@@ -240,17 +241,17 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_its_letter_in_every_language() {
-        let writer = Writer::new("Gatehouse".to_owned());
+    fn every_kind_has_its_message_in_every_language() {
+        let templates = Templates::new("Gatehouse".to_owned());
         let mut subjects = std::collections::BTreeSet::new();
         for kind in KINDS {
             for language in [Language::En, Language::De] {
-                let letter = writer.write(&Occasion {
+                let message = templates.message(&Occasion {
                     language,
                     ..occasion(kind, Some("Ada"), link())
                 });
 
-                for part in [&letter.subject, &letter.html, &letter.text] {
+                for part in [&message.subject, &message.html, &message.text] {
                     assert!(!part.is_empty() && !part.contains('{'.to_string().repeat(2).as_str()));
                     assert!(
                         ["{app}", "{name}", "{time}", "{ip}", "{agent}"]
@@ -259,9 +260,9 @@ mod tests {
                         "{part}"
                     );
                 }
-                assert!(letter.html.contains("Ada") && letter.text.contains("Ada"));
+                assert!(message.html.contains("Ada") && message.text.contains("Ada"));
                 assert!(
-                    subjects.insert(letter.subject),
+                    subjects.insert(message.subject),
                     "each has a subject of its own"
                 );
             }
@@ -270,54 +271,54 @@ mod tests {
 
     #[test]
     fn a_name_stays_text() {
-        let writer = Writer::new("A & B".to_owned());
+        let templates = Templates::new("A & B".to_owned());
         let name = "<script>alert(1)</script> {app}";
 
-        let letter = writer.write(&occasion(Kind::PasswordChanged, Some(name), None));
+        let message = templates.message(&occasion(Kind::PasswordChanged, Some(name), None));
 
-        assert!(!letter.html.contains("<script>"), "{}", letter.html);
+        assert!(!message.html.contains("<script>"), "{}", message.html);
         assert!(
-            letter.html.contains("&#60;script&#62;alert(1)") && letter.html.contains("A &#38; B")
+            message.html.contains("&#60;script&#62;alert(1)") && message.html.contains("A &#38; B")
         );
         assert!(
-            letter.text.contains(name),
+            message.text.contains(name),
             "text needs no escaping: {}",
-            letter.text
+            message.text
         );
     }
 
     #[test]
     fn the_link_is_in_both_forms_and_whole() {
-        let writer = Writer::new("Gatehouse".to_owned());
+        let templates = Templates::new("Gatehouse".to_owned());
 
-        let letter = writer.write(&occasion(Kind::VerifyEmail, None, link()));
+        let message = templates.message(&occasion(Kind::VerifyEmail, None, link()));
 
         let link = link().unwrap();
-        assert_eq!(letter.text.matches(&link).count(), 2, "{}", letter.text);
+        assert_eq!(message.text.matches(&link).count(), 2, "{}", message.text);
         assert!(
-            letter.html.contains(&link.replace('&', "&#38;")),
+            message.html.contains(&link.replace('&', "&#38;")),
             "{}",
-            letter.html
+            message.html
         );
     }
 
     #[test]
-    fn a_letter_says_when_and_from_where_and_no_word_of_a_stranger() {
-        let writer = Writer::new("Gatehouse".to_owned());
+    fn a_message_says_when_and_from_where_and_no_word_of_a_stranger() {
+        let templates = Templates::new("Gatehouse".to_owned());
         let firefox =
             "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:141.0) Gecko/20100101 Firefox/141.0";
         for (user_agent, told) in [
             (firefox, "Firefox, Windows"),
             ("win at https://evil.example now", "an unknown program"),
         ] {
-            let letter = writer.write(&Occasion {
+            let message = templates.message(&Occasion {
                 user_agent,
                 ..occasion(Kind::VerifyEmail, None, link())
             });
 
-            let origin = format!("2023-11-14 22:13 UTC, from 192.0.2.7 ({told})");
-            assert!(letter.text.contains(&origin), "{}", letter.text);
-            assert!(letter.html.contains(&origin) && !letter.html.contains("evil"));
+            let client = format!("2023-11-14 22:13 UTC, from 192.0.2.7 ({told})");
+            assert!(message.text.contains(&client), "{}", message.text);
+            assert!(message.html.contains(&client) && !message.html.contains("evil"));
         }
     }
 }

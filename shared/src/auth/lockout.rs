@@ -9,9 +9,11 @@
 //! - a password of somebody who is signed in: the session;
 //! - a code: the account; and an address from which codes are tried for many accounts.
 
-use super::Request;
+use crate::config::Environment;
+use crate::domain::client_address::ClientAddress;
+use crate::domain::client_info::ClientInfo;
 use crate::domain::device_token::Device;
-use crate::domain::rate_limit::{Policy, Quota};
+use crate::domain::rate_limit::{Limit, Policy, Quota};
 use crate::domain::session::SessionId;
 use crate::domain::user::{User, UserId};
 use crate::error::ApiError;
@@ -32,30 +34,27 @@ pub struct Target {
 
 /// Counts wrong passwords at login. `None`: there is no limit.
 pub struct LoginLockout {
-    /// Counts.
-    pub limiter: RateLimiter,
-    /// Hashes what was typed.
+    limiter: RateLimiter,
+    /// Hashes the identifier that was typed.
     pub hasher: TextHasher,
-    /// Of a text, or of a device.
-    pub policy: Option<Policy>,
-    /// Of an account, whatever was typed.
-    pub account_policy: Option<Policy>,
+    /// Of an identifier, or of a device.
+    policy: Option<Policy>,
+    /// Of an account, whatever identifier was typed.
+    account_policy: Option<Policy>,
 }
 
 /// Counts wrong passwords of those who are signed in. `None`: there is no limit.
 pub struct SessionLockout {
-    /// Counts.
-    pub limiter: RateLimiter,
+    limiter: RateLimiter,
     /// Of a session.
-    pub policy: Option<Policy>,
+    policy: Option<Policy>,
 }
 
 /// Counts wrong codes. `None`: there is no limit.
 pub struct CodeLockout {
-    /// Counts.
-    pub limiter: RateLimiter,
+    limiter: RateLimiter,
     /// Of an account, and of accounts from an address.
-    pub policy: Option<Policy>,
+    policy: Option<Policy>,
 }
 
 /// An attempt that was counted as a failure until it turns out to be none.
@@ -84,24 +83,23 @@ impl Attempt {
     }
 
     /// It was no failure, but nothing is forgiven by it.
-    pub async fn take_back(&self, request: &Request) {
-        let id = &request.origin().request_id;
+    pub async fn take_back(&self, client: &ClientInfo) {
+        let id = &client.request_id;
         self.limiter.take_back(id, &self.counters).await;
     }
 
     /// It was a success: the failures before it are forgiven.
-    pub async fn forgive(&self, request: &Request) {
-        tokio::join!(clear(&self.limiter, &self.cleared), self.take_back(request));
+    pub async fn forgive(&self, client: &ClientInfo) {
+        tokio::join!(clear(&self.limiter, &self.cleared), self.take_back(client));
     }
 
-    async fn count(self, user_id: Option<UserId>, request: &Request) -> Result<Self, ApiError> {
+    async fn count(self, user_id: Option<UserId>, client: &ClientInfo) -> Result<Self, ApiError> {
         if self.counters.is_empty() {
             return Ok(self);
         }
-        let origin = request.origin();
         match self
             .limiter
-            .count(&origin.request_id, &self.counters)
+            .count(&client.request_id, &self.counters)
             .await?
         {
             Verdict::Passes(quotas) => Ok(Self {
@@ -110,7 +108,7 @@ impl Attempt {
             }),
             Verdict::Refused(quotas) => {
                 telemetry::count("LockedOut", &[]);
-                audit::log(user_id, Event::LockedAttempt, Outcome::Failure, origin);
+                audit::log(user_id, Event::LockedAttempt, Outcome::Failure, client);
                 let quota = Quota::tightest(&quotas);
                 let quota = quota.ok_or_else(|| ApiError::Internal("locked by no limit".into()))?;
                 Err(ApiError::AccountLocked(Box::new(quota)))
@@ -119,12 +117,34 @@ impl Attempt {
     }
 }
 
+/// Reads the limit of a lockout.
+fn policy(
+    environment: &mut Environment,
+    variable: &str,
+    default: &str,
+    name: &str,
+) -> Option<Policy> {
+    let limit = environment.limit(variable, Limit::parse(default).flatten())?;
+    let name = name.to_owned();
+    Some(Policy { name, limit })
+}
+
 impl LoginLockout {
+    /// Reads `LOGIN_LOCKOUT`, `ACCOUNT_LOCKOUT` and `GUARD_SECRET`.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        Self {
+            limiter: RateLimiter::from_env(environment),
+            hasher: TextHasher::new(&environment.secret("GUARD_SECRET")),
+            policy: policy(environment, "LOGIN_LOCKOUT", "5/15m", "login-lockout"),
+            account_policy: policy(environment, "ACCOUNT_LOCKOUT", "20/15m", "account-lockout"),
+        }
+    }
+
     /// Counts an attempt at a password.
     ///
     /// # Errors
     /// `account_locked`, and those of the store.
-    pub async fn attempt(&self, target: &Target, request: &Request) -> Result<Attempt, ApiError> {
+    pub async fn attempt(&self, target: &Target, client: &ClientInfo) -> Result<Attempt, ApiError> {
         let typed = || Subject::Text(target.typed.clone());
         let counters: Vec<Counter> = match target.device {
             Some(device) => {
@@ -145,7 +165,7 @@ impl LoginLockout {
             }
         };
         let attempt = Attempt::new(&self.limiter, counters.clone(), counters);
-        attempt.count(target.user_id, request).await
+        attempt.count(target.user_id, client).await
     }
 
     /// The owner has set a new password: the failures with the old one are forgiven.
@@ -167,6 +187,15 @@ impl LoginLockout {
 }
 
 impl SessionLockout {
+    /// Reads `LOGIN_LOCKOUT`.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        let name = "reauthentication-lockout";
+        Self {
+            limiter: RateLimiter::from_env(environment),
+            policy: policy(environment, "LOGIN_LOCKOUT", "5/15m", name),
+        }
+    }
+
     /// Counts an attempt at the password of somebody who is signed in.
     ///
     /// # Errors
@@ -175,7 +204,7 @@ impl SessionLockout {
         &self,
         user_id: UserId,
         session_id: SessionId,
-        request: &Request,
+        client: &ClientInfo,
     ) -> Result<Attempt, ApiError> {
         let subject = Subject::Session(user_id, session_id);
         let policy = self.policy.iter();
@@ -183,11 +212,24 @@ impl SessionLockout {
             .map(|policy| Counter::reauthentication_failures(policy, &subject))
             .collect();
         let attempt = Attempt::new(&self.limiter, counters.clone(), counters);
-        attempt.count(Some(user_id), request).await
+        attempt.count(Some(user_id), client).await
     }
 }
 
 impl CodeLockout {
+    /// Reads `TWO_FACTOR_LOCKOUT`.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        Self {
+            limiter: RateLimiter::from_env(environment),
+            policy: policy(
+                environment,
+                "TWO_FACTOR_LOCKOUT",
+                "10/15m",
+                "two-factor-lockout",
+            ),
+        }
+    }
+
     /// Counts an attempt at a code. Of somebody who is not signed in, the address is counted with the accounts that
     /// it tries codes for: wrong codes of one account lock no neighbour.
     ///
@@ -197,21 +239,21 @@ impl CodeLockout {
         &self,
         user_id: UserId,
         is_signed_in: bool,
-        request: &Request,
+        client: &ClientInfo,
     ) -> Result<Attempt, ApiError> {
         let Some(policy) = &self.policy else {
             return Ok(Attempt::new(&self.limiter, Vec::new(), Vec::new()));
         };
         let account = Counter::two_factor_failures(policy, &Subject::User(user_id));
-        let client = request.client().filter(|_| !is_signed_in);
-        let client = client.map(|client| {
-            let subject = Subject::Client(client);
+        let address = ClientAddress::parse(&client.ip).filter(|_| !is_signed_in);
+        let by_address = address.map(|address| {
+            let subject = Subject::Client(address);
             Counter::two_factor_failures(policy, &subject).of_accounts(user_id)
         });
         let cleared = vec![account.clone()];
-        let counters = std::iter::once(account).chain(client).collect();
+        let counters = std::iter::once(account).chain(by_address).collect();
         let attempt = Attempt::new(&self.limiter, counters, cleared);
-        attempt.count(Some(user_id), request).await
+        attempt.count(Some(user_id), client).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! Addresses that get no mail any more, marked at the claim on them, in `USERS_TABLE`. The mark goes with
+//! SuppressionList that get no mail any more, marked at the claim on them, in `USERS_TABLE`. The mark goes with
 //! the claim: whoever registers a freed address begins without one.
 //!
 //! | pk | sk | attributes |
@@ -8,8 +8,10 @@
 use serde::Deserialize;
 
 use super::Error;
-use super::dynamodb::{DynamoDb, Expression, text};
+use super::dynamodb::DynamoDb;
+use super::items::{Expression, text};
 use super::users::email_key;
+use crate::config::Environment;
 use crate::domain::email_address::EmailAddress;
 use crate::domain::timestamp::Timestamp;
 
@@ -34,7 +36,7 @@ impl Undeliverable {
 
 /// The addresses of a table.
 #[derive(Clone)]
-pub struct Addresses {
+pub struct SuppressionList {
     dynamodb: DynamoDb,
     table: String,
 }
@@ -44,10 +46,13 @@ struct Mark {
     undeliverable: Option<String>,
 }
 
-impl Addresses {
-    /// The addresses in this table.
-    pub fn new(dynamodb: DynamoDb, table: String) -> Self {
-        Self { dynamodb, table }
+impl SuppressionList {
+    /// Reads the variable `USERS_TABLE` and those of DynamoDB.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        Self {
+            dynamodb: DynamoDb::from_env(environment),
+            table: environment.text("USERS_TABLE"),
+        }
     }
 
     /// Marks an address; `false` where nobody has it.

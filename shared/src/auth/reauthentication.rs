@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
-use super::Request;
 use super::authentication::Caller;
 use super::lockout::SessionLockout;
+use crate::config::Environment;
+use crate::domain::client_info::ClientInfo;
+use crate::domain::duration::minutes;
 use crate::domain::password::Password;
 use crate::domain::password_hash::{PasswordHash, PasswordHasher, Verification};
 use crate::domain::user::UserId;
@@ -15,27 +17,33 @@ use crate::store::audit::{Audit, Event, Outcome};
 use crate::store::credentials::Credentials;
 use crate::telemetry;
 
-/// What a check needs.
+/// Checks the password of somebody who is signed in.
 pub struct PasswordCheck {
-    /// Where the hashes are.
-    pub credentials: Credentials,
-    /// What compares them.
+    credentials: Credentials,
+    /// Keeps the memory of a hash, so that a function has one of it.
     pub hasher: PasswordHasher,
-    /// What counts wrong ones.
-    pub lockout: SessionLockout,
-    /// Where a wrong one is recorded.
-    pub audit: Audit,
+    lockout: SessionLockout,
+    audit: Audit,
 }
 
-/// What a check needs that a recent sign-in passes as well.
+/// Accepts a recent sign-in, or else the password.
 pub struct Reauthentication {
-    /// For those whose sign-in is not recent.
-    pub password: PasswordCheck,
+    password: PasswordCheck,
     /// How long a sign-in counts as recent.
-    pub recent: Duration,
+    recent: Duration,
 }
 
 impl PasswordCheck {
+    /// Reads the variables of the hasher, the lockout and both tables.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        Self {
+            credentials: Credentials::from_env(environment),
+            hasher: PasswordHasher::from_env(environment),
+            lockout: SessionLockout::from_env(environment),
+            audit: Audit::from_env(environment),
+        }
+    }
+
     /// The user's stored hash, if the password is the user's. A wrong one is recorded as a failure of
     /// the event that it was asked for, and counts in the caller's session: strangers who lock the account at
     /// login do not keep its owner from this.
@@ -47,17 +55,17 @@ impl PasswordCheck {
         caller: &Caller,
         password: &Password,
         event: Event,
-        request: &Request,
+        client: &ClientInfo,
     ) -> Result<PasswordHash, ApiError> {
         let (id, lockout) = (caller.user.id, &self.lockout);
-        let attempt = lockout.attempt(id, caller.session_id, request).await?;
-        let result = self.compare(id, password, request).await;
+        let attempt = lockout.attempt(id, caller.session_id, client).await?;
+        let result = self.compare(id, password, client).await;
         match &result {
-            Ok(_) => attempt.forgive(request).await,
+            Ok(_) => attempt.forgive(client).await,
             Err(ApiError::SignedInInvalidCredentials) => {
-                record_failure(&self.audit, Some(id), event, attempt.locks(), request).await?;
+                record_failure(&self.audit, Some(id), event, attempt.locks(), client).await?;
             }
-            Err(_) => attempt.take_back(request).await,
+            Err(_) => attempt.take_back(client).await,
         }
         result
     }
@@ -66,9 +74,9 @@ impl PasswordCheck {
         &self,
         id: UserId,
         password: &Password,
-        request: &Request,
+        client: &ClientInfo,
     ) -> Result<PasswordHash, ApiError> {
-        let stored = self.credentials.find_password(id, request.received_at());
+        let stored = self.credentials.find_password(id, client.received_at);
         let without = || ApiError::Internal("an account without a password".into());
         let stored = stored.await?.ok_or_else(without)?;
         match telemetry::hashing(|| self.hasher.verify(password, &stored))? {
@@ -79,6 +87,14 @@ impl PasswordCheck {
 }
 
 impl Reauthentication {
+    /// Reads `RECENT_SIGN_IN` and the variables of [`PasswordCheck`].
+    pub fn from_env(environment: &mut Environment) -> Self {
+        Self {
+            password: PasswordCheck::from_env(environment),
+            recent: environment.duration("RECENT_SIGN_IN", minutes(10)),
+        }
+    }
+
     /// Lets through who has signed in a moment ago, or gives the password.
     ///
     /// # Errors
@@ -88,11 +104,11 @@ impl Reauthentication {
         caller: &Caller,
         password: Option<&Password>,
         event: Event,
-        request: &Request,
+        client: &ClientInfo,
     ) -> Result<(), ApiError> {
         match password {
             Some(password) => {
-                let verified = self.password.verify(caller, password, event, request);
+                let verified = self.password.verify(caller, password, event, client);
                 verified.await.map(|_| ())
             }
             None if caller.signed_in_for < self.recent => Ok(()),
@@ -111,19 +127,18 @@ pub async fn record_failure(
     user_id: Option<UserId>,
     event: Event,
     locks: bool,
-    request: &Request,
+    client: &ClientInfo,
 ) -> Result<(), Error> {
-    let origin = request.origin();
     let lock = locks.then_some(Event::AccountLock);
     if locks {
         telemetry::count("Lockouts", &[]);
     }
     for event in std::iter::once(event).chain(lock) {
         match user_id {
-            Some(id) => audit.record(id, event, Outcome::Failure, origin).await?,
+            Some(id) => audit.record(id, event, Outcome::Failure, client).await?,
             None => {
                 audit
-                    .record_unknown(event, Outcome::Failure, origin)
+                    .record_unknown(event, Outcome::Failure, client)
                     .await?
             }
         }

@@ -3,25 +3,25 @@
 
 use std::time::Duration;
 
-use secrecy::SecretString;
-
-use super::Request;
-use super::guard::{Endpoint, Guard};
+use super::email_tokens::EmailTokens;
 use crate::config::Environment;
+use crate::domain::client_info::ClientInfo;
 use crate::domain::email_address::EmailAddress;
-use crate::domain::email_token::{self, Purpose, TokenHash, TokenId};
+use crate::domain::email_token::{Purpose, TokenHash, TokenId};
 use crate::domain::id::Id;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::User;
 use crate::error::ApiError;
+use crate::random;
 use crate::store::Error;
 use crate::store::audit::{self, Audit, Event, Outcome};
-use crate::store::dynamodb::{DynamoDb, TransactWriteItem, TransactionError, Write, is_conflict};
+use crate::store::decoy_writes::DecoyWrites;
+use crate::store::dynamodb::{DynamoDb, TransactionError, Write, is_conflict};
+use crate::store::items::TransactWriteItem;
 use crate::store::outbox::Outbox;
-use crate::store::rate_limiter::TextHasher;
-use crate::store::stand_ins::StandIns;
+use crate::store::rate_limiter::{TextHash, TextHasher};
 use crate::store::users::Users;
-use crate::{clock, random};
+use crate::timing;
 
 /// What differs by the size of an item that is there or not ends within this time, or within a multiple of it.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
@@ -30,51 +30,41 @@ const ANSWER_TIME: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy)]
 struct Refused;
 
-/// What an endpoint needs that sends links.
-pub struct LinkRequests {
-    /// Lets requests pass, and limits those about one address.
-    pub guard: Guard,
+/// Sends links to the owners of addresses.
+pub struct MailedLinks {
     /// The users' records.
     pub users: Users,
     /// The mails.
     pub outbox: Outbox,
     dynamodb: DynamoDb,
     audit: Audit,
-    stand_ins: StandIns,
+    decoys: DecoyWrites,
     hasher: TextHasher,
-    email_token_secret: SecretString,
+    tokens: EmailTokens,
 }
 
-impl LinkRequests {
-    /// From the environment variables.
-    pub fn from_env(environment: &mut Environment, endpoint: Endpoint) -> Self {
-        let dynamodb = environment.dynamodb();
-        let table = environment.text("USERS_TABLE");
-        let email_token_secret = environment.secret("EMAIL_TOKEN_SECRET");
+impl MailedLinks {
+    /// Reads `EMAIL_TOKEN_SECRET`, `USERS_TABLE` and the variables of DynamoDB.
+    pub fn from_env(environment: &mut Environment) -> Self {
         Self {
-            guard: Guard::for_guests(environment, endpoint),
-            users: Users::new(dynamodb.clone(), table.clone()),
-            outbox: Outbox::new(table.clone()),
-            audit: Audit::new(dynamodb.clone(), table.clone()),
-            stand_ins: StandIns::new(table),
-            dynamodb,
-            hasher: TextHasher::new(&email_token_secret),
-            email_token_secret,
+            users: Users::from_env(environment),
+            outbox: Outbox::from_env(environment),
+            audit: Audit::from_env(environment),
+            decoys: DecoyWrites::from_env(environment),
+            dynamodb: DynamoDb::from_env(environment),
+            hasher: TextHasher::new(&environment.secret("EMAIL_TOKEN_SECRET")),
+            tokens: EmailTokens::from_env(environment),
         }
     }
 
-    /// Counts a request for a link to this address.
-    ///
-    /// # Errors
-    /// `rate_limited`, and those of the store.
-    pub async fn count(&self, email: &EmailAddress, request: &Request) -> Result<(), ApiError> {
-        let address = self.hasher.email(email);
-        self.guard.count_about(request, address).await
+    /// The name under which requests for links to this address are counted.
+    pub fn hash(&self, email: &EmailAddress) -> TextHash {
+        self.hasher.email(email)
     }
 
     /// Does the work, and lets nobody know how long it took.
     pub async fn in_answer_time<T>(&self, work: impl Future<Output = T>) -> T {
-        clock::in_multiples_of(ANSWER_TIME, work).await
+        timing::in_multiples_of(ANSWER_TIME, work).await
     }
 
     /// Who has the address; the same reads where nobody has it.
@@ -89,7 +79,7 @@ impl LinkRequests {
 
     /// A new token.
     pub fn mint(&self, purpose: Purpose) -> (TokenId, TokenHash) {
-        email_token::mint(&self.email_token_secret, purpose, random::bytes())
+        self.tokens.mint(purpose)
     }
 
     /// Writes what a link takes, its mail included, with the entry of the trail: all or nothing. As many
@@ -101,16 +91,16 @@ impl LinkRequests {
         &self,
         user: Option<&User>,
         event: Event,
-        request: &Request,
+        client: &ClientInfo,
         writes: impl FnOnce(&User) -> [TransactWriteItem; N],
     ) -> Result<(), ApiError> {
-        let (now, origin, success) = (request.received_at(), request.origin(), Outcome::Success);
+        let (now, success) = (client.received_at, Outcome::Success);
         let items: Vec<TransactWriteItem> = match user {
             Some(user) => {
-                let entry = self.audit.create(user.id, event, success, origin);
+                let entry = self.audit.create(user.id, event, success, client);
                 writes(user).into_iter().chain([entry]).collect()
             }
-            None => (0..=N).map(|_| self.stand_ins.create(now)).collect(),
+            None => (0..=N).map(|_| self.decoys.create(now)).collect(),
         };
         let writes = Write::all(items, Refused);
         let outcome = match self.dynamodb.transact(writes).await {
@@ -120,7 +110,7 @@ impl LinkRequests {
             Err(TransactionError::Store(error)) if is_conflict(&error) => Outcome::Failure,
             Err(TransactionError::Store(error)) => return Err(error.into()),
         };
-        audit::log(user.map(|user| user.id), event, outcome, origin);
+        audit::log(user.map(|user| user.id), event, outcome, client);
         Ok(())
     }
 }

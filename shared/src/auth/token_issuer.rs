@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::cookie_mode::Transport;
-use super::{Request, cookies};
 use crate::api;
+use crate::config::Environment;
 use crate::domain::csrf_token::CsrfTokens;
 use crate::domain::device_token;
 use crate::domain::session::Session;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::{AccessTokenIssuer, RefreshTokenIssuer};
 use crate::domain::user::Role;
+use crate::http::cookie_mode::TokenDelivery;
+use crate::http::{Request, cookies};
 use crate::{random, telemetry};
 
 /// Issues all kinds.
@@ -31,22 +32,31 @@ pub struct Tokens {
     pub body: api::Tokens,
     /// As cookies.
     pub cookies: Vec<String>,
-    transport: Transport,
+    delivery: TokenDelivery,
 }
 
 impl TokenIssuer {
+    /// Reads the variables of all three.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        Self {
+            access: AccessTokenIssuer::from_env(environment),
+            refresh: RefreshTokenIssuer::from_env(environment),
+            csrf: CsrfTokens::new(&environment.secret("GUARD_SECRET"), None),
+        }
+    }
+
     /// The tokens for the session as it is now; the role is the user's at this moment.
     pub fn issue(
         &self,
         session: &Session,
         role: Role,
-        transport: Transport,
+        delivery: TokenDelivery,
         now: Timestamp,
     ) -> Tokens {
         let (access_token, expires_in) = self.access.issue(session, role, now, random::bytes());
         let (refresh_token, refresh_expires_in) = self.refresh.issue(session, now);
         telemetry::count("TokensIssued", &[]);
-        let csrf_token = (transport == Transport::Cookies).then(|| self.csrf.token(session.id));
+        let csrf_token = (delivery == TokenDelivery::Cookies).then(|| self.csrf.token(session.id));
         let mut tokens = Tokens {
             body: api::Tokens {
                 access_token,
@@ -58,16 +68,16 @@ impl TokenIssuer {
                 device_token: None,
             },
             cookies: Vec::new(),
-            transport,
+            delivery,
         };
         let (name, lifetime) = (cookies::REFRESH_TOKEN, refresh_expires_in);
-        tokens.body.refresh_token = tokens.hand_over(refresh_token, name, lifetime);
+        tokens.body.refresh_token = tokens.deliver(refresh_token, name, lifetime);
         tokens
     }
 }
 
 /// A device token by itself: as a cookie where the request has one, else for the body.
-pub fn hand_over_device(
+pub fn deliver_device_token(
     token: SecretString,
     request: &Request,
 ) -> (Option<SecretString>, Vec<String>) {
@@ -84,20 +94,20 @@ pub fn hand_over_device(
 impl Tokens {
     /// The same with a device token.
     pub fn with_device_token(mut self, token: SecretString) -> Self {
-        self.body.device_token = self.hand_over(token, cookies::DEVICE, device_token::LIFETIME);
+        self.body.device_token = self.deliver(token, cookies::DEVICE, device_token::LIFETIME);
         self
     }
 
     /// A token for the body, unless it goes as a cookie.
-    fn hand_over(
+    fn deliver(
         &mut self,
         token: SecretString,
         cookie: &str,
         lifetime: Duration,
     ) -> Option<SecretString> {
-        match self.transport {
-            Transport::Body => Some(token),
-            Transport::Cookies => {
+        match self.delivery {
+            TokenDelivery::Body => Some(token),
+            TokenDelivery::Cookies => {
                 self.cookies.push(cookies::set(cookie, &token, lifetime));
                 None
             }

@@ -3,11 +3,11 @@
 use secrecy::ExposeSecret;
 use validator::ValidationErrors;
 
-use super::{Request, cookie_mode, cookies};
 use crate::api::refresh::RefreshRequest;
 use crate::api::required;
 use crate::domain::token::{RefreshClaims, RefreshTokenVerifier, TokenError};
 use crate::error::ApiError;
+use crate::http::{Request, cookie_mode, cookies};
 
 /// Where a refresh token is.
 pub enum Source {
@@ -18,16 +18,16 @@ pub enum Source {
 }
 
 /// The refresh token that a request presents.
-pub struct Presented {
+pub struct PresentedRefreshToken {
     /// Where it is; or why the body is not valid.
     pub source: Result<Source, ApiError>,
     /// Its claims, whether or not the body is valid.
     pub claims: Result<RefreshClaims, ApiError>,
 }
 
-impl Presented {
+impl PresentedRefreshToken {
     /// Reads the body once, at the door: requests are counted by the session.
-    pub(super) fn read(tokens: &RefreshTokenVerifier, request: &Request) -> Self {
+    pub(crate) fn read(tokens: &RefreshTokenVerifier, request: &Request) -> Self {
         let body = request.optional_body::<RefreshRequest>();
         let cookie = request.cookie(cookies::REFRESH_TOKEN);
         let in_body = body.as_ref().ok();

@@ -1,14 +1,18 @@
 //! Accounts whose address nobody has proven, and their end: its owner says that they are not theirs.
 
-use super::audit::{self, Audit, Event, Origin, Outcome};
-use super::credentials::Credentials;
-use super::dynamodb::{DynamoDb, TransactionError, Write};
-use super::mailed_tokens::MailedTokens;
-use super::two_factor::TwoFactor;
-use super::users::Users;
+use crate::config::Environment;
+use crate::domain::client_info::ClientInfo;
 use crate::domain::email_token::Purpose;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::{User, UserId};
+use crate::store::Error;
+use crate::store::audit::{Audit, Event};
+use crate::store::credentials::Credentials;
+use crate::store::dynamodb::{TransactionError, Write};
+use crate::store::items::TransactWriteItem;
+use crate::store::mailed_tokens::MailedTokens;
+use crate::store::two_factor::TwoFactorStore;
+use crate::store::users::Users;
 
 /// Tries at a removal that meets a change of the same record.
 const TRIES: u32 = 3;
@@ -19,14 +23,12 @@ struct Stale;
 
 /// What removes them.
 pub struct UnprovenAccounts {
-    /// Writes all or nothing.
-    pub dynamodb: DynamoDb,
     /// Their records.
     pub users: Users,
     /// Their passwords.
     pub credentials: Credentials,
     /// Their second factors.
-    pub two_factor: TwoFactor,
+    pub two_factor: TwoFactorStore,
     /// The tokens of their mails.
     pub mailed_tokens: MailedTokens,
     /// Where it is recorded.
@@ -34,38 +36,48 @@ pub struct UnprovenAccounts {
 }
 
 impl UnprovenAccounts {
+    /// Reads `USERS_TABLE`, `CREDENTIALS_TABLE` and the variables of DynamoDB.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        Self {
+            users: Users::from_env(environment),
+            credentials: Credentials::from_env(environment),
+            two_factor: TwoFactorStore::from_env(environment),
+            mailed_tokens: MailedTokens::from_env(environment),
+            audit: Audit::from_env(environment),
+        }
+    }
+
     /// The account goes at once, with its password, and its names are free for the one whose address it is. Its
     /// sessions are accepted nowhere without it. `false`, and nothing happens, where there is none (any more), or
     /// its address is proven.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn remove(&self, id: UserId, origin: &Origin) -> Result<bool, super::Error> {
+    pub async fn remove(&self, id: UserId, client: &ClientInfo) -> Result<bool, Error> {
         for _ in 0..TRIES {
-            let user = self.users.find(id, origin.at).await?;
+            let user = self.users.find(id, client.received_at).await?;
             let user = user.filter(|user| user.is_active() && !user.email_verified);
             let Some(user) = user else { return Ok(false) };
-            match self.remove_as_read(&user, origin).await {
+            match self.remove_as_read(&user, client).await {
                 Ok(()) => return Ok(true),
                 Err(TransactionError::Refused(Stale)) => {}
                 Err(TransactionError::Store(error)) => return Err(error),
             }
         }
         let cause = "the record kept changing".to_owned();
-        Err(super::Error::Unavailable(cause))
+        Err(Error::Unavailable(cause))
     }
 
     async fn remove_as_read(
         &self,
         user: &User,
-        origin: &Origin,
+        client: &ClientInfo,
     ) -> Result<(), TransactionError<Stale>> {
-        let (now, event, success) = (origin.at, Event::EmailRejection, Outcome::Success);
+        let now = client.received_at;
         let mut items = vec![
             self.users.remove_unverified(user),
             self.users.release_email(&user.email, user.id),
             self.credentials.remove_password(user.id),
-            self.audit.create(user.id, event, success, origin),
         ];
         let username = user.username.iter();
         items.extend(username.map(|username| self.users.release_username(username, user.id)));
@@ -73,9 +85,10 @@ impl UnprovenAccounts {
         items.extend(rejection.map(|rejection| self.mailed_tokens.discard_rejection(rejection)));
         items.extend(self.verification_token(user, now).await?);
         items.extend(self.two_factor.remove_all(user.id, now).await?);
-        self.dynamodb.transact(Write::all(items, Stale)).await?;
-        audit::log(Some(user.id), event, success, origin);
-        Ok(())
+        let (events, writes) = ([Event::EmailRejection], Write::all(items, Stale));
+        self.audit
+            .commit(user.id, &events, client, writes, Stale)
+            .await
     }
 
     /// The end of the verification token, if it has not gone by itself.
@@ -83,7 +96,7 @@ impl UnprovenAccounts {
         &self,
         user: &User,
         now: Timestamp,
-    ) -> Result<Option<super::dynamodb::TransactWriteItem>, super::Error> {
+    ) -> Result<Option<TransactWriteItem>, Error> {
         let Some(token) = &user.verification_token else {
             return Ok(None);
         };

@@ -1,0 +1,184 @@
+//! The caller of a request, by its access token, the session behind it and the user's record.
+
+use std::time::Duration;
+
+use http::header::AUTHORIZATION;
+
+use crate::config::Environment;
+use crate::domain::session::{SessionEpoch, SessionId};
+use crate::domain::timestamp::Timestamp;
+use crate::domain::token::{AccessClaims, AccessTokenVerifier, TokenError};
+use crate::domain::user::{Role, User};
+use crate::error::ApiError;
+use crate::http::Request;
+use crate::store::sessions::Sessions;
+use crate::store::users::Users;
+
+/// Somebody who is signed in.
+#[derive(Debug)]
+pub struct Caller {
+    /// The user's record as it is now.
+    pub user: User,
+    /// The session that the access token belongs to.
+    pub session_id: SessionId,
+    /// How long ago the user signed in; a refresh does not renew it (OpenID Connect Core, `auth_time`).
+    pub signed_in_for: Duration,
+    session_epoch: SessionEpoch,
+}
+
+impl Caller {
+    /// Refuses a caller with another role; the role is the user's now, whatever the token says.
+    ///
+    /// # Errors
+    /// `forbidden`.
+    pub fn require_role(&self, role: Role) -> Result<(), ApiError> {
+        match self.user.role == role {
+            true => Ok(()),
+            false => Err(ApiError::Forbidden),
+        }
+    }
+
+    /// Reads the user's record again, after somebody else has changed it. The session must have outlived that change.
+    ///
+    /// # Errors
+    /// `token_revoked`, and `service_unavailable` or `internal_error` where the store fails.
+    pub async fn reread(&self, users: &Users, now: Timestamp) -> Result<User, ApiError> {
+        let user = users.find(self.user.id, now).await?;
+        let is_allowed = |user: &User| {
+            let status = user.account_status();
+            status.allows_session(self.session_id, self.session_epoch)
+        };
+        user.filter(is_allowed).ok_or(ApiError::TokenRevoked)
+    }
+}
+
+/// The access token that a request presents (RFC 6750, 2.1). A token in a query or in a form is ignored (RFC 9700,
+/// 4.3.2).
+#[derive(Debug)]
+pub enum PresentedAccessToken {
+    /// There is no token.
+    Absent,
+    /// A token that was not issued here, or not as an access token.
+    Invalid,
+    /// A token that was valid once: enough to end its session, and to know whom to count.
+    Expired(AccessClaims),
+    /// A token that is valid now; its session may be over.
+    Valid(AccessClaims),
+}
+
+impl PresentedAccessToken {
+    /// Reads and verifies the header `Authorization`.
+    pub fn read(tokens: &AccessTokenVerifier, request: &Request) -> Self {
+        let Some(header) = request.header(&AUTHORIZATION) else {
+            return Self::Absent;
+        };
+        let Some(token) = bearer_token(header) else {
+            return Self::Invalid;
+        };
+        let now = request.received_at();
+        match tokens.verify(token, now) {
+            Ok(claims) => Self::Valid(claims),
+            Err(TokenError::Invalid) => Self::Invalid,
+            Err(TokenError::Expired) => tokens
+                .expired(token, now)
+                .map_or(Self::Invalid, Self::Expired),
+        }
+    }
+
+    /// The claims of a token that is valid now.
+    ///
+    /// # Errors
+    /// `missing_token`, `invalid_token` or `token_expired`.
+    pub fn valid(&self) -> Result<&AccessClaims, ApiError> {
+        match self {
+            Self::Valid(claims) => Ok(claims),
+            Self::Absent => Err(ApiError::MissingToken),
+            Self::Invalid => Err(ApiError::InvalidToken),
+            Self::Expired(_) => Err(ApiError::TokenExpired),
+        }
+    }
+
+    /// The claims of a token that is valid, or was valid once; `None` without a token.
+    ///
+    /// # Errors
+    /// `invalid_token`.
+    pub fn valid_or_expired(&self) -> Result<Option<&AccessClaims>, ApiError> {
+        match self {
+            Self::Valid(claims) | Self::Expired(claims) => Ok(Some(claims)),
+            Self::Absent => Ok(None),
+            Self::Invalid => Err(ApiError::InvalidToken),
+        }
+    }
+}
+
+fn bearer_token(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("Bearer")
+        .then_some(token.trim_start())
+}
+
+/// Authenticates callers.
+pub struct Authenticator {
+    tokens: AccessTokenVerifier,
+    sessions: Sessions,
+    users: Users,
+}
+
+impl Authenticator {
+    /// Reads the variables of access tokens and of both stores.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        Self {
+            tokens: AccessTokenVerifier::from_env(environment),
+            sessions: Sessions::from_env(environment),
+            users: Users::from_env(environment),
+        }
+    }
+
+    /// The caller, for a public endpoint; `None` for a request without a token. An invalid token is an error here too:
+    /// a client that sent one must learn that it is not signed in.
+    ///
+    /// # Errors
+    /// `invalid_token`, `token_expired` or `token_revoked`, and `service_unavailable` or `internal_error` where a store
+    /// fails.
+    pub async fn optional(&self, request: &Request) -> Result<Option<Caller>, ApiError> {
+        match PresentedAccessToken::read(&self.tokens, request) {
+            PresentedAccessToken::Absent => Ok(None),
+            token => {
+                let authenticating = self.authenticate(&token, request.received_at());
+                authenticating.await.map(Some)
+            }
+        }
+    }
+
+    /// The caller. The session and the record are read at once: a logout takes effect at once, and so does a change of
+    /// the record whose sessions could not be removed.
+    ///
+    /// # Errors
+    /// `missing_token`, `invalid_token`, `token_expired` or `token_revoked`, and `service_unavailable` or
+    /// `internal_error` where a store fails.
+    pub(crate) async fn authenticate(
+        &self,
+        token: &PresentedAccessToken,
+        now: Timestamp,
+    ) -> Result<Caller, ApiError> {
+        let claims = token.valid()?;
+        let (session, user) = tokio::join!(
+            self.sessions.find(claims.sid, claims.sub),
+            self.users.find(claims.sub, now),
+        );
+        let (Some(session), Some(user)) = (session?, user?) else {
+            return Err(ApiError::TokenRevoked);
+        };
+        let status = user.account_status();
+        match status.allows_session(claims.sid, session.epoch) {
+            true => Ok(Caller {
+                user,
+                session_id: claims.sid,
+                signed_in_for: session.age,
+                session_epoch: session.epoch,
+            }),
+            false => Err(ApiError::TokenRevoked),
+        }
+    }
+}

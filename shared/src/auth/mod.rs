@@ -1,0 +1,15 @@
+//! Use cases that several endpoints share: who asks, whether it is really them, and the tokens they get.
+
+pub mod authentication;
+pub mod device;
+pub mod email_tokens;
+pub mod lockout;
+pub mod mailed_links;
+pub mod passwords;
+pub mod reauthentication;
+pub mod refresh_token;
+pub mod retry;
+pub mod token_issuer;
+pub mod tokens;
+pub mod two_factor;
+pub mod unproven_accounts;

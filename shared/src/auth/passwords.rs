@@ -1,0 +1,52 @@
+//! The settings of passwords and their hashes.
+
+use crate::config::Environment;
+use crate::domain::password::Policy;
+use crate::domain::password_hash::{Cost, PasswordHasher};
+
+/// Megabytes of memory with which a function has one processor (Lambda developer guide, "Configure Lambda function
+/// memory"). With less it sees two, and has a part of one.
+const MEMORY_OF_A_PROCESSOR: u32 = 1769;
+
+/// The lowest memory in KiB and the fewest iterations of production (OWASP Password Storage Cheat Sheet: 19 MiB, 2
+/// iterations, 1 lane).
+const MIN_PRODUCTION_COST: (u32, u32) = (19 * 1024, 2);
+/// The same elsewhere, for fast tests.
+const MIN_COST: (u32, u32) = (1024, 1);
+
+impl Policy {
+    /// Reads `PASSWORD_MIN_LENGTH`, `PASSWORD_REQUIRE_SYMBOL` and `APP_NAME`.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        Self {
+            minimum_length: environment.number("PASSWORD_MIN_LENGTH", 8, 8..=64) as usize,
+            symbol_is_required: environment.boolean("PASSWORD_REQUIRE_SYMBOL", false),
+            application_name: environment.text("APP_NAME"),
+        }
+    }
+}
+
+impl PasswordHasher {
+    /// Reads `ARGON2_MEMORY_KIB`, `ARGON2_ITERATIONS` and `ARGON2_PARALLELISM`.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        let (min_memory, min_iterations) = match environment.is_production() {
+            true => MIN_PRODUCTION_COST,
+            false => MIN_COST,
+        };
+        // The upper bounds are far above a bearable login, and keep every cost within Argon2's own bounds.
+        let memory = min_memory..=4 * 1024 * 1024;
+        let cost = Cost {
+            memory_kib: environment.number("ARGON2_MEMORY_KIB", 65_536, memory),
+            iterations: environment.number("ARGON2_ITERATIONS", 3, min_iterations..=1000),
+            parallelism: environment.number("ARGON2_PARALLELISM", 4, 1..=64),
+        };
+        let memory = environment.number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 0, 0..=u32::MAX);
+        let processors = (memory / MEMORY_OF_A_PROCESSOR).max(1);
+        let hasher = Self::new(cost, processors as usize);
+        // Lambda freezes an environment of provisioned concurrency as soon as it asks for work: it prepares before.
+        let kind = environment.optional_text("AWS_LAMBDA_INITIALIZATION_TYPE");
+        if kind.as_deref() == Some("provisioned-concurrency") {
+            hasher.prepare();
+        }
+        hasher
+    }
+}

@@ -1,0 +1,314 @@
+//! Serves HTTP requests, in one of three ways: to everybody ([`serve_public`]), to signed-in users
+//! ([`serve_authenticated`]), or to whoever presents a session's token ([`serve_session`]). A request passes
+//! [`lambda`] → this module → guard → handler → answer; whatever fails on the way, the client gets an answer.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use lambda_http::{Adapter, RequestExt};
+use lambda_runtime::Runtime;
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::set_header::response::SetMultipleResponseHeadersLayer;
+use tower_http::timeout::TimeoutLayer;
+use tracing::Instrument;
+
+use crate::auth::authentication::Caller;
+use crate::config::StartError;
+use crate::error::ApiError;
+use crate::http::gateway::{self, GatewayRequestId};
+use crate::http::response::{Answer, LimitedBy, Outcome, failure, fixed_headers, set_rate_limit};
+use crate::http::{Request, Response};
+use crate::telemetry;
+
+mod bot_protection;
+mod bots;
+mod client_identity;
+mod guard;
+pub mod lambda;
+mod rate_limits;
+
+use guard::Checked;
+pub use guard::{
+    AccessTokenGuard, AuthenticatedGuard, Guard, PublicGuard, RefreshTokenGuard, Tokens,
+};
+use rate_limits::Charge;
+pub use rate_limits::{Endpoint, PendingLimits, RequestLimits};
+
+/// A client gets an answer within two seconds, however many stores are slow one after the other.
+const DEADLINE: Duration = Duration::from_millis(1800);
+
+/// Serves everybody. The handler gets requests that were counted under their limits.
+///
+/// # Errors
+/// Those of [`lambda::run`].
+pub async fn serve_public<T, H, F>(guard: &Guard<T>, handler: H) -> Result<(), StartError>
+where
+    T: Tokens + Sync,
+    H: Fn(Request, RequestLimits) -> F + Sync,
+    F: Future<Output = Result<Response, ApiError>> + Send,
+{
+    let handler = &handler;
+    guard.connect_early().await;
+    run(|request| {
+        let checked = guard.check(request);
+        let checked = checked.map(|checked| (checked.request, checked.charge));
+        async move {
+            let (request, charge) = match checked {
+                Ok(checked) => checked,
+                Err(error) => return Handled::refused(error),
+            };
+            let handling = async {
+                charge.charge().await?;
+                handler(request, RequestLimits(charge.clone())).await
+            };
+            Handled::counted(handling.await, charge)
+        }
+    })
+    .await
+}
+
+/// Serves signed-in users. The handler gets the [`Caller`]. The limits, the session and the user's record are asked for
+/// at once, which saves round trips.
+///
+/// # Errors
+/// Those of [`lambda::run`].
+pub async fn serve_authenticated<H, F>(
+    guard: &AuthenticatedGuard,
+    handler: H,
+) -> Result<(), StartError>
+where
+    H: Fn(Caller, Request) -> F + Sync,
+    F: Future<Output = Result<Response, ApiError>> + Send,
+{
+    let (
+        handler,
+        AuthenticatedGuard {
+            guard,
+            authenticator,
+        },
+    ) = (&handler, guard);
+    guard.connect_early().await;
+    run(|request| {
+        let checked = guard.check(request);
+        async move {
+            let Checked {
+                request,
+                token,
+                charge,
+            } = match checked {
+                Ok(checked) => checked,
+                Err(error) => return Handled::refused(error),
+            };
+            let handling = async {
+                let authenticating = authenticator.authenticate(&token, request.received_at());
+                let (charged, caller) = tokio::join!(charge.charge(), authenticating);
+                charged?;
+                handler(caller?, request).await
+            };
+            Handled::counted(handling.await, charge)
+        }
+    })
+    .await
+}
+
+/// Serves whoever presents a token that names a session. The handler gets the token, which it judges itself, and the
+/// pending count of the request.
+///
+/// # Errors
+/// Those of [`lambda::run`].
+pub async fn serve_session<T, H, F>(guard: &Guard<T>, handler: H) -> Result<(), StartError>
+where
+    T: Tokens + Sync,
+    T::Presented: Send,
+    H: Fn(T::Presented, Request, PendingLimits) -> F + Sync,
+    F: Future<Output = Result<Response, ApiError>> + Send,
+{
+    let handler = &handler;
+    guard.connect_early().await;
+    run(|request| {
+        let checked = guard.check(request);
+        async move {
+            let Checked {
+                request,
+                token,
+                charge,
+            } = match checked {
+                Ok(checked) => checked,
+                Err(error) => return Handled::refused(error),
+            };
+            let handling = async {
+                let result = handler(token, request, PendingLimits(charge.clone())).await;
+                charge.charge().await?; // of a handler that has refused the request before
+                result
+            };
+            Handled::counted(handling.await, charge)
+        }
+    })
+    .await
+}
+
+/// Serves everybody without a limit: for answers that cost less than a count.
+///
+/// # Errors
+/// Those of [`lambda::run`].
+pub async fn serve_unlimited<H, F>(handler: H) -> Result<(), StartError>
+where
+    H: Fn(Request) -> F + Sync,
+    F: Future<Output = Result<Response, ApiError>> + Send,
+{
+    let handler = &handler;
+    run(|request| async move {
+        Handled {
+            result: handler(request).await,
+            charge: None,
+        }
+    })
+    .await
+}
+
+/// The result of a request, and its limits.
+struct Handled {
+    result: Result<Response, ApiError>,
+    charge: Option<Charge>,
+}
+
+impl Handled {
+    fn refused(error: ApiError) -> Self {
+        Self {
+            result: Err(error),
+            charge: None,
+        }
+    }
+
+    fn counted(result: Result<Response, ApiError>, charge: Charge) -> Self {
+        Self {
+            result,
+            charge: Some(charge),
+        }
+    }
+}
+
+/// Answers requests until SIGTERM. A request that fails or panics gets a 5xx and affects no other.
+async fn run<H, F>(handle: H) -> Result<(), StartError>
+where
+    H: Fn(Request) -> F + Sync,
+    F: Future<Output = Handled> + Send,
+{
+    let (handle, is_cold) = (&handle, &AtomicBool::new(true));
+    let endpoint = ServiceBuilder::new()
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::SERVICE_UNAVAILABLE,
+            DEADLINE,
+        ))
+        .service_fn(move |request| answer(handle, request));
+    let service = ServiceBuilder::new()
+        .map_request(gateway::sanitize)
+        .layer_fn(Adapter::from)
+        .layer(SetRequestIdLayer::x_request_id(GatewayRequestId))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetMultipleResponseHeadersLayer::if_not_present(
+            fixed_headers(),
+        ))
+        .service_fn(move |request| observe(request, endpoint, is_cold));
+    lambda::run(Runtime::new(service)).await
+}
+
+/// The answer to a request, and its limits in the `RateLimit` headers.
+async fn answer<H, F>(handle: &H, request: lambda_http::Request) -> Result<Answer, Infallible>
+where
+    H: Fn(Request) -> F,
+    F: Future<Output = Handled>,
+{
+    let id = request_id(&request);
+    let handled = match Request::new(request) {
+        Some(request) => handle(request).await,
+        None => Handled::refused(ApiError::NotFound),
+    };
+    let mut answer = match handled.result {
+        Ok(response) => response.into_answer(),
+        Err(error) => failed(&error, &id),
+    };
+    if let Some(quota) = handled.charge.and_then(|charge| charge.tightest()) {
+        set_rate_limit(answer.headers_mut(), &quota);
+    }
+    Ok(answer)
+}
+
+/// Has the request answered, and logs the result.
+async fn observe<S, B>(
+    request: lambda_http::Request,
+    endpoint: S,
+    is_cold: &AtomicBool,
+) -> Result<http::Response<UnsyncBoxBody<Bytes, BoxError>>, Infallible>
+where
+    S: Service<lambda_http::Request, Response = http::Response<B>, Error = Infallible>,
+    B: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static,
+{
+    let started = Instant::now();
+    let id = request_id(&request);
+    let route = gateway::context(&request).and_then(|context| context.route_key.as_deref());
+    let span = telemetry::span(&id, route, request.lambda_context_ref());
+    let observed = async {
+        let cold_start = is_cold.swap(false, Ordering::Relaxed);
+        if cold_start {
+            telemetry::count("ColdStarts", &[]);
+        }
+        let Ok(answer) = endpoint.oneshot(request).await;
+        let answer = match Outcome::of(&answer) {
+            Some(_) => answer.map(UnsyncBoxBody::new),
+            None => failed(&by_a_layer(answer.status()), &id).map(in_a_box),
+        };
+        tracing::info!(
+            outcome = Outcome::of(&answer).unwrap_or_default(),
+            status = answer.status().as_u16(),
+            limit = LimitedBy::of(&answer),
+            duration_ms = started.elapsed().as_secs_f64() * 1000.0,
+            cold_start,
+            "request"
+        );
+        telemetry::flush();
+        answer
+    };
+    Ok(observed.instrument(span).await)
+}
+
+fn request_id(request: &lambda_http::Request) -> String {
+    let id = request.extensions().get::<RequestId>();
+    let id = id.and_then(|id| id.header_value().to_str().ok());
+    id.unwrap_or_default().to_owned()
+}
+
+fn failed(error: &ApiError, request_id: &str) -> Answer {
+    if let Some(cause) = error.cause() {
+        tracing::error!(cause = %cause, "failed");
+    }
+    failure(error, request_id)
+}
+
+/// The error behind an answer of the layers above the handler.
+fn by_a_layer(status: StatusCode) -> ApiError {
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => ApiError::ServiceUnavailable("no answer in time".into()),
+        _ => ApiError::Internal("the handler panicked".into()),
+    }
+}
+
+/// The panic hook has logged where; the message may quote a value, so it is dropped.
+fn panicked(_: Box<dyn Any + Send>) -> Answer {
+    let mut answer = Answer::default();
+    *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    answer
+}
+
+fn in_a_box(body: String) -> UnsyncBoxBody<Bytes, BoxError> {
+    UnsyncBoxBody::new(body.map_err(|never| match never {}))
+}

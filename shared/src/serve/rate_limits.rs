@@ -1,0 +1,366 @@
+//! The rate limits of an endpoint, and the count of one request under them.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::config::Environment;
+use crate::domain::rate_limit::{Limit, Policy, Preset, Quota};
+use crate::error::ApiError;
+use crate::store::rate_limiter::{Counter, RateLimiter, Subject, TextHash, Verdict};
+use crate::telemetry;
+
+/// The limit of an endpoint, beside those that all endpoints have.
+#[derive(Clone, Copy)]
+pub struct Endpoint {
+    name: &'static str,
+    strict: &'static str,
+    per: Per,
+    counted: Counted,
+}
+
+#[derive(Clone, Copy)]
+enum Per {
+    /// A caller with a token, or else a client.
+    Anybody,
+    /// A caller with a token.
+    Caller,
+}
+
+/// Which requests stay counted under the endpoint's limit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    All,
+    Failures,
+    FailuresIfBalanced,
+}
+
+impl Endpoint {
+    /// The one limit of all endpoints of the second factor.
+    pub const TWO_FACTOR: Self = Self::per_client("TWO_FACTOR", "10/15m");
+
+    /// The limit `RATE_LIMIT_<name>` of each user with a valid token, or else of each client. `strict` is its value with
+    /// `RATE_LIMITS=strict`.
+    pub const fn per_client(name: &'static str, strict: &'static str) -> Self {
+        Self::new(name, strict, Per::Anybody)
+    }
+
+    /// The limit `RATE_LIMIT_<name>` of each user or session with a valid token; other requests have the limit of
+    /// anonymous ones.
+    pub const fn per_caller(name: &'static str, strict: &'static str) -> Self {
+        Self::new(name, strict, Per::Caller)
+    }
+
+    const fn new(name: &'static str, strict: &'static str, per: Per) -> Self {
+        let counted = Counted::All;
+        Self {
+            name,
+            strict,
+            per,
+            counted,
+        }
+    }
+
+    /// The limit is for failures: the handler takes successes back by [`RequestLimits::take_back`].
+    pub const fn of_failures(mut self) -> Self {
+        self.counted = Counted::Failures;
+        self
+    }
+
+    /// The limit is for failures with `RATE_LIMITS=balanced`, and else for all requests.
+    pub const fn of_failures_if_balanced(mut self) -> Self {
+        self.counted = Counted::FailuresIfBalanced;
+        self
+    }
+}
+
+/// All limits of an endpoint. `None`: there is no such limit.
+pub(super) struct RateLimits {
+    limiter: RateLimiter,
+    global: Option<Policy>,
+    /// Of requests without a valid token: `RATE_LIMIT_GUEST`.
+    anonymous: Option<Policy>,
+    pub(super) user: Option<Policy>,
+    pub(super) admin: Option<Policy>,
+    endpoint: Option<(Policy, Per)>,
+    /// Whether the endpoint's limit is for failures.
+    is_of_failures: bool,
+}
+
+/// The caller of a request by its token alone; whether the session is over is not known yet.
+pub(super) struct Identified<'a> {
+    pub(super) tier: Option<&'a Policy>,
+    pub(super) subject: Subject,
+}
+
+impl RateLimits {
+    pub(super) fn from_env(environment: &mut Environment, endpoint: Option<Endpoint>) -> Self {
+        let is_balanced = preset(environment) == Preset::Balanced;
+        let is_of_failures = endpoint.is_some_and(|endpoint| match endpoint.counted {
+            Counted::All => false,
+            Counted::Failures => true,
+            Counted::FailuresIfBalanced => is_balanced,
+        });
+        let endpoint = endpoint.and_then(|endpoint| {
+            let policy = policy(environment, endpoint.name, endpoint.strict)?;
+            Some((policy, endpoint.per))
+        });
+        Self {
+            limiter: RateLimiter::from_env(environment),
+            global: policy(environment, "GLOBAL", "100/15m"),
+            anonymous: policy(environment, "GUEST", "5/1m"),
+            user: None,
+            admin: None,
+            endpoint,
+            is_of_failures,
+        }
+    }
+
+    /// Reads the limit of users as well.
+    pub(super) fn with_user_tier(mut self, environment: &mut Environment) -> Self {
+        self.user = policy(environment, "USER", "15/1m");
+        self
+    }
+
+    /// Reads the limit of admins as well.
+    pub(super) fn with_admin_tier(mut self, environment: &mut Environment) -> Self {
+        self.admin = policy(environment, "ADMIN", "30/1m");
+        self
+    }
+
+    /// Anonymous requests have no limit of their own.
+    pub(super) fn without_anonymous_tier(mut self) -> Self {
+        self.anonymous = None;
+        self
+    }
+
+    /// Connects to the store before the first request.
+    pub(super) async fn connect_early(&self) {
+        self.limiter.connect_early().await;
+    }
+
+    /// The count of a request under all limits that apply to it. With a token, all of them are its user's or its
+    /// session's: others at the same address cannot use up the requests of somebody who is signed in.
+    pub(super) fn charge(
+        self: &Arc<Self>,
+        request_id: &str,
+        client: Subject,
+        caller: Option<Identified<'_>>,
+    ) -> Charge {
+        let is_caller = caller.is_some();
+        let (tier, subject) = match caller {
+            Some(caller) => (caller.tier, caller.subject),
+            None => (self.anonymous.as_ref(), client),
+        };
+        let endpoint = self.endpoint.as_ref().and_then(|(policy, per)| match per {
+            Per::Caller if !is_caller => None,
+            Per::Caller | Per::Anybody => Some(policy),
+        });
+        let applicable = [self.global.as_ref(), tier, endpoint];
+        let counter = |policy| Counter::requests(policy, &subject);
+        let state = State {
+            pending: applicable.into_iter().flatten().map(counter).collect(),
+            ..State::default()
+        };
+        Charge(Arc::new(Charging {
+            limits: self.clone(),
+            request_id: request_id.to_owned(),
+            state: Mutex::new(state),
+        }))
+    }
+}
+
+/// Reads `RATE_LIMITS`.
+fn preset(environment: &mut Environment) -> Preset {
+    let form = "strict, balanced or off";
+    let preset = environment.optional("RATE_LIMITS", form, Preset::parse);
+    preset.unwrap_or(Preset::Strict)
+}
+
+/// Reads the limit `RATE_LIMIT_<name>`; its default is the preset's, given the strict one.
+fn policy(environment: &mut Environment, name: &str, strict: &str) -> Option<Policy> {
+    let strict = Limit::parse(strict).flatten();
+    let default = strict.and_then(|strict| preset(environment).limit(name, strict));
+    let limit = environment.limit(&format!("RATE_LIMIT_{name}"), default)?;
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    Some(Policy { name, limit })
+}
+
+/// The rate-limit counters of one request: those still to be charged, those charged already, and the remaining quotas,
+/// which the client is told in the `RateLimit` headers.
+#[derive(Clone)]
+pub(super) struct Charge(Arc<Charging>);
+
+struct Charging {
+    limits: Arc<RateLimits>,
+    request_id: String,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    pending: Vec<Counter>,
+    charged: Vec<Counter>,
+    quotas: Vec<Quota>,
+}
+
+impl Charge {
+    /// Charges what is pending. Where a limit refuses, nothing stays charged. A second call does nothing.
+    ///
+    /// # Errors
+    /// `rate_limited`, and `service_unavailable` or `internal_error` where the store fails.
+    pub(super) async fn charge(&self) -> Result<(), ApiError> {
+        let pending = std::mem::take(&mut self.state().pending);
+        let quotas = self.count(pending).await?;
+        self.state().quotas.extend(quotas);
+        Ok(())
+    }
+
+    /// The quota that the client is told.
+    pub(super) fn tightest(&self) -> Option<Quota> {
+        Quota::tightest(&self.state().quotas)
+    }
+
+    async fn count(&self, counters: Vec<Counter>) -> Result<Vec<Quota>, ApiError> {
+        if counters.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (limiter, id) = (&self.0.limits.limiter, &self.0.request_id);
+        match limiter.count(id, &counters).await? {
+            Verdict::Passes(quotas) => {
+                self.state().charged.extend(counters);
+                Ok(quotas)
+            }
+            Verdict::Refused(quotas) => {
+                let charged = std::mem::take(&mut self.state().charged);
+                limiter.take_back(id, &charged).await;
+                let quota = Quota::tightest(&quotas)
+                    .ok_or_else(|| ApiError::Internal("refused by no limit".into()))?;
+                telemetry::count("RateLimited", &[("Policy", &quota.policy.name)]);
+                Err(ApiError::RateLimited(Box::new(quota)))
+            }
+        }
+    }
+
+    async fn take_back(&self, policies: &[Option<&Policy>]) {
+        let is_taken_back = |policy: &Policy| policies.contains(&Some(policy));
+        let counters = {
+            let mut state = self.state();
+            for quota in &mut state.quotas {
+                quota.remaining += u32::from(is_taken_back(&quota.policy));
+            }
+            // The client is told of no limit of which nothing is used.
+            let is_unused = |quota: &Quota| quota.remaining >= quota.policy.limit.max;
+            state.quotas.retain(|quota| !is_unused(quota));
+            let is_of_it = |counter: &mut Counter| is_taken_back(counter.policy());
+            state.charged.extract_if(.., is_of_it).collect::<Vec<_>>()
+        };
+        let (limiter, id) = (&self.0.limits.limiter, &self.0.request_id);
+        limiter.take_back(id, &counters).await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The limits of a request that was counted under them.
+pub struct RequestLimits(pub(super) Charge);
+
+impl RequestLimits {
+    /// Counts the request under the endpoint's limit of a text as well, such as an address: all clients together may ask
+    /// so often about one. The client is not told the remaining quota, which would reveal that somebody else has asked.
+    ///
+    /// # Errors
+    /// `rate_limited`, and `service_unavailable` or `internal_error` where the store fails.
+    pub async fn charge_about(&self, text: TextHash) -> Result<(), ApiError> {
+        let Some((policy, _)) = &self.0.0.limits.endpoint else {
+            return Ok(());
+        };
+        let counter = Counter::requests(policy, &Subject::Text(text));
+        self.0.count(vec![counter]).await.map(|_| ())
+    }
+
+    /// Takes the request back from the endpoint's limit, if that is for failures: the request was none. It is charged
+    /// first, so that of many parallel requests no more than the limit are tried.
+    pub async fn take_back(&self) {
+        self.0.take_back(&[self.limit_of_failures()]).await;
+    }
+
+    /// Takes the request of somebody who has shown the password back from the limit of anonymous requests as well: people
+    /// behind one address must not keep each other from signing in. The global limit bounds the cost.
+    pub async fn take_back_of_owner(&self) {
+        let anonymous = self.0.0.limits.anonymous.as_ref();
+        self.0
+            .take_back(&[self.limit_of_failures(), anonymous])
+            .await;
+    }
+
+    fn limit_of_failures(&self) -> Option<&Policy> {
+        let limits = &self.0.0.limits;
+        let endpoint = limits.endpoint.as_ref().filter(|_| limits.is_of_failures);
+        endpoint.map(|(policy, _)| policy)
+    }
+}
+
+/// The limits of a request that is not counted under them yet.
+#[must_use = "the handler charges the limits together with its first question to the stores"]
+pub struct PendingLimits(pub(super) Charge);
+
+impl PendingLimits {
+    /// Counts the request. A handler awaits this together with its first question to the stores, which saves a round
+    /// trip; what that question has changed for a request that is refused, the handler undoes. A handler that returns
+    /// without it is answered only after the count all the same.
+    ///
+    /// # Errors
+    /// `rate_limited`, and `service_unavailable` or `internal_error` where the store fails.
+    pub async fn charge(self) -> Result<(), ApiError> {
+        self.0.charge().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &'static [(&'static str, &'static str)]) -> Environment {
+        Environment::new(|name| {
+            let found = variables.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    /// The table of docs/configuration.md.
+    #[test]
+    fn every_limit_is_the_presets_or_its_own_variable() {
+        const OWN: (&str, &str) = ("RATE_LIMIT_REFRESH", "7/1m");
+        for (name, strict, balanced) in [
+            ("GLOBAL", "100/15m", "1000/15m"),
+            ("GUEST", "5/1m", "60/1m"),
+            ("USER", "15/1m", "120/1m"),
+            ("ADMIN", "30/1m", "300/1m"),
+            ("LOGIN", "5/15m", "10/15m"),
+            ("REGISTER", "5/15m", "10/15m"),
+            ("PASSWORD_RESET_CONFIRM", "5/15m", "10/15m"),
+            ("EMAIL_VERIFICATION", "10/15m", "20/15m"),
+            ("PASSWORD_RESET", "3/1h", "6/1h"),
+            ("EMAIL_RESEND", "3/1h", "6/1h"),
+            ("PASSWORD_CHANGE", "5/15m", "10/15m"),
+            ("ACCOUNT_DELETE", "5/15m", "10/15m"),
+            ("TWO_FACTOR", "10/15m", "20/15m"),
+            ("PROFILE", "20/15m", "off"),
+            ("SESSIONS", "20/15m", "off"),
+        ] {
+            for (mut environment, expected) in [
+                (environment(&[OWN]), strict),
+                (environment(&[("RATE_LIMITS", "strict"), OWN]), strict),
+                (environment(&[("RATE_LIMITS", "balanced"), OWN]), balanced),
+                (environment(&[("RATE_LIMITS", "off"), OWN]), "off"),
+            ] {
+                let limit = policy(&mut environment, name, strict).map(|policy| policy.limit);
+                assert_eq!(Some(limit), Limit::parse(expected), "{name} {expected}");
+
+                let own = policy(&mut environment, "REFRESH", "30/15m").unwrap();
+                assert_eq!(Some(Some(own.limit)), Limit::parse("7/1m"));
+            }
+        }
+    }
+}
