@@ -42,7 +42,7 @@ fn each_endpoint_has_one_name_everywhere() {
         );
         read(&format!("functions/{name}/src/handler.rs"));
         read(&format!("events/{name}.json"));
-        read(&format!("tests/{name}.rs"));
+        read(&format!("tests/{}.rs", name.replace('-', "_")));
     }
 }
 

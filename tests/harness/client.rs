@@ -10,7 +10,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use crate::authenticator::Authenticator;
-use crate::world::Observed;
+use crate::observed::Observed;
 
 const HEADERS: [(&str, &str); 8] = [
     ("content-type", "application/json; charset=utf-8"),

@@ -6,6 +6,7 @@ pub mod browser;
 pub mod client;
 pub mod cluster;
 pub mod dynamodb;
+pub mod observed;
 pub mod peers;
 #[cfg(target_os = "linux")]
 pub mod process;

@@ -1,13 +1,13 @@
 //! A world: the whole system for one test, with its own tables, Redis and logs; or the deployment
 //! at `GATEHOUSE_URL`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use local::build::{self, Binaries};
@@ -24,6 +24,7 @@ use serde_with::{As, MapPreventDuplicates, Same};
 
 use crate::client::Client;
 use crate::dynamodb::DynamoDb;
+use crate::observed::Observed;
 use crate::peers::{FaultyService, TcpProxy, address};
 use crate::token;
 
@@ -55,40 +56,6 @@ pub struct World {
 enum Target {
     Inside(Box<Local>),
     Deployment(String),
-}
-
-/// What the clients of a world have sent and seen.
-#[derive(Clone, Default)]
-pub struct Observed {
-    /// What must not occur in any log.
-    secrets: Arc<Mutex<BTreeSet<String>>>,
-    /// The requests that were answered: each must come to have its line in the log.
-    requests: Arc<Mutex<BTreeSet<String>>>,
-}
-
-impl Observed {
-    pub fn secret(&self, secret: &str) {
-        lock(&self.secrets).insert(secret.to_owned());
-    }
-
-    pub fn answered(&self, request_id: &str) {
-        lock(&self.requests).insert(request_id.to_owned());
-    }
-
-    /// The lines in which a secret occurs: in any case, as it is or as JSON writes it.
-    fn found_in(&self, lines: &[String]) -> Vec<String> {
-        let forms = |secret: &String| {
-            let secret = secret.to_lowercase();
-            let json = Value::from(secret.as_str()).to_string();
-            [secret, json.trim_matches('"').to_owned()]
-        };
-        let secrets: BTreeSet<String> = lock(&self.secrets).iter().flat_map(forms).collect();
-        let occurs = |line: &&String| {
-            let line = line.to_lowercase();
-            secrets.iter().any(|secret| line.contains(secret))
-        };
-        lines.iter().filter(occurs).cloned().collect()
-    }
 }
 
 /// `template.yaml` as the stack reads it: the cache is here, not in the cloud.
@@ -495,7 +462,7 @@ impl World {
                     .iter()
                     .any(|line| is_request_line(line) && line.contains(id.as_str()))
             };
-            if lock(&self.observed.requests).iter().all(has_line) {
+            if self.observed.requests().iter().all(has_line) {
                 return lines;
             }
             assert!(
@@ -555,10 +522,6 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 
 fn is_request_line(line: &str) -> bool {
     line.contains(r#""message":"request""#)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether tests can look inside; if not, says that this one is skipped.

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::Error;
-use crate::lambda::{Lambda, REGION};
+use crate::identity::REGION;
+use crate::lambda::Lambda;
 
 /// For `sam local --env-vars`: by resource, what the template declares; `host` stands for this machine.
 ///

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
+use crate::identity::ACCOUNT;
+
 /// A right at a table: an action on the items of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Right {
@@ -57,10 +59,7 @@ impl Iam {
             return Err(format!(
                 "User: arn:aws:sts::{}:assumed-role/{caller} is not authorized to perform: dynamodb:{} on \
                  resource: {} with keys {}*, because no identity-based policy allows it",
-                crate::lambda::ACCOUNT,
-                right.action,
-                right.table,
-                right.keys
+                ACCOUNT, right.action, right.table, right.keys
             ));
         }
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);

@@ -19,22 +19,18 @@ use tokio::process::{Child, Command};
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::identity::{ACCOUNT, REGION, random_hex, request_id};
 use crate::log::Log;
 use crate::template::Function;
 
-/// The region that functions believe to be in.
-pub const REGION: &str = "us-east-1";
-/// The account that functions believe to belong to.
-pub const ACCOUNT: &str = "000000000000";
-
 /// Lambda's own limit for the time before the first `next`.
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);
-/// What a function gets between SIGTERM and SIGKILL.
+/// The time of a function between SIGTERM and SIGKILL.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A function with its execution environments.
 pub struct Lambda {
-    /// What the template says of it.
+    /// The function in the template.
     pub function: Function,
     binary: PathBuf,
     variables: BTreeMap<String, String>,
@@ -429,27 +425,6 @@ fn trace_header() -> String {
         &text[..8],
         &text[8..],
         &random_hex()[..16]
-    )
-}
-
-/// 32 digits.
-fn random_hex() -> String {
-    let mut bytes = [0_u8; 16];
-    // Without randomness the names repeat, and nothing else happens.
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
-    hex::encode(bytes)
-}
-
-/// A UUID, as Lambda and API Gateway name requests.
-pub fn request_id() -> String {
-    let text = random_hex();
-    format!(
-        "{}-{}-4{}-8{}-{}",
-        &text[..8],
-        &text[8..12],
-        &text[13..16],
-        &text[17..20],
-        &text[20..]
     )
 }
 

@@ -1,7 +1,7 @@
 //! The cloud on one machine, for development and tests: the same binaries behind the same
 //! protocols, driven by the same `template.yaml`.
 //!
-//! - [`stack`]: starts and stops all of it; [`Local`] is what tests hold;
+//! - [`Local`]: the handle of the running system, which tests hold; `stack` starts and stops its parts;
 //! - [`template`]: functions, routes, tables, variables and CORS out of `template.yaml`;
 //! - [`build`]: builds the functions' binaries;
 //! - [`dynamodb`]: DynamoDB in this process, over HTTP;
@@ -16,22 +16,29 @@
 //! - [`gateway`]: API Gateway's HTTP API, payload 2.0.
 
 pub mod build;
+mod configuration;
 pub mod containers;
 pub mod dynamodb;
 pub mod env_files;
 pub mod gateway;
 mod hosts;
 pub mod iam;
+mod identity;
+mod info;
 pub mod lambda;
+mod local;
 pub mod log;
 pub mod mail;
+mod options;
 mod pages;
 pub mod redis;
-pub mod stack;
+mod stack;
 pub mod stream;
 pub mod template;
 
-pub use stack::{Info, Local, Options};
+pub use info::Info;
+pub use local::Local;
+pub use options::Options;
 
 /// Why the stack, or a part of it, does not start: a sentence for the person in front of it.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

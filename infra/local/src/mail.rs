@@ -16,7 +16,8 @@ use time::macros::format_description;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::{Error, hosts, lambda};
+use crate::identity::request_id;
+use crate::{Error, hosts};
 
 /// A mail that was sent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -117,7 +118,7 @@ async fn send(State(inbox): State<Inbox>, Json(request): Json<Value>) -> Respons
     }
     let rfc3339 =
         format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    let id = lambda::request_id();
+    let id = request_id();
     inbox.add(Mail {
         id: id.clone(),
         to,

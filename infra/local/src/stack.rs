@@ -1,320 +1,45 @@
-//! Starts the whole system, and stops it again, whatever happens.
+//! Starts the parts of the system, and stops them again.
 
-use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::sync::{Arc, PoisonError};
-use std::thread::JoinHandle;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
 
-use axum::body::Bytes;
-use dynoxide::{Database, ImportOptions};
-use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
 use crate::Error;
-use crate::build::{self, Binaries};
+use crate::configuration::{lambdas, lock_data_dir, parameters, secrets, write_private};
 use crate::containers::{self, Bridge};
 use crate::dynamodb::DynamoDb;
 use crate::env_files;
 use crate::gateway::{self, Gateway};
 use crate::iam::Iam;
+use crate::info::Info;
 use crate::lambda::{InvokeError, Lambda};
 use crate::log::Log;
-use crate::mail::{Inbox, Mail, Ses};
+use crate::mail::{Inbox, Ses};
+use crate::options::Options;
 use crate::redis::Redis;
 use crate::stream::{self, DeadLetters};
 use crate::template::Template;
 
-/// The secrets that the stack makes up, by their variables' names.
-const SECRETS: [&str; 5] = [
-    "JWT_SECRET",
-    "JWT_REFRESH_SECRET",
-    "GUARD_SECRET",
-    "EMAIL_TOKEN_SECRET",
-    "DATA_ENCRYPTION_KEY",
-];
-
-/// Whose pages may call the API unless it is told otherwise: those of this machine, whichever port a development server has.
-const OWN_ORIGINS: [&str; 6] = [
-    "http://localhost:*",
-    "http://127.0.0.1:*",
-    "http://[::1]:*",
-    "https://localhost:*",
-    "https://127.0.0.1:*",
-    "https://[::1]:*",
-];
-
-/// How the stack is to be.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The template that describes it.
-    pub template: PathBuf,
-    /// The functions' binaries, by name.
-    pub binaries: Binaries,
-    /// The API's port; 0 for any free one.
-    pub port: u16,
-    /// Where data outlives the stack; otherwise it is gone with it.
-    pub data_dir: Option<PathBuf>,
-    /// Variables that are given to every function that has them, instead of what they would be.
-    pub variables: BTreeMap<String, String>,
-    /// Where the functions' variables are written to, for `sam local invoke --env-vars`.
-    pub sam_env: Option<PathBuf>,
-    /// Where they are written to for `cargo lambda watch --env-file`.
-    pub env_file: Option<PathBuf>,
-    /// Where the functions' lines go.
-    pub log: Log,
-}
-
-impl Options {
-    /// The workspace's own system with these binaries, on a free port, in memory.
-    pub fn new(binaries: Binaries, log: Log) -> Self {
-        Self {
-            template: build::workspace().join("template.yaml"),
-            binaries,
-            port: 0,
-            data_dir: None,
-            variables: BTreeMap::new(),
-            sam_env: None,
-            env_file: None,
-            log,
-        }
-    }
-}
-
-/// What `/_local/info` tells.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Info {
-    /// Where the API answers.
-    pub url: String,
-    /// Where the sessions are.
-    pub redis_url: String,
-    /// Where the tables are.
-    pub dynamodb_url: String,
-    /// Where mails are handed over.
-    pub ses_url: String,
-    /// The table of users.
-    pub users_table: String,
-    /// The table of credentials.
-    pub credentials_table: String,
-    /// The functions, each with its routes.
-    pub functions: BTreeMap<String, Vec<String>>,
-}
-
-/// A running system. It lives in a thread of its own and stops when this value is dropped, also
-/// while a test panics.
-pub struct Local {
-    info: Info,
-    log: Log,
-    lambdas: Vec<Arc<Lambda>>,
-    redis_process_id: Option<u32>,
-    inbox: Inbox,
-    dead_letters: DeadLetters,
-    iam: Iam,
-    database: Database,
-    runtime: tokio::runtime::Handle,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Local {
-    /// Starts the system; it answers when this returns.
-    ///
-    /// # Errors
-    /// What keeps it from starting; of functions that do not start, all of them.
-    pub fn start(options: Options) -> Result<Self, Error> {
-        let log = options.log.clone();
-        let (started, result) = mpsc::channel();
-        let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::spawn(move || run(options, &started, stopped));
-        let Started {
-            info,
-            lambdas,
-            redis_process_id,
-            inbox,
-            dead_letters,
-            iam,
-            database,
-            runtime,
-        } = result
-            .recv()
-            .map_err(|_| "the stack ended while starting")??;
-        Ok(Self {
-            info,
-            log,
-            lambdas,
-            redis_process_id,
-            inbox,
-            dead_letters,
-            iam,
-            database,
-            runtime,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
-    }
-
-    /// Where everything is.
-    pub fn info(&self) -> &Info {
-        &self.info
-    }
-
-    /// What the functions have printed so far, if it is kept.
-    pub fn log_lines(&self) -> Vec<String> {
-        self.log.lines()
-    }
-
-    /// The mails that were sent, newest first.
-    pub fn mails(&self) -> Vec<Mail> {
-        self.inbox.mails()
-    }
-
-    /// The stream records that were given up.
-    pub fn dead_letters(&self) -> Vec<serde_json::Value> {
-        let dead_letters = self.dead_letters.lock();
-        dead_letters.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Puts items, as DynamoDB's JSON has them, into a table: all at once, and past roles and streams.
-    ///
-    /// # Errors
-    /// For what is no item.
-    pub fn import(&self, table: &str, items: Vec<serde_json::Value>) -> Result<(), Error> {
-        let items = items.into_iter().map(serde_json::from_value);
-        let items = items.collect::<Result<_, _>>()?;
-        let imported = self
-            .database
-            .import_items(table, items, ImportOptions::default());
-        imported.map_err(|error| format!("DynamoDB: {error}"))?;
-        Ok(())
-    }
-
-    /// The functions' roles, and what has been done under them.
-    pub fn iam(&self) -> &Iam {
-        &self.iam
-    }
-
-    /// Hands an event to a function as `aws lambda invoke` does.
-    ///
-    /// # Errors
-    /// Where the function gives no answer.
-    pub async fn invoke(&self, function: &str, event: Vec<u8>) -> Result<Vec<u8>, InvokeError> {
-        let lambda = self
-            .lambda(function)
-            .ok_or_else(|| InvokeError::Init(format!("there is no function {function}")))?
-            .clone();
-        let invocation = self
-            .runtime
-            .spawn(async move { lambda.invoke(Bytes::from(event)).await });
-        invocation
-            .await
-            .map_err(|_| InvokeError::Crashed)?
-            .map(|answer| answer.to_vec())
-    }
-
-    /// The processes of a function that are waiting for work.
-    pub fn idle_processes(&self, function: &str) -> Vec<u32> {
-        let lambda = self.lambda(function);
-        lambda
-            .map(|lambda| lambda.idle_processes())
-            .unwrap_or_default()
-    }
-
-    /// A function with its environments.
-    pub fn lambda(&self, function: &str) -> Option<&Arc<Lambda>> {
-        let mut lambdas = self.lambdas.iter();
-        lambdas.find(|lambda| lambda.function.name == function)
-    }
-
-    /// The children: Redis' guard and the functions that wait for work.
-    pub fn process_ids(&self) -> Vec<u32> {
-        let functions = self
-            .lambdas
-            .iter()
-            .flat_map(|lambda| lambda.idle_processes());
-        self.redis_process_id.into_iter().chain(functions).collect()
-    }
-
-    /// Stops every part and waits until that is done.
-    pub fn stop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Local {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-/// What the stack's thread reports once all is up.
-struct Started {
-    info: Info,
-    lambdas: Vec<Arc<Lambda>>,
-    redis_process_id: Option<u32>,
-    inbox: Inbox,
-    dead_letters: DeadLetters,
-    iam: Iam,
-    database: Database,
-    runtime: tokio::runtime::Handle,
-}
-
-fn run(
-    options: Options,
-    started: &mpsc::Sender<Result<Started, Error>>,
-    stopped: oneshot::Receiver<()>,
-) {
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => return drop(started.send(Err(error.into()))),
-    };
-    runtime.block_on(async {
-        let stack = match Stack::start(options).await {
-            Ok(stack) => stack,
-            Err(error) => return drop(started.send(Err(error))),
-        };
-        let _ = started.send(Ok(Started {
-            info: stack.info.clone(),
-            lambdas: stack.lambdas.clone(),
-            redis_process_id: stack.redis.as_ref().map(Redis::process_id),
-            inbox: stack.inbox.clone(),
-            dead_letters: stack.dead_letters.clone(),
-            iam: stack.iam.clone(),
-            database: stack.dynamodb.database.clone(),
-            runtime: tokio::runtime::Handle::current(),
-        }));
-        let _ = stopped.await; // also when the sender is dropped
-        stack.stop().await;
-    });
-}
-
 /// The parts, in the order in which they are stopped.
-struct Stack {
-    info: Info,
+pub(crate) struct Stack {
+    pub(crate) info: Info,
     gateway: tokio::task::JoinHandle<()>,
-    lambdas: Vec<Arc<Lambda>>,
+    pub(crate) lambdas: Vec<Arc<Lambda>>,
     streams: Vec<tokio::task::JoinHandle<()>>,
-    dead_letters: DeadLetters,
-    iam: Iam,
-    inbox: Inbox,
-    dynamodb: DynamoDb,
+    pub(crate) dead_letters: DeadLetters,
+    pub(crate) iam: Iam,
+    pub(crate) inbox: Inbox,
+    pub(crate) dynamodb: DynamoDb,
     _ses: Ses,
-    redis: Option<Redis>,
+    pub(crate) redis: Option<Redis>,
     _bridge: Option<Bridge>,
     _lock: Option<File>,
 }
 
 impl Stack {
-    async fn start(options: Options) -> Result<Self, Error> {
+    pub(crate) async fn start(options: Options) -> Result<Self, Error> {
         let lock = options.data_dir.as_deref().map(lock_data_dir).transpose()?;
         // First of all the port: whoever runs two stacks on it should learn so at once.
         let listener = TcpListener::bind(("127.0.0.1", options.port))
@@ -429,7 +154,7 @@ impl Stack {
         })
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.gateway.abort();
         for stream in &self.streams {
             stream.abort();
@@ -489,66 +214,6 @@ async fn stop_all(lambdas: &[Arc<Lambda>]) {
     }
 }
 
-/// The template's parameters: the cache is here, not in the cloud, and some variables of the stack stand
-/// for others.
-fn parameters(variables: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let origins = variables.get("CORS_ALLOWED_ORIGINS").cloned();
-    let origins = origins.unwrap_or_else(|| OWN_ORIGINS.join(","));
-    let cache = ("Cache".to_owned(), "none".to_owned());
-    BTreeMap::from([("AllowedOrigins".to_owned(), origins), cache])
-}
-
-/// The functions with their variables: the template's, then what the stack chooses, then what it
-/// was told, each only where the template gives the function such a variable.
-fn lambdas(
-    template: &Template,
-    options: &Options,
-    chosen: &BTreeMap<String, String>,
-) -> Result<Vec<Arc<Lambda>>, Error> {
-    let is_known = |name: &String| {
-        name == "CORS_ALLOWED_ORIGINS"
-            || name.starts_with("AWS_")
-            || template
-                .functions
-                .iter()
-                .any(|function| function.variables.contains_key(name))
-    };
-    let unknown: Vec<&String> = options
-        .variables
-        .keys()
-        .filter(|name| !is_known(name))
-        .collect();
-    if !unknown.is_empty() {
-        return Err(format!("no function has a variable {unknown:?}").into());
-    }
-    let mut lambdas = Vec::new();
-    for function in &template.functions {
-        let binary = options.binaries.get(&function.name);
-        let binary = binary
-            .ok_or_else(|| format!("the function {} is not built", function.name))?
-            .clone();
-        let mut variables = function.variables.clone();
-        // Secrets that are in the cloud alone: here none has been replaced yet.
-        for value in variables.values_mut() {
-            if value.starts_with("{{resolve:secretsmanager:") {
-                value.clear();
-            }
-        }
-        for (name, value) in chosen.iter().chain(&options.variables) {
-            if name.starts_with("AWS_") || variables.contains_key(name) {
-                variables.insert(name.clone(), value.clone());
-            }
-        }
-        lambdas.push(Arc::new(Lambda::new(
-            function.clone(),
-            binary,
-            variables,
-            options.log.clone(),
-        )));
-    }
-    Ok(lambdas)
-}
-
 /// One process of each function, so that bad configuration is shown now; what they said instead of
 /// getting ready.
 async fn warm_up(lambdas: &[Arc<Lambda>]) -> Vec<String> {
@@ -571,51 +236,4 @@ async fn warm_up(lambdas: &[Arc<Lambda>]) -> Vec<String> {
         }
     }
     errors
-}
-
-/// One stack at a time per folder: two would write into each other's files.
-fn lock_data_dir(folder: &Path) -> Result<File, Error> {
-    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let file = File::create(folder.join("lock"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(format!("{} is in use by another stack", folder.display()).into())
-        }
-        Err(TryLockError::Error(error)) => Err(error.into()),
-    }
-}
-
-/// Generated secrets; with a folder those of the last time, so that tokens stay valid.
-fn secrets(folder: Option<&Path>) -> Result<BTreeMap<String, String>, Error> {
-    let file = folder.map(|folder| folder.join("secrets.json"));
-    let mut secrets: BTreeMap<String, String> = match file.as_ref().filter(|file| file.exists()) {
-        Some(file) => serde_json::from_slice(&std::fs::read(file)?)
-            .map_err(|error| format!("{}: {error}", file.display()))?,
-        None => BTreeMap::new(),
-    };
-    let known = secrets.len();
-    for name in SECRETS {
-        if !secrets.contains_key(name) {
-            let mut bytes = [0_u8; 32];
-            aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "no randomness")?;
-            secrets.insert(name.to_owned(), hex::encode(bytes));
-        }
-    }
-    if let Some(file) = file.filter(|_| secrets.len() > known) {
-        write_private(&file, &serde_json::to_vec_pretty(&secrets)?)?;
-    }
-    Ok(secrets)
-}
-
-/// A file that only its owner may read, there whole or not at all.
-fn write_private(file: &Path, content: &[u8]) -> Result<(), Error> {
-    let folder = file.parent().ok_or("a file without a folder")?;
-    let folder = Some(folder).filter(|folder| *folder != Path::new(""));
-    let folder = folder.unwrap_or(Path::new("."));
-    let mut temporary = tempfile::NamedTempFile::new_in(folder)
-        .map_err(|error| format!("{}: {error}", file.display()))?; // mode 0600
-    std::io::Write::write_all(&mut temporary, content)?;
-    temporary.persist(file)?;
-    Ok(())
 }

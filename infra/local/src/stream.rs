@@ -16,7 +16,7 @@ use crate::template::Stream;
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// The first wait before a retry; it doubles up to the longest.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
+const MAX_BACKOFF: Duration = Duration::from_secs(2);
 
 /// The records that were given up, as the dead-letter queue gets to know them.
 pub type DeadLetters = Arc<Mutex<Vec<Value>>>;
@@ -111,7 +111,7 @@ async fn deliver_batch(
         }
         tries += 1;
         tokio::time::sleep(backoff).await;
-        backoff = (backoff * 2).min(LONGEST_BACKOFF);
+        backoff = (backoff * 2).min(MAX_BACKOFF);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::domain::rule::rule;
 use crate::domain::session::SessionId;
 use crate::error::ApiError;
 
-const TRANSPORT: HeaderName = HeaderName::from_static("x-token-delivery");
+const TRANSPORT: HeaderName = HeaderName::from_static("x-token-transport");
 const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 
 /// How a client takes the refresh token and the device token.

@@ -1,0 +1,138 @@
+//! The configuration of the functions: parameters of the template, secrets and other variables, and the folder that keeps
+//! them.
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::Error;
+use crate::lambda::Lambda;
+use crate::options::Options;
+use crate::template::Template;
+
+/// The secrets that the stack makes up, by their variables' names.
+const SECRETS: [&str; 5] = [
+    "JWT_SECRET",
+    "JWT_REFRESH_SECRET",
+    "GUARD_SECRET",
+    "EMAIL_TOKEN_SECRET",
+    "DATA_ENCRYPTION_KEY",
+];
+
+/// Whose pages may call the API unless it is told otherwise: those of this machine, whichever port a development server has.
+const OWN_ORIGINS: [&str; 6] = [
+    "http://localhost:*",
+    "http://127.0.0.1:*",
+    "http://[::1]:*",
+    "https://localhost:*",
+    "https://127.0.0.1:*",
+    "https://[::1]:*",
+];
+
+/// The template's parameters: the cache is here, not in the cloud, and some variables of the stack stand
+/// for others.
+pub(crate) fn parameters(variables: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let origins = variables.get("CORS_ALLOWED_ORIGINS").cloned();
+    let origins = origins.unwrap_or_else(|| OWN_ORIGINS.join(","));
+    let cache = ("Cache".to_owned(), "none".to_owned());
+    BTreeMap::from([("AllowedOrigins".to_owned(), origins), cache])
+}
+
+/// The functions with their variables: the template's, then what the stack chooses, then what it
+/// was told, each only where the template gives the function such a variable.
+pub(crate) fn lambdas(
+    template: &Template,
+    options: &Options,
+    chosen: &BTreeMap<String, String>,
+) -> Result<Vec<Arc<Lambda>>, Error> {
+    let is_known = |name: &String| {
+        name == "CORS_ALLOWED_ORIGINS"
+            || name.starts_with("AWS_")
+            || template
+                .functions
+                .iter()
+                .any(|function| function.variables.contains_key(name))
+    };
+    let unknown: Vec<&String> = options
+        .variables
+        .keys()
+        .filter(|name| !is_known(name))
+        .collect();
+    if !unknown.is_empty() {
+        return Err(format!("no function has a variable {unknown:?}").into());
+    }
+    let mut lambdas = Vec::new();
+    for function in &template.functions {
+        let binary = options.binaries.get(&function.name);
+        let binary = binary
+            .ok_or_else(|| format!("the function {} is not built", function.name))?
+            .clone();
+        let mut variables = function.variables.clone();
+        // Secrets that are in the cloud alone: here none has been replaced yet.
+        for value in variables.values_mut() {
+            if value.starts_with("{{resolve:secretsmanager:") {
+                value.clear();
+            }
+        }
+        for (name, value) in chosen.iter().chain(&options.variables) {
+            if name.starts_with("AWS_") || variables.contains_key(name) {
+                variables.insert(name.clone(), value.clone());
+            }
+        }
+        lambdas.push(Arc::new(Lambda::new(
+            function.clone(),
+            binary,
+            variables,
+            options.log.clone(),
+        )));
+    }
+    Ok(lambdas)
+}
+
+/// One stack at a time per folder: two would write into each other's files.
+pub(crate) fn lock_data_dir(folder: &Path) -> Result<File, Error> {
+    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let file = File::create(folder.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(format!("{} is in use by another stack", folder.display()).into())
+        }
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+/// Generated secrets; with a folder those of the last time, so that tokens stay valid.
+pub(crate) fn secrets(folder: Option<&Path>) -> Result<BTreeMap<String, String>, Error> {
+    let file = folder.map(|folder| folder.join("secrets.json"));
+    let mut secrets: BTreeMap<String, String> = match file.as_ref().filter(|file| file.exists()) {
+        Some(file) => serde_json::from_slice(&std::fs::read(file)?)
+            .map_err(|error| format!("{}: {error}", file.display()))?,
+        None => BTreeMap::new(),
+    };
+    let known = secrets.len();
+    for name in SECRETS {
+        if !secrets.contains_key(name) {
+            let mut bytes = [0_u8; 32];
+            aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "no randomness")?;
+            secrets.insert(name.to_owned(), hex::encode(bytes));
+        }
+    }
+    if let Some(file) = file.filter(|_| secrets.len() > known) {
+        write_private(&file, &serde_json::to_vec_pretty(&secrets)?)?;
+    }
+    Ok(secrets)
+}
+
+/// A file that only its owner may read, there whole or not at all.
+pub(crate) fn write_private(file: &Path, content: &[u8]) -> Result<(), Error> {
+    let folder = file.parent().ok_or("a file without a folder")?;
+    let folder = Some(folder).filter(|folder| *folder != Path::new(""));
+    let folder = folder.unwrap_or(Path::new("."));
+    let mut temporary = tempfile::NamedTempFile::new_in(folder)
+        .map_err(|error| format!("{}: {error}", file.display()))?; // mode 0600
+    std::io::Write::write_all(&mut temporary, content)?;
+    temporary.persist(file)?;
+    Ok(())
+}

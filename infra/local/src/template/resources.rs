@@ -1,0 +1,135 @@
+//! The resources of a template that the stack makes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::intrinsics::scalar;
+use super::{Cors, DEFAULT, Function, Route, Stream, Table};
+use crate::Error;
+use crate::iam;
+
+pub(super) fn function(
+    resource: &str,
+    globals: &Value,
+    properties: &Value,
+) -> Result<Function, Error> {
+    let folder = properties["CodeUri"]
+        .as_str()
+        .ok_or_else(|| format!("{resource} has no CodeUri"))?;
+    let name = folder
+        .trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    let setting = |key: &str| properties[key].as_u64().or_else(|| globals[key].as_u64());
+    let mut variables = BTreeMap::new();
+    for source in [globals, properties] {
+        for (key, value) in source["Environment"]["Variables"]
+            .as_object()
+            .into_iter()
+            .flatten()
+        {
+            variables.insert(
+                key.clone(),
+                scalar(value).ok_or_else(|| format!("{resource}: {key} is no text"))?,
+            );
+        }
+    }
+    let mut routes = Vec::new();
+    let mut reads = None;
+    for event in properties["Events"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(_, event)| event)
+    {
+        if event["Type"] == "HttpApi" {
+            let property = |key: &str| event["Properties"][key].as_str().map(str::to_owned);
+            let (method, path) = match (property("Method"), property("Path")) {
+                (Some(method), Some(path)) => (method, path),
+                // As SAM takes it.
+                (None, None) => ("ANY".to_owned(), DEFAULT.to_owned()),
+                _ => return Err("a route with a method or a path alone".into()),
+            };
+            routes.push(Route {
+                method: method.to_uppercase(),
+                path,
+            });
+        } else if event["Type"] == "DynamoDB" {
+            reads = Some(stream(&event["Properties"])?);
+        }
+    }
+    Ok(Function {
+        name,
+        resource: resource.to_owned(),
+        variables,
+        timeout_seconds: setting("Timeout").unwrap_or(3),
+        memory_mib: setting("MemorySize").unwrap_or(128),
+        routes,
+        stream: reads,
+        rights: iam::rights(&properties["Policies"])
+            .map_err(|error| format!("{resource}: {error}"))?,
+    })
+}
+
+fn stream(properties: &Value) -> Result<Stream, Error> {
+    let arn = properties["Stream"].as_str().unwrap_or_default();
+    let table = arn.strip_suffix(".StreamArn"); // the evaluated attribute of a table
+    let filters = properties["FilterCriteria"]["Filters"].as_array();
+    let pattern = |filter: &Value| serde_json::from_str(filter["Pattern"].as_str().unwrap_or("{}"));
+    // -1, the default, is no limit.
+    let number = |key: &str| properties[key].as_u64();
+    Ok(Stream {
+        table: table.ok_or("a stream that is no table's")?.to_owned(),
+        filters: filters
+            .into_iter()
+            .flatten()
+            .map(pattern)
+            .collect::<Result<_, _>>()?,
+        batch_size: number("BatchSize").unwrap_or(100) as usize,
+        retries: number("MaximumRetryAttempts").map(|retries| retries as usize),
+        longest_wait: number("MaximumRecordAgeInSeconds").map(Duration::from_secs),
+    })
+}
+
+pub(super) fn table(name: &str, mut properties: Value) -> Result<Table, Error> {
+    let create = properties
+        .as_object_mut()
+        .ok_or("a table without properties")?;
+    let ttl = create.remove("TimeToLiveSpecification");
+    // What the emulator neither has nor needs.
+    create.remove("PointInTimeRecoverySpecification");
+    create.remove("SSESpecification");
+    if let Some(stream) = create.get_mut("StreamSpecification") {
+        stream["StreamEnabled"] = json!(true);
+    }
+    create.insert("TableName".to_owned(), json!(name));
+    let ttl_attribute = ttl.and_then(|ttl| ttl["AttributeName"].as_str().map(str::to_owned));
+    Ok(Table {
+        name: name.to_owned(),
+        create: properties,
+        ttl_attribute,
+    })
+}
+
+pub(super) fn cors(configuration: &Value) -> Cors {
+    let list = |key: &str| -> Vec<String> {
+        configuration[key]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(scalar)
+            .collect()
+    };
+    Cors {
+        origins: list("AllowOrigins"),
+        methods: list("AllowMethods"),
+        headers: list("AllowHeaders"),
+        exposed: list("ExposeHeaders"),
+        credentials: configuration["AllowCredentials"] == true,
+        max_age_seconds: configuration["MaxAge"].as_u64().unwrap_or(0),
+    }
+}
