@@ -35,7 +35,7 @@ impl TokenDelivery {
             Some(value) if value.eq_ignore_ascii_case("body") => Ok(Self::Body),
             Some(value) if value.eq_ignore_ascii_case("cookie") => Ok(Self::Cookies),
             Some(_) => Err(ApiError::invalid(
-                "X-Token-TokenDelivery",
+                "X-Token-Transport",
                 rule("invalid_value", "must be cookie or body"),
             )),
         }
