@@ -30,7 +30,7 @@ const COUNTERS: [(&str, &str); 12] = [
     ("Refreshes", "Refreshes, by outcome"),
     ("Registrations", "Accounts made"),
     ("TokensIssued", "Pairs of tokens"),
-    ("Undeliverable", "SuppressionList marked, by reason"),
+    ("Undeliverable", "Addresses marked, by reason"),
 ];
 const HASH_TIME: &str = "HashTime";
 

@@ -1,0 +1,201 @@
+//! JWTs (RFC 7519) under the rules of RFC 8725 and RFC 9068. `alg` is pinned, `kid` chooses among the configured keys,
+//! and every claim is compared.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::timestamp::Timestamp;
+
+/// What signs a kind of token.
+#[derive(Clone, Debug)]
+pub struct SigningConfig {
+    /// The current secret.
+    pub secret: SecretString,
+    /// The claim `iss`.
+    pub issuer: String,
+    /// The claim `aud`.
+    pub audience: String,
+}
+
+/// What verifies a kind of token.
+#[derive(Clone, Debug)]
+pub struct VerifyingConfig {
+    /// What signs it now.
+    pub current: SigningConfig,
+    /// What signed it before: until the last of those tokens has expired.
+    pub previous_secret: Option<SecretString>,
+}
+
+/// Why a token is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenError {
+    /// Not ours, not for this, or tampered with.
+    Invalid,
+    /// Ours, but its time is over.
+    Expired,
+}
+
+/// The claims of one kind of token, beside those that every token has.
+pub trait Claims: Serialize + DeserializeOwned {
+    /// The type in the header: explicit typing (RFC 8725, 3.11), so that no kind of token passes for another.
+    const TYPE: &'static str;
+
+    /// Whether the claims agree with each other, and name this kind.
+    fn are_consistent(&self) -> bool;
+}
+
+/// All claims of a token.
+#[derive(Serialize, Deserialize)]
+struct AllClaims<C> {
+    iss: String,
+    aud: String,
+    iat: i64,
+    exp: i64,
+    #[serde(flatten)]
+    own: C,
+}
+
+const ALGORITHM: Algorithm = Algorithm::HS256;
+
+/// How far ahead of this clock a token may have been issued. A function's clock may be slow by minutes, and nothing else
+/// of it fails for that; a clock that is slower would take tokens that have expired long ago.
+const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(30 * 60);
+
+/// `alg` as a text: the library's enumeration also reads `{"HS256":null}`.
+#[derive(Deserialize)]
+struct NamedAlgorithm {
+    alg: String,
+}
+
+/// Issues one kind of token.
+pub struct Issuer<C> {
+    header: Header,
+    key: EncodingKey,
+    issuer: String,
+    audience: String,
+    claims: PhantomData<fn(C)>,
+}
+
+impl<C: Claims> Issuer<C> {
+    /// With this key.
+    pub fn new(config: SigningConfig) -> Self {
+        let mut header = Header::new(ALGORITHM);
+        header.typ = Some(C::TYPE.to_owned());
+        header.kid = Some(key_id(&config.secret));
+        Self {
+            header,
+            key: EncodingKey::from_secret(config.secret.expose_secret().as_bytes()),
+            issuer: config.issuer,
+            audience: config.audience,
+            claims: PhantomData,
+        }
+    }
+
+    /// A token with these claims, issued and expiring at these seconds since the epoch.
+    #[expect(clippy::expect_used, reason = "HMAC signs all plain structs")]
+    pub(in crate::domain) fn sign(&self, own: C, iat: i64, exp: i64) -> SecretString {
+        let claims = AllClaims {
+            iss: self.issuer.clone(),
+            aud: self.audience.clone(),
+            iat,
+            exp,
+            own,
+        };
+        SecretString::from(jsonwebtoken::encode(&self.header, &claims, &self.key).expect("a token"))
+    }
+}
+
+/// Verifies one kind of token.
+pub struct Verifier<C> {
+    /// By their ids, the current one first.
+    keys: Vec<(String, DecodingKey)>,
+    validation: Validation,
+    claims: PhantomData<fn(C)>,
+}
+
+impl<C: Claims> Verifier<C> {
+    /// With these keys.
+    pub fn new(config: VerifyingConfig) -> Self {
+        let secrets = std::iter::once(&config.current.secret).chain(&config.previous_secret);
+        let key =
+            |secret: &SecretString| DecodingKey::from_secret(secret.expose_secret().as_bytes());
+        // RFC 8725, 3.1: the algorithm is not the token's to choose.
+        let mut validation = Validation::new(ALGORITHM);
+        validation.set_issuer(&[config.current.issuer]);
+        validation.set_audience(&[config.current.audience]);
+        // The time is an argument: it is compared below.
+        validation.validate_exp = false;
+        Self {
+            keys: secrets
+                .map(|secret| (key_id(secret), key(secret)))
+                .collect(),
+            validation,
+            claims: PhantomData,
+        }
+    }
+
+    /// The claims of a token that is valid now.
+    ///
+    /// # Errors
+    /// [`TokenError::Expired`] only for a token that was valid once.
+    pub fn verify(&self, token: &str, now: Timestamp) -> Result<C, TokenError> {
+        let claims = self.decode(token).ok_or(TokenError::Invalid)?;
+        if !claims.own.are_consistent() {
+            return Err(TokenError::Invalid);
+        }
+        if claims.iat > now.plus(MAX_CLOCK_DIFFERENCE).seconds() {
+            return Err(TokenError::Invalid);
+        }
+        // RFC 7519, 4.1.4: on or after `exp` it must not be accepted.
+        match now.seconds() < claims.exp {
+            true => Ok(claims.own),
+            false => Err(TokenError::Expired),
+        }
+    }
+
+    /// The claims of a token that is valid, or was once: enough only to end its session.
+    pub fn valid_or_expired(&self, token: &str, now: Timestamp) -> Option<C> {
+        let valid = self.verify(token, now).ok();
+        valid.or_else(|| self.expired(token, now))
+    }
+
+    /// The claims of a token that was valid once, and is not any more: enough only to know whom to count.
+    pub fn expired(&self, token: &str, now: Timestamp) -> Option<C> {
+        match self.verify(token, now) {
+            Err(TokenError::Expired) => Some(self.decode(token)?.own),
+            _ => None,
+        }
+    }
+
+    fn decode(&self, token: &str) -> Option<AllClaims<C>> {
+        let header = URL_SAFE_NO_PAD.decode(token.split('.').next()?).ok()?;
+        let NamedAlgorithm { alg } = serde_json::from_slice(&header).ok()?;
+        if alg != "HS256" {
+            return None;
+        }
+        let header = jsonwebtoken::decode_header(token).ok()?;
+        let is_of_this_kind = header.typ?.eq_ignore_ascii_case(C::TYPE);
+        // RFC 7515, 4.1.11: the library reads past what must be understood and is not.
+        if !is_of_this_kind || header.crit.is_some() {
+            return None;
+        }
+        let mut keys = self.keys.iter();
+        let (_, key) = keys.find(|(id, _)| header.kid.as_ref() == Some(id))?;
+        let token = jsonwebtoken::decode(token, key, &self.validation).ok()?;
+        Some(token.claims)
+    }
+}
+
+/// Names a shared secret without telling anything of it.
+pub(in crate::domain) fn key_id(secret: &SecretString) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
+    URL_SAFE_NO_PAD.encode(&hmac::sign(&key, b"gatehouse key id").as_ref()[..8])
+}

@@ -1,0 +1,150 @@
+//! Access and refresh tokens.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use super::session::{Session, SessionId};
+use super::timestamp::Timestamp;
+use super::user::{Role, UserId};
+
+mod jwt;
+
+pub(super) use jwt::key_id;
+pub use jwt::{Claims, Issuer, SigningConfig, TokenError, Verifier, VerifyingConfig};
+
+/// The claims of an access token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessClaims {
+    /// The user.
+    pub sub: UserId,
+    /// The same, under the name that clients of other systems look for.
+    #[serde(rename = "userId")]
+    pub user_id: UserId,
+    /// The session.
+    pub sid: SessionId,
+    /// Names this token.
+    pub jti: String,
+    /// What the user might do when the token was issued.
+    pub role: Role,
+    #[serde(rename = "type")]
+    kind: Kind,
+}
+
+/// The claims of a refresh token. All of them are derived from the session, so that the same state
+/// of a session always gives the same token, to the byte.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshClaims {
+    /// The user.
+    pub sub: UserId,
+    /// The same.
+    #[serde(rename = "userId")]
+    pub user_id: UserId,
+    /// The session.
+    pub sid: SessionId,
+    #[serde(rename = "type")]
+    kind: Kind,
+    /// How often the session had been refreshed.
+    pub counter: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Access,
+    Refresh,
+}
+
+impl Claims for AccessClaims {
+    /// RFC 9068, 2.1.
+    const TYPE: &'static str = "at+jwt";
+
+    fn are_consistent(&self) -> bool {
+        self.kind == Kind::Access && self.sub == self.user_id
+    }
+}
+
+impl Claims for RefreshClaims {
+    const TYPE: &'static str = "JWT";
+
+    fn are_consistent(&self) -> bool {
+        self.kind == Kind::Refresh && self.sub == self.user_id
+    }
+}
+
+/// Verifies access tokens.
+pub type AccessTokenVerifier = Verifier<AccessClaims>;
+
+/// Verifies refresh tokens. Whether one is its session's current one, only the session's store can say.
+pub type RefreshTokenVerifier = Verifier<RefreshClaims>;
+
+/// Issues access tokens.
+pub struct AccessTokenIssuer {
+    issuer: Issuer<AccessClaims>,
+    expiry: Duration,
+}
+
+impl AccessTokenIssuer {
+    /// With this key, for this long.
+    pub fn new(config: SigningConfig, expiry: Duration) -> Self {
+        let issuer = Issuer::new(config);
+        Self { issuer, expiry }
+    }
+
+    /// A token for this session, and how long it lives: not longer than the session's refresh token.
+    pub fn issue(
+        &self,
+        session: &Session,
+        role: Role,
+        now: Timestamp,
+        jti: [u8; 16],
+    ) -> (SecretString, Duration) {
+        let exp = now.plus(self.expiry).min(session.expires_at).seconds();
+        let claims = AccessClaims {
+            sub: session.user_id,
+            user_id: session.user_id,
+            sid: session.id,
+            jti: URL_SAFE_NO_PAD.encode(jti),
+            role,
+            kind: Kind::Access,
+        };
+        let token = self.issuer.sign(claims, now.seconds(), exp);
+        (token, seconds_between(now, exp))
+    }
+}
+
+/// Issues refresh tokens.
+pub struct RefreshTokenIssuer(Issuer<RefreshClaims>);
+
+impl RefreshTokenIssuer {
+    /// With this key; how long a token lives is its session's.
+    pub fn new(config: SigningConfig) -> Self {
+        Self(Issuer::new(config))
+    }
+
+    /// The session's current token, and how long it still lives: never longer than a session does, though
+    /// the request that this moment is of may have come a second before the store made the token.
+    pub fn issue(&self, session: &Session, now: Timestamp) -> (SecretString, Duration) {
+        let exp = session.expires_at.seconds();
+        let claims = RefreshClaims {
+            sub: session.user_id,
+            user_id: session.user_id,
+            sid: session.id,
+            kind: Kind::Refresh,
+            counter: session.counter,
+        };
+        let token = self.0.sign(claims, session.rotated_at.seconds(), exp);
+        let made = now.max(session.rotated_at);
+        (token, seconds_between(made, exp))
+    }
+}
+
+fn seconds_between(now: Timestamp, later_seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(later_seconds - now.seconds()).unwrap_or(0))
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,418 @@
+use aws_lc_rs::hmac;
+use jsonwebtoken::{Algorithm, DecodingKey};
+use secrecy::ExposeSecret;
+
+use super::*;
+use crate::domain::id::Id;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+fn signing(secret: &str) -> SigningConfig {
+    SigningConfig {
+        secret: SecretString::from(secret),
+        issuer: "https://issuer.example".into(),
+        audience: "audience".into(),
+    }
+}
+
+fn verifying(secret: &str, previous: Option<&str>) -> VerifyingConfig {
+    VerifyingConfig {
+        current: signing(secret),
+        previous_secret: previous.map(SecretString::from),
+    }
+}
+
+/// Both sides of one kind of token.
+struct Access {
+    issuer: AccessTokenIssuer,
+    verifier: AccessTokenVerifier,
+}
+
+impl Access {
+    fn issue(&self, session: &Session, now: Timestamp) -> (SecretString, Duration) {
+        self.issuer.issue(session, Role::User, now, [0; 16])
+    }
+
+    fn verify(&self, token: &str, now: Timestamp) -> Result<AccessClaims, TokenError> {
+        self.verifier.verify(token, now)
+    }
+}
+
+fn access(secret: &str, previous: Option<&str>) -> Access {
+    Access {
+        issuer: AccessTokenIssuer::new(signing(secret), Duration::from_secs(900)),
+        verifier: AccessTokenVerifier::new(verifying(secret, previous)),
+    }
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_milliseconds(seconds * 1000)
+}
+
+fn session() -> Session {
+    let now = at(1_000_000);
+    Session {
+        id: Id::new(now, [1; 16]),
+        user_id: Id::new(now, [2; 16]),
+        counter: 3,
+        rotated_at: now,
+        expires_at: at(1_000_000 + 604_800),
+    }
+}
+
+/// A token with the given header and claims, signed with the secret as HMAC-SHA256.
+fn forge(header: &impl ToString, claims: &impl ToString, secret: &str) -> String {
+    let header = URL_SAFE_NO_PAD.encode(header.to_string());
+    let claims = URL_SAFE_NO_PAD.encode(claims.to_string());
+    let message = format!("{header}.{claims}");
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&key, message.as_bytes()));
+    format!("{message}.{signature}")
+}
+
+/// That a token is valid only with each member of its header and of its claims, once, and both of them
+/// objects.
+pub(in super::super) fn assert_all_is_needed(
+    token: &SecretString,
+    secret: &str,
+    is_valid: impl Fn(&str) -> bool,
+) {
+    let (header, claims) = parts(token);
+    let is_valid = |[header, claims]: [&str; 2]| is_valid(&forge(&header, &claims, secret));
+    let (header, claims) = (header.to_string(), claims.to_string());
+    assert!(is_valid([&header, &claims]), "the forger works");
+
+    for part in [0, 1] {
+        let text = [&header, &claims][part];
+        let whole: Value = serde_json::from_str(text).unwrap();
+        let with = |changed: &str| {
+            let mut parts = [header.as_str(), &claims];
+            parts[part] = changed;
+            is_valid(parts)
+        };
+        let mut values = Vec::new();
+        for (name, value) in whole.as_object().unwrap() {
+            let mut without = whole.clone();
+            without.as_object_mut().unwrap().remove(name);
+            assert!(!with(&without.to_string()), "without {name}");
+            let twice = format!("{{{}:{value},{}", json!(name), &text[1..]);
+            assert!(!with(&twice), "{twice}");
+            values.push((position(token, part, name), value));
+        }
+        values.sort_by_key(|(position, _)| *position);
+        let mut values: Vec<&Value> = values.into_iter().map(|(_, value)| value).collect();
+        for nulls in 0..2 {
+            assert!(
+                !with(&json!(values).to_string()),
+                "{nulls} more: {values:?}"
+            );
+            values.push(&Value::Null); // what may be missing
+        }
+    }
+}
+
+/// Where the name stands in a part of a token.
+fn position(token: &SecretString, part: usize, name: &str) -> usize {
+    let text = token.expose_secret().split('.').nth(part).unwrap();
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap();
+    text.find(&format!("{}:", json!(name))).unwrap()
+}
+
+fn parts(token: &SecretString) -> (Value, Value) {
+    let part = |at: usize| {
+        let text = token.expose_secret().split('.').nth(at).unwrap();
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
+    };
+    (part(0), part(1))
+}
+
+#[test]
+fn the_algorithm_is_named_by_a_text() {
+    let access = access("current", None);
+    let (header, claims) = parts(&access.issue(&session(), at(1_000_000)).0);
+    let verify = |alg: Value| {
+        let mut header = header.clone();
+        header["alg"] = alg;
+        access.verify(&forge(&header, &claims, "current"), at(1_000_000))
+    };
+
+    assert!(verify(json!("HS256")).is_ok());
+    for alg in [
+        json!({ "HS256": null }),
+        json!(["HS256"]),
+        json!("hs256"),
+        json!("none"),
+        json!("HS512"),
+    ] {
+        assert_eq!(verify(alg.clone()), Err(TokenError::Invalid), "{alg}");
+    }
+}
+
+/// A clock that is behind would take what has expired.
+#[test]
+fn a_token_of_the_future_is_refused() {
+    let access = access("current", None);
+    let (token, _) = access.issue(&session(), at(1_000_000));
+    let verify = |now: i64| access.verify(token.expose_secret(), at(now));
+
+    assert!(verify(1_000_000 - 1800).is_ok());
+    assert_eq!(verify(1_000_000 - 1801), Err(TokenError::Invalid));
+    assert_eq!(verify(1_000_000 - 86_400), Err(TokenError::Invalid));
+}
+
+#[test]
+fn an_access_token_carries_the_claims_of_the_contract() {
+    let (token, lives) = access("current", None).issue(&session(), at(1_000_000));
+    let (header, claims) = parts(&token);
+
+    assert_eq!(lives.as_secs(), 900);
+    assert_eq!(
+        (&header["alg"], &header["typ"]),
+        (&json!("HS256"), &json!("at+jwt"))
+    );
+    assert!(header["kid"].is_string());
+    let names: BTreeSet<&str> = claims
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        names,
+        BTreeSet::from([
+            "iss", "aud", "sub", "userId", "sid", "jti", "role", "type", "iat", "exp"
+        ])
+    );
+    assert_eq!(
+        (&claims["type"], &claims["role"]),
+        (&json!("access"), &json!("user"))
+    );
+    assert_eq!(
+        (&claims["iat"], &claims["exp"]),
+        (&json!(1_000_000), &json!(1_000_900))
+    );
+}
+
+#[test]
+fn another_implementation_reads_the_same() {
+    let (token, _) = access("current", None).issue(&session(), at(1_000_000));
+    let mut validation = jsonwebtoken::Validation::new(Algorithm::HS256);
+    validation.set_issuer(&["https://issuer.example"]);
+    validation.set_audience(&["audience"]);
+    validation.validate_exp = false;
+    let key = DecodingKey::from_secret(b"current");
+
+    let read = jsonwebtoken::decode::<Value>(token.expose_secret(), &key, &validation).unwrap();
+
+    assert_eq!(read.claims, parts(&token).1);
+}
+
+#[test]
+fn a_signature_has_one_spelling() {
+    let tokens = access("current", None);
+    let (token, _) = tokens.issue(&session(), at(1_000_000));
+    let token = token.expose_secret();
+    let (message, signature) = token.rsplit_once('.').unwrap();
+    // 32 bytes are 43 characters, and the last one has two bits that say nothing.
+    let last = signature.chars().last().unwrap();
+    let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let other = alphabet
+        .chars()
+        .nth(alphabet.find(last).unwrap() + 1)
+        .unwrap();
+    for (spelling, is_valid) in [
+        (signature.to_owned(), true),
+        (format!("{signature}="), false),
+        (format!("{}{other}", &signature[..42]), false),
+        (signature[..42].to_owned(), false),
+        (String::new(), false),
+    ] {
+        let read = tokens.verify(&format!("{message}.{spelling}"), at(1_000_000));
+
+        assert_eq!(read.is_ok(), is_valid, "{spelling}");
+    }
+}
+
+#[test]
+fn a_token_is_valid_until_the_second_it_expires() {
+    let tokens = access("current", None);
+    let (token, _) = tokens.issue(&session(), at(1_000_000));
+
+    assert!(tokens.verify(token.expose_secret(), at(1_000_899)).is_ok());
+    assert_eq!(
+        tokens.verify(token.expose_secret(), at(1_000_900)),
+        Err(TokenError::Expired)
+    );
+}
+
+#[test]
+fn an_access_token_does_not_outlive_its_session() {
+    let late = at(1_000_000 + 604_800 - 10);
+    let (_, lives) = access("current", None).issue(&session(), late);
+
+    assert_eq!(lives.as_secs(), 10);
+}
+
+#[test]
+fn the_previous_secret_verifies_and_does_not_sign() {
+    let now = at(1_000_000);
+    let (old, _) = access("first", None).issue(&session(), now);
+    let rotated = access("second", Some("first"));
+    let (new, _) = rotated.issue(&session(), now);
+
+    assert!(rotated.verify(old.expose_secret(), now).is_ok());
+    assert!(rotated.verify(new.expose_secret(), now).is_ok());
+    assert_eq!(
+        access("first", None).verify(new.expose_secret(), now),
+        Err(TokenError::Invalid)
+    );
+    assert_eq!(
+        access("second", None).verify(old.expose_secret(), now),
+        Err(TokenError::Invalid)
+    );
+}
+
+#[test]
+fn the_same_state_of_a_session_gives_the_same_refresh_token_to_the_byte() {
+    let tokens = RefreshTokenIssuer::new(signing("current"));
+    let verifier = RefreshTokenVerifier::new(verifying("current", None));
+    let (first, lives) = tokens.issue(&session(), at(1_000_000));
+    let (again, later) = tokens.issue(&session(), at(1_000_007));
+
+    assert_eq!(first.expose_secret(), again.expose_secret());
+    assert_eq!((lives.as_secs(), later.as_secs()), (604_800, 604_793));
+    assert_eq!(
+        verifier
+            .verify(first.expose_secret(), at(1_000_000))
+            .unwrap()
+            .counter,
+        3
+    );
+}
+
+#[test]
+fn a_token_made_after_its_request_came_lives_no_longer_for_it() {
+    let tokens = RefreshTokenIssuer::new(signing("current"));
+
+    let (_, lives) = tokens.issue(&session(), at(1_000_000 - 1));
+
+    assert_eq!(lives.as_secs(), 604_800);
+}
+
+/// RFC 8725: the algorithm, the key and every claim.
+#[test]
+fn whatever_is_changed_the_token_is_invalid() {
+    let now = at(1_000_000);
+    let tokens = access("current", None);
+    let (token, _) = tokens.issue(&session(), now);
+    let (header, claims) = parts(&token);
+    let with = |value: &Value, name: &str, new: Value| {
+        let mut value = value.clone();
+        value[name] = new;
+        value
+    };
+    assert!(
+        tokens
+            .verify(&forge(&header, &claims, "current"), now)
+            .is_ok(),
+        "the forger works"
+    );
+
+    for header in [
+        with(&header, "alg", json!("none")),
+        with(&header, "alg", json!("HS512")),
+        with(&header, "alg", json!("RS256")),
+        with(&header, "typ", json!("JWT")),
+        with(&header, "kid", json!("unknown")),
+        with(&header, "kid", json!(null)),
+        with(&header, "crit", json!(["b64"])),
+    ] {
+        assert_eq!(
+            tokens.verify(&forge(&header, &claims, "current"), now),
+            Err(TokenError::Invalid),
+            "{header}"
+        );
+    }
+    for claims in [
+        with(&claims, "iss", json!("https://other.example")),
+        with(&claims, "aud", json!("other")),
+        with(&claims, "type", json!("refresh")),
+        with(&claims, "sub", json!(Id::<()>::new(now, [9; 16]))),
+        with(&claims, "role", json!("root")),
+        with(&claims, "exp", json!(null)),
+        with(&claims, "sid", json!("")),
+    ] {
+        assert_eq!(
+            tokens.verify(&forge(&header, &claims, "current"), now),
+            Err(TokenError::Invalid),
+            "{claims}"
+        );
+    }
+    assert_eq!(
+        tokens.verify(&forge(&header, &claims, "guess"), now),
+        Err(TokenError::Invalid)
+    );
+    let unsigned = token.expose_secret().rsplit_once('.').unwrap().0;
+    assert_eq!(
+        tokens.verify(&format!("{unsigned}."), now),
+        Err(TokenError::Invalid)
+    );
+    assert_eq!(tokens.verify(unsigned, now), Err(TokenError::Invalid));
+}
+
+#[test]
+fn all_of_a_token_is_needed() {
+    let now = at(1_000_000);
+    let tokens = access("current", None);
+    let (access_token, _) = tokens.issue(&session(), now);
+    let refresh_tokens = RefreshTokenVerifier::new(verifying("current", None));
+    let refresh_issuer = RefreshTokenIssuer::new(signing("current"));
+    let (refresh_token, _) = refresh_issuer.issue(&session(), now);
+
+    assert_all_is_needed(&access_token, "current", |token| {
+        tokens.verify(token, now) != Err(TokenError::Invalid)
+    });
+    assert_all_is_needed(&refresh_token, "current", |token| {
+        refresh_tokens.verify(token, now) != Err(TokenError::Invalid)
+    });
+}
+
+#[test]
+fn one_kind_of_token_is_not_accepted_as_the_other_even_under_one_secret() {
+    let now = at(1_000_000);
+    let access_tokens = access("same", None);
+    let refresh_issuer = RefreshTokenIssuer::new(signing("same"));
+    let refresh_tokens = RefreshTokenVerifier::new(verifying("same", None));
+    let (access_token, _) = access_tokens.issue(&session(), now);
+    let (refresh_token, _) = refresh_issuer.issue(&session(), now);
+
+    assert_eq!(
+        access_tokens.verify(refresh_token.expose_secret(), now),
+        Err(TokenError::Invalid)
+    );
+    assert_eq!(
+        refresh_tokens.verify(access_token.expose_secret(), now),
+        Err(TokenError::Invalid)
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_text_is_a_token(text in any::<String>()) {
+        prop_assert_eq!(access("current", None).verify(&text, at(0)), Err(TokenError::Invalid));
+    }
+
+    #[test]
+    fn a_changed_character_makes_a_token_invalid(position in any::<prop::sample::Index>(), new in "[A-Za-z0-9_-]") {
+        let tokens = access("current", None);
+        let (token, _) = tokens.issue(&session(), at(1_000_000));
+        let mut text = token.expose_secret().to_owned();
+        let at_index = position.index(text.len());
+        let last = text.len() - 1; // its lowest bits belong to no byte
+        prop_assume!(at_index != last && text[at_index..=at_index] != new && &text[at_index..=at_index] != ".");
+        text.replace_range(at_index..=at_index, &new);
+
+        prop_assert_eq!(tokens.verify(&text, at(1_000_000)), Err(TokenError::Invalid));
+    }
+}

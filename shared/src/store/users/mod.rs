@@ -1,0 +1,253 @@
+//! Users, and the claims that make addresses and usernames unique, in `USERS_TABLE`.
+//!
+//! | pk | sk | attributes |
+//! |---|---|---|
+//! | `USER#01J…` | `PROFILE` | id, email, username, name, …, version: the fields of [`User`]; `ttl` once deleted |
+//! | `EMAIL#ada@example.com` | `CLAIM` | user_id; `ttl` once deleted |
+//! | `USERNAME#ada` | `CLAIM` | user_id; `ttl` once deleted |
+//!
+//! The functions that return a [`TransactWriteItem`] are parts for one transaction: its caller
+//! decides what belongs together.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::Error;
+use super::dynamodb::DynamoDb;
+use super::items::{self, Expression, Item, TransactWriteItem, number, text, ttl};
+use crate::config::Environment;
+use crate::domain::email_token::TokenHash;
+use crate::domain::session::SessionEpoch;
+use crate::domain::timestamp::Timestamp;
+use crate::domain::user::{AccountStatus, User, UserId};
+use crate::domain::username::Username;
+
+mod claims;
+mod sign_in;
+mod two_factor;
+
+pub(super) use claims::email_key;
+
+/// The sort key of a user's record.
+const PROFILE: &str = "PROFILE";
+
+/// The users' records and claims.
+#[derive(Clone)]
+pub struct Users {
+    dynamodb: DynamoDb,
+    table: String,
+}
+
+/// The partition in which all that belongs to one user stands, in both tables.
+pub(super) fn partition(id: UserId) -> String {
+    format!("USER#{id}")
+}
+
+fn profile_key(id: UserId) -> Item {
+    items::key(partition(id), PROFILE)
+}
+
+impl Users {
+    /// Reads the variable `USERS_TABLE` and those of DynamoDB.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        Self {
+            dynamodb: DynamoDb::from_env(environment),
+            table: environment.text("USERS_TABLE"),
+        }
+    }
+
+    /// The user with this id, deleted ones included until they are purged.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn find(&self, id: UserId, now: Timestamp) -> Result<Option<User>, Error> {
+        self.dynamodb.get(&self.table, profile_key(id), now).await
+    }
+
+    /// The same, but only what decides on the user's sessions is sent and read.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn find_account_status(
+        &self,
+        id: UserId,
+        now: Timestamp,
+    ) -> Result<Option<AccountStatus>, Error> {
+        self.dynamodb
+            .get_attributes(&self.table, profile_key(id), AccountStatus::ATTRIBUTES, now)
+            .await
+    }
+
+    /// The record of a new user.
+    pub fn create(&self, user: &User) -> TransactWriteItem {
+        let item = items::item(partition(user.id), PROFILE, user);
+        items::put(&self.table, item, Expression::item_is_absent())
+    }
+
+    /// The profile as `user` has it now. Refused if the record has changed since it was read, so
+    /// that of two changes at once neither is lost.
+    pub fn update_profile(&self, user: &User, now: Timestamp) -> TransactWriteItem {
+        let fields = [
+            (
+                "username",
+                ":username",
+                user.username.as_ref().map(Username::as_str),
+            ),
+            (
+                "name",
+                ":name",
+                user.name.as_ref().map(|name| name.as_str()),
+            ),
+            (
+                "avatar_url",
+                ":avatar_url",
+                user.avatar_url.as_ref().map(|url| url.as_str()),
+            ),
+        ];
+        let mut set = vec![
+            "#updated_at = :now".to_owned(),
+            "#version = :next".to_owned(),
+        ];
+        let mut remove = Vec::new();
+        let mut values = vec![
+            (":now", text(now.to_string())),
+            (":next", number(user.version + 1)),
+        ];
+        for (attribute, placeholder, value) in fields {
+            match value {
+                Some(value) => {
+                    set.push(format!("#{attribute} = {placeholder}"));
+                    values.push((placeholder, text(value)));
+                }
+                None => remove.push(format!("#{attribute}")),
+            }
+        }
+        let mut update = format!("SET {}", set.join(", "));
+        if !remove.is_empty() {
+            update.push_str(&format!(" REMOVE {}", remove.join(", ")));
+        }
+        self.update_if_unchanged(user, update, values)
+    }
+
+    /// The soft deletion of an account: no sign-in from now on, gone after the purge. Refused if the
+    /// record has changed since it was read.
+    pub fn delete(&self, user: &User, now: Timestamp, purge_at: Timestamp) -> TransactWriteItem {
+        let update = format!(
+            "SET #status = :deleted, #updated_at = :now, #version = :next, #ttl = :ttl, {END_SESSIONS} REMOVE #kept_session"
+        );
+        let values = vec![
+            (":zero", number(0)),
+            (":one", number(1)),
+            (":deleted", text("deleted")),
+            (":now", text(now.to_string())),
+            (":next", number(user.version + 1)),
+            (":ttl", ttl(purge_at)),
+        ];
+        self.update_if_unchanged(user, update, values)
+    }
+
+    /// Makes this the one verification token that is valid. Refused where there is nothing to verify.
+    pub fn set_verification_token(&self, id: UserId, token: &TokenHash) -> TransactWriteItem {
+        let changes = Expression {
+            update: "SET #verification_token = :token".to_owned(),
+            condition: "#email_verified = :false".to_owned(),
+            values: vec![
+                (":token", text(token.as_str())),
+                (":false", AttributeValue::Bool(false)),
+            ],
+        };
+        self.update_active(id, changes)
+    }
+
+    /// Marks the address verified. Refused unless this is the one token that is valid: it works once,
+    /// also in parallel.
+    pub fn verify_email(&self, id: UserId, token: &TokenHash, now: Timestamp) -> TransactWriteItem {
+        let changes = Expression {
+            update: "SET #email_verified = :true, #updated_at = :now \
+                     REMOVE #verification_token, #rejection, #ttl"
+                .to_owned(),
+            condition: "#verification_token = :token AND #email_verified = :false".to_owned(),
+            values: vec![
+                (":true", AttributeValue::Bool(true)),
+                (":false", AttributeValue::Bool(false)),
+                (":now", text(now.to_string())),
+                (":token", text(token.as_str())),
+            ],
+        };
+        self.update_active(id, changes)
+    }
+
+    /// Removes a record that nobody has verified. Refused if it was verified or changed since it was read.
+    pub fn remove_unverified(&self, user: &User) -> TransactWriteItem {
+        let expression = Expression {
+            condition: "#email_verified = :false AND #version = :read".to_owned(),
+            values: vec![
+                (":false", AttributeValue::Bool(false)),
+                (":read", number(user.version)),
+            ],
+            ..Default::default()
+        };
+        items::delete(&self.table, profile_key(user.id), expression)
+    }
+
+    /// A change of an active account's record, counted in its version. Refused for any other account,
+    /// and where `changes` has a condition that does not hold.
+    fn update_active(&self, id: UserId, mut changes: Expression) -> TransactWriteItem {
+        let set = changes.update.strip_prefix("SET ").unwrap_or_default();
+        changes.update = format!("SET #version = #version + :one, {set}");
+        changes.condition = match changes.condition.as_str() {
+            "" => "#status = :active".to_owned(),
+            condition => format!("#status = :active AND {condition}"),
+        };
+        changes.values.push((":one", number(1)));
+        changes.values.push((":active", text("active")));
+        self.update(id, changes)
+    }
+
+    fn update(&self, id: UserId, expression: Expression) -> TransactWriteItem {
+        items::update(&self.table, profile_key(id), expression)
+    }
+
+    fn update_if_unchanged(
+        &self,
+        user: &User,
+        update: String,
+        mut values: Vec<(&'static str, AttributeValue)>,
+    ) -> TransactWriteItem {
+        values.push((":read", number(user.version)));
+        let expression = Expression {
+            update,
+            condition: "#version = :read".to_owned(),
+            values,
+        };
+        self.update(user.id, expression)
+    }
+}
+
+/// Ends the sessions of the epoch until now: a part of an update, with `:zero` and `:one`.
+const END_SESSIONS: &str = "#session_epoch = if_not_exists(#session_epoch, :zero) + :one";
+
+/// Takes the second factor off: a part of an update, with [`no_second_factor`]'s values.
+const NO_SECOND_FACTOR: &str = "#two_factor_enabled = :false, #two_factor_devices = :none, \
+                                #backup_codes_left = :zero";
+
+fn no_second_factor() -> [(&'static str, AttributeValue); 3] {
+    [
+        (":false", AttributeValue::Bool(false)),
+        (":none", AttributeValue::L(Vec::new())),
+        (":zero", number(0)),
+    ]
+}
+
+/// Refused where sessions were ended since the user was read.
+fn expect_epoch(expression: &mut Expression, user: &User) {
+    let epoch = user.session_epoch;
+    let is_same = match epoch == SessionEpoch::default() {
+        true => "(attribute_not_exists(#session_epoch) OR #session_epoch = :epoch)",
+        false => "#session_epoch = :epoch",
+    };
+    expression.condition = match expression.condition.as_str() {
+        "" => is_same.to_owned(),
+        condition => format!("{condition} AND {is_same}"),
+    };
+    expression.values.push((":epoch", number(epoch.number())));
+}
