@@ -5,7 +5,6 @@ use harness::authenticator::decode_qr_code;
 use harness::browser::Browser;
 use harness::client::{unique_email, unique_password};
 use harness::{Account, Authenticator, World};
-use serde_json::json;
 
 /// A system of this machine and a browser, where both can be had.
 async fn start() -> Option<(World, Browser)> {
@@ -64,9 +63,7 @@ async fn a_new_user_verifies_the_address_and_resets_the_password() {
     let user = client.profile(&account.access).await["user"].clone();
     assert_eq!(user["emailVerified"], true);
 
-    client
-        .post("/forgot-password", json!({ "email": account.email }))
-        .await;
+    client.request_reset(&account.email).await;
     let reset = link(&world, &account, "Reset your").await;
     browser.open(&reset).await;
     browser.type_into("#password", "short").await;
@@ -89,8 +86,7 @@ async fn a_new_user_verifies_the_address_and_resets_the_password() {
         client.profile(&account.access).await.code(),
         "token_revoked"
     );
-    let login = json!({ "email": account.email, "password": new });
-    assert_eq!(client.post("/api/auth/login", login).await.status, 200);
+    assert_eq!(client.try_login(&account.email, &new).await.status, 200);
     browser.open(&reset).await;
     browser.type_into("#password", &new).await;
     browser.click("button").await;
@@ -164,8 +160,7 @@ async fn a_user_changes_the_password_where_a_password_manager_leads() {
     browser.wait_for_text("#result.good", "password").await;
     browser.screenshot("change-password").await;
 
-    let login = json!({ "email": account.email, "password": new });
-    assert_eq!(client.post("/api/auth/login", login).await.status, 200);
+    assert_eq!(client.try_login(&account.email, &new).await.status, 200);
 }
 
 /// Without a link there is nothing to press, and nothing is said about passwords.

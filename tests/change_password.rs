@@ -8,7 +8,7 @@ const PATH: &str = "/api/auth/change-password";
 
 async fn change(client: &Client, account: &Account, current: &str, new: &str) -> Answer {
     let body = json!({ "currentPassword": current, "newPassword": new });
-    client.post_as(&account.access, PATH, body).await
+    client.change_password(&account.access, body).await
 }
 
 async fn login(client: &Client, account: &Account, password: &str) -> Answer {
@@ -141,7 +141,7 @@ async fn a_change_needs_a_token_and_both_passwords() {
     let account = client.register().await;
 
     let no_token = client.post(PATH, json!({})).await;
-    let nothing = client.post_as(&account.access, PATH, json!({})).await;
+    let nothing = client.change_password(&account.access, json!({})).await;
 
     assert_eq!(no_token.code(), "missing_token");
     assert!(

@@ -15,20 +15,11 @@ async fn a_deleted_account_is_over_at_once() {
     let (other_access, other_refresh) = client.login(&account).await;
 
     let answer = client
-        .delete_as(
-            &account.access,
-            PATH,
-            json!({ "password": account.password }),
-        )
+        .delete_account(&account.access, &account.password)
         .await;
 
     assert_eq!(answer.status, 200);
-    let login = client
-        .post(
-            "/api/auth/login",
-            json!({ "email": account.email, "password": account.password }),
-        )
-        .await;
+    let login = client.try_login(&account.email, &account.password).await;
     assert_eq!(login.code(), "invalid_credentials");
     for access in [&account.access, &other_access] {
         assert_eq!(client.profile(access).await.code(), "token_revoked");
@@ -40,11 +31,7 @@ async fn a_deleted_account_is_over_at_once() {
         );
     }
     let again = client
-        .delete_as(
-            &account.access,
-            PATH,
-            json!({ "password": account.password }),
-        )
+        .delete_account(&account.access, &account.password)
         .await;
     assert_eq!(again.code(), "token_revoked");
 }
@@ -55,22 +42,14 @@ async fn nobody_takes_the_names_of_a_deleted_account_before_the_purge() {
     let client = world.client();
     let account = client.register().await;
     client
-        .delete_as(
-            &account.access,
-            PATH,
-            json!({ "password": account.password }),
-        )
+        .delete_account(&account.access, &account.password)
         .await;
     let stranger = client.register().await;
 
     let body = json!({ "email": account.email.to_uppercase(), "password": unique_password() });
     let address = client.post("/api/auth/register", body).await;
     let username = client
-        .put_as(
-            &stranger.access,
-            PATH,
-            json!({ "username": account.username }),
-        )
+        .update_profile(&stranger.access, json!({ "username": account.username }))
         .await;
 
     assert_eq!(
@@ -87,11 +66,7 @@ async fn all_items_of_a_deleted_account_carry_their_end_and_its_owner_gets_a_mai
     let dynamodb = world.dynamodb();
 
     client
-        .delete_as(
-            &account.access,
-            PATH,
-            json!({ "password": account.password }),
-        )
+        .delete_account(&account.access, &account.password)
         .await;
 
     let mut items = dynamodb.scan(&dynamodb.users).await;
@@ -132,11 +107,7 @@ async fn a_wrong_password_deletes_nothing() {
     let account = client.register().await;
 
     let answer = client
-        .delete_as(
-            &account.access,
-            PATH,
-            json!({ "password": "Wrong-7-horse" }),
-        )
+        .delete_account(&account.access, "Wrong-7-horse")
         .await;
 
     assert_eq!(
@@ -192,12 +163,8 @@ async fn a_deletion_racing_a_rename_leaves_no_claim_without_an_end() {
         let rename = json!({ "username": harness::client::unique_username() });
 
         let (deleted, _) = tokio::join!(
-            client.delete_as(
-                &account.access,
-                PATH,
-                json!({ "password": account.password })
-            ),
-            client.put_as(&account.access, PATH, rename),
+            client.delete_account(&account.access, &account.password),
+            client.update_profile(&account.access, rename),
         );
 
         assert_eq!(deleted.status, 200);

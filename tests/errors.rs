@@ -154,8 +154,7 @@ async fn messages_say_what_to_do_next() {
     assert!(answer.text("message").contains("POST /api/auth/2fa/setup"));
 
     client.enrol(&account).await;
-    let login = json!({ "email": account.email, "password": account.password });
-    let answer = client.post("/api/auth/login", login).await;
+    let answer = client.try_login(&account.email, &account.password).await;
     assert_eq!(answer.code(), "two_factor_required");
     assert!(answer.text("message").contains("twoFactorToken"));
 }

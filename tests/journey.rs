@@ -49,12 +49,10 @@ async fn from_the_first_mail_to_the_last() {
     assert_eq!(login(&password, None).await.code(), "invalid_credentials");
 
     let access = login(&new, None).await.text("accessToken");
-    let setup = client
-        .post_as(&access, "/api/auth/2fa/setup", json!({}))
-        .await;
+    let setup = client.set_up_two_factor(&access, json!({})).await;
     let mut app = Authenticator::scan(&setup);
     let body = json!({ "token": app.next().await });
-    let codes = client.post_as(&access, "/api/auth/2fa/verify", body).await;
+    let codes = client.verify_two_factor(&access, body).await;
     world.mail(&email, "is on").await;
     assert_eq!(login(&new, None).await.code(), "two_factor_required");
     let code = codes["backupCodes"][0].as_str().unwrap().to_owned();
@@ -64,7 +62,7 @@ async fn from_the_first_mail_to_the_last() {
     let code = codes["backupCodes"][1].as_str().unwrap().to_owned();
 
     let access = session.text("accessToken");
-    let sessions = client.get_as(&access, "/api/auth/sessions").await;
+    let sessions = client.sessions(&access).await;
     assert!(!sessions["sessions"].as_array().unwrap().is_empty());
     let gone = client
         .delete_as(

@@ -804,9 +804,7 @@ async fn redis_may_be_a_cluster() {
     let account = client.register().await;
     let (access, refresh) = client.login(&account).await;
     let renewed = client.refresh(&refresh).await;
-    let left = client
-        .post_as(&access, "/api/auth/logout", json!({ "allDevices": true }))
-        .await;
+    let left = client.logout_everywhere(&access).await;
 
     assert_eq!((renewed.status.as_u16(), left.status.as_u16()), (200, 200));
     assert_eq!(

@@ -183,9 +183,7 @@ async fn wrong_passwords_of_a_session_lock_that_session_alone() {
     let account = client.register().await;
     let change = async |current: &str| {
         let body = json!({ "currentPassword": current, "newPassword": unique_password() });
-        client
-            .post_as(&account.access, "/api/auth/change-password", body)
-            .await
+        client.change_password(&account.access, body).await
     };
     let delete = async |password: &str| {
         let body = json!({ "password": password });
@@ -220,9 +218,7 @@ async fn strangers_do_not_keep_a_signed_in_owner_from_a_new_password() {
     let new = unique_password();
 
     let body = json!({ "currentPassword": account.password, "newPassword": new });
-    let changed = client
-        .post_as(&account.access, "/api/auth/change-password", body)
-        .await;
+    let changed = client.change_password(&account.access, body).await;
     let body = json!({ "password": new });
     let deleted = client
         .delete_as(&account.access, "/api/auth/profile", body)
@@ -308,9 +304,7 @@ async fn what_was_typed_is_counted_under_a_keyed_hash() {
     let email = unique_email();
     try_password(&world.client(), &email, "Wrong-7-horse").await;
     let client = world.client();
-    client
-        .post("/forgot-password", json!({ "email": email }))
-        .await;
+    client.request_reset(&email).await;
 
     let keys = world.redis_keys("*").join("\n");
 
@@ -389,9 +383,7 @@ async fn a_signed_in_owner_sets_a_new_password_after_a_hundred_failures() {
 
     let new = unique_password();
     let body = json!({ "currentPassword": account.password, "newPassword": new });
-    let changed = client
-        .post_as(&account.access, "/api/auth/change-password", body)
-        .await;
+    let changed = client.change_password(&account.access, body).await;
 
     assert_eq!(changed.status, 200, "{changed:?}");
     let login = try_password(&client, &account.email, &new).await;

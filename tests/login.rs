@@ -1,7 +1,7 @@
 //! `POST /api/auth/login`.
 
 use harness::client::unique_email;
-use harness::{Account, World, token};
+use harness::{Account, World, token, until};
 use serde_json::{Value, json};
 
 const PATH: &str = "/api/auth/login";
@@ -185,9 +185,7 @@ async fn both_unicode_forms_of_a_password_work_and_nothing_else_does() {
         ("caf\u{e9} Nr. 7 ☕", 401),
         ("Cafe Nr. 7 ☕", 401),
     ] {
-        let answer = client
-            .post(PATH, json!({ "email": email, "password": password }))
-            .await;
+        let answer = client.try_login(&email, password).await;
 
         assert_eq!(answer.status.as_u16(), status, "{password:?}");
     }
@@ -221,12 +219,7 @@ async fn a_bcrypt_hash_signs_in_and_is_replaced() {
     ] {
         store_hash(&world, &account, &variant).await;
 
-        let wrong = client
-            .post(
-                PATH,
-                json!({ "email": account.email, "password": "Wrong-7-horse" }),
-            )
-            .await;
+        let wrong = client.try_login(&account.email, "Wrong-7-horse").await;
         let kept = world.dynamodb().password_hash(&account.id).await;
         client.login(&account).await;
         let replaced = world.dynamodb().password_hash(&account.id).await;
@@ -267,12 +260,7 @@ async fn a_stored_hash_of_no_known_kind_is_an_error_that_tells_nothing() {
     let account = client.register().await;
     store_hash(&world, &account, "md5:0123456789abcdef").await;
 
-    let answer = client
-        .post(
-            PATH,
-            json!({ "email": account.email, "password": account.password }),
-        )
-        .await;
+    let answer = client.try_login(&account.email, &account.password).await;
 
     assert_eq!(answer.code(), "internal_error");
 }
@@ -287,18 +275,8 @@ async fn a_disabled_account_is_told_so_only_after_the_right_password() {
         .set_user(&account.id, "status", json!({ "S": "disabled" }))
         .await;
 
-    let wrong = client
-        .post(
-            PATH,
-            json!({ "email": account.email, "password": "Wrong-7-horse" }),
-        )
-        .await;
-    let right = client
-        .post(
-            PATH,
-            json!({ "email": account.email, "password": account.password }),
-        )
-        .await;
+    let wrong = client.try_login(&account.email, "Wrong-7-horse").await;
+    let right = client.try_login(&account.email, &account.password).await;
 
     assert_eq!(wrong.code(), "invalid_credentials");
     assert_eq!(
@@ -312,19 +290,9 @@ async fn a_login_is_noted_in_the_record_and_in_the_audit_trail() {
     let Some(world) = World::inside() else { return };
     let client = world.client();
     let account = client.register().await;
-    client
-        .post(
-            PATH,
-            json!({ "email": account.email, "password": "Wrong-7-horse" }),
-        )
-        .await;
+    client.try_login(&account.email, "Wrong-7-horse").await;
 
-    let answer = client
-        .post(
-            PATH,
-            json!({ "email": account.email, "password": account.password }),
-        )
-        .await;
+    let answer = client.try_login(&account.email, &account.password).await;
 
     let last_login_at = answer["user"]["lastLoginAt"].as_str().unwrap();
     assert_eq!(
@@ -457,9 +425,13 @@ async fn a_login_that_cannot_be_recorded_leaves_no_session() {
     let throttled = harness::peers::Fault::throttled("TransactWriteItems");
     for _ in 0..10 {
         faulty.fail(vec![throttled.clone(); 3]);
-        let login = json!({ "email": account.email, "password": account.password });
-
-        assert_eq!(client.post(PATH, login).await.code(), "service_unavailable");
+        assert_eq!(
+            client
+                .try_login(&account.email, &account.password)
+                .await
+                .code(),
+            "service_unavailable"
+        );
     }
 
     assert_eq!(client.profile(&account.access).await.status, 200);
@@ -530,9 +502,7 @@ async fn a_password_that_is_changed_while_it_is_compared_signs_nobody_in() {
         let client = client.clone();
         tokio::spawn(async move { client.post(PATH, body).await })
     };
-    while reads() < before + 3 {
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-    }
+    until("the record is read", async || reads() >= before + 3).await;
     let (dynamodb, key) = (world.dynamodb(), format!("USER#{}", account.id));
     let table = dynamodb.credentials.clone();
     dynamodb
@@ -541,7 +511,7 @@ async fn a_password_that_is_changed_while_it_is_compared_signs_nobody_in() {
     let answer = trying.await.unwrap();
 
     assert_eq!(answer.code(), "invalid_credentials");
-    let sessions = client.get_as(&account.access, "/api/auth/sessions").await;
+    let sessions = client.sessions(&account.access).await;
     assert_eq!(
         sessions["sessions"].as_array().unwrap().len(),
         1,

@@ -58,9 +58,7 @@ async fn all_devices_means_all() {
     let others = [client.login(&account).await, client.login(&account).await];
     let stranger = client.register().await;
 
-    let answer = client
-        .post_as(&others[0].0, PATH, json!({ "allDevices": true }))
-        .await;
+    let answer = client.logout_everywhere(&others[0].0).await;
 
     assert_eq!(answer.status, 200);
     for access in [&account.access, &others[0].0, &others[1].0] {
@@ -82,9 +80,7 @@ async fn a_token_whose_session_is_over_ends_no_other_session() {
     client.logout(&account.access).await;
     let (access, _) = client.login(&account).await;
 
-    let answer = client
-        .post_as(&account.access, PATH, json!({ "allDevices": true }))
-        .await;
+    let answer = client.logout_everywhere(&account.access).await;
 
     assert_eq!(
         (answer.status.as_u16(), answer.code()),
@@ -101,9 +97,7 @@ async fn a_second_logout_of_all_devices_is_harmless() {
     client.login(&account).await;
 
     for _ in 0..2 {
-        let answer = client
-            .post_as(&account.access, PATH, json!({ "allDevices": true }))
-            .await;
+        let answer = client.logout_everywhere(&account.access).await;
         assert_eq!(answer.status, 200);
     }
 }

@@ -49,9 +49,7 @@ async fn whoever_resets_changes_or_deletes_gets_their_mails() {
     let client = world.client();
     let account = client.register().await;
     let email = &account.email;
-    client
-        .post("/forgot-password", json!({ "email": email }))
-        .await;
+    client.request_reset(email).await;
     let reset = world.mail(email, "Reset your").await;
     let (new, newer) = (unique_password(), unique_password());
 
@@ -65,13 +63,9 @@ async fn whoever_resets_changes_or_deletes_gets_their_mails() {
     let (access, _) = client.login(&account).await;
     world.mail(email, "new device").await; // all sessions were over: none has this address any more
     let body = json!({ "currentPassword": new, "newPassword": newer });
-    client
-        .post_as(&access, "/api/auth/change-password", body)
-        .await;
+    client.change_password(&access, body).await;
     world.mail(email, "password was changed").await;
-    client
-        .delete_as(&access, "/api/auth/profile", json!({ "password": newer }))
-        .await;
+    client.delete_account(&access, &newer).await;
     world.mail(email, "account was deleted").await;
 
     let mails = world.local().mails();
@@ -128,9 +122,7 @@ async fn a_mail_to_an_address_that_nobody_has_proven_has_no_name_in_it() {
     let (email, password) = (unique_email(), unique_password());
     let body = json!({ "email": email, "password": password, "name": "Your prize waits" });
     client.post("/api/auth/register", body).await;
-    client
-        .post("/forgot-password", json!({ "email": email }))
-        .await;
+    client.request_reset(&email).await;
     let verify = world.mail(&email, "Verify").await;
     let reset = world.mail(&email, "Reset your").await;
 
@@ -142,9 +134,7 @@ async fn a_mail_to_an_address_that_nobody_has_proven_has_no_name_in_it() {
     let other = world.client();
     let body = json!({ "email": email, "password": password });
     other.post("/api/auth/login", body).await;
-    client
-        .post("/forgot-password", json!({ "email": email }))
-        .await;
+    client.request_reset(&email).await;
     until("the second link", async || {
         let mails = world.local().mails();
         let named = mails
@@ -178,8 +168,7 @@ async fn a_mail_goes_to_the_ascii_form_of_the_domain() {
         .mail(&format!("{name}@xn--bcher-kva.example"), "Verify")
         .await;
     let ascii = format!("{name}@XN--BCHER-KVA.example");
-    let body = json!({ "email": ascii, "password": password });
-    assert_eq!(client.post("/api/auth/login", body).await.status, 200);
+    assert_eq!(client.try_login(&ascii, &password).await.status, 200);
 }
 
 #[tokio::test]
@@ -607,9 +596,7 @@ async fn nobody_gets_more_than_three_mails_of_a_kind_an_hour() {
     // Another kind has a count of its own, and so has another address in any spelling.
     let new = unique_password();
     let change = json!({ "currentPassword": account.password, "newPassword": new });
-    client
-        .post_as(&account.access, "/api/auth/change-password", change)
-        .await;
+    client.change_password(&account.access, change).await;
 
     let done = async |kind: &str, how: &str| {
         let outbox = world.dynamodb().items("OUTBOX#").await;

@@ -109,14 +109,14 @@ async fn mails_and_addresses(world: &World, client: &Client) -> Account {
     .await;
     let owned = client.register().await;
     client.enrol(&owned).await;
-    ok(client.post("/forgot-password", json!({ "email": owned.email }))).await;
+    ok(client.request_reset(&owned.email)).await;
     let token = world.mailed_token("reset_password", &owned.email).await;
     let body = json!({ "token": token, "newPassword": unique_password() });
     ok(client.post("/reset-password", body)).await;
     let undone = client.register().await;
     client.enrol(&undone).await;
     let token = world.mailed_token("two_factor_on", &undone.email).await;
-    ok(client.post("/api/auth/2fa/undo", json!({ "token": token }))).await;
+    ok(client.undo_two_factor(&token)).await;
     // A session that is used from two places; a password whose hash is of an older kind; what takes a password.
     let busy = client.register().await;
     ok(client.refresh(&busy.refresh)).await;
@@ -136,26 +136,23 @@ async fn mails_and_addresses(world: &World, client: &Client) -> Account {
     ok(login(client, body)).await;
     let (careful, password) = (client.register().await, "password");
     let mut body = json!({ password: careful.password });
-    let setup = ok(client.post_as(&careful.access, "/api/auth/2fa/setup", body.clone())).await;
+    let setup = ok(client.set_up_two_factor(&careful.access, body.clone())).await;
     let mut app = Authenticator::scan(&setup);
     body["token"] = json!(app.next().await);
-    let answer = ok(client.post_as(&careful.access, "/api/auth/2fa/verify", body)).await;
+    let answer = ok(client.verify_two_factor(&careful.access, body)).await;
     let codes = answer.body["backupCodes"].as_array().unwrap().clone();
     let body = json!({ "token": app.next().await, "deviceName": "spare" });
-    let setup = ok(client.post_as(&careful.access, "/api/auth/2fa/setup", body)).await;
+    let setup = ok(client.set_up_two_factor(&careful.access, body)).await;
     let mut spare = Authenticator::scan(&setup);
     let body = json!({ "token": spare.next().await });
-    ok(client.post_as(&careful.access, "/api/auth/2fa/verify", body)).await;
+    ok(client.verify_two_factor(&careful.access, body)).await;
     let body = json!({ "token": spare.last(), "regenerate": true, "password": careful.password });
     assert_eq!(
-        client
-            .post_as(&careful.access, "/api/auth/2fa/verify", body)
-            .await
-            .status,
+        client.verify_two_factor(&careful.access, body).await.status,
         403
     );
     let body = json!({ "token": codes[0], "deviceId": spare.device });
-    ok(client.post_as(&careful.access, "/api/auth/2fa/disable", body)).await;
+    ok(client.disable_two_factor(&careful.access, body)).await;
     // With the password, of an account that would go.
     let late = client.register().await;
     let ttl = json!({ "N": "9999999999" });
@@ -180,7 +177,7 @@ async fn mails_and_addresses(world: &World, client: &Client) -> Account {
 async fn profile_and_sessions(client: &Client, account: &Account) {
     for username in [unique_username(), unique_username()] {
         let body = json!({ "username": username });
-        ok(client.put_as(&account.access, "/api/auth/profile", body)).await;
+        ok(client.update_profile(&account.access, body)).await;
     }
     ok(client.profile(&account.access)).await;
     let body = json!({ "identifier": account.email, "password": account.password });
@@ -199,7 +196,7 @@ async fn profile_and_sessions(client: &Client, account: &Account) {
     let next = ok(client.refresh(&stolen)).await.text("refreshToken");
     ok(client.refresh(&next)).await;
     assert_eq!(client.refresh(&stolen).await.code(), "refresh_token_reused");
-    let sessions = ok(client.get_as(&account.access, "/api/auth/sessions")).await;
+    let sessions = ok(client.sessions(&account.access)).await;
     let sessions = sessions.body["sessions"].as_array().unwrap();
     let other = sessions.iter().find(|session| session["current"] == false);
     let path = format!(
@@ -220,7 +217,7 @@ async fn passwords(world: &World, client: &Client, account: Account) -> Account 
     assert_eq!(change(&newer, &new).await.status, 403);
     ok(change(&account.password, &new)).await;
     for email in [&account.email, &unique_email()] {
-        ok(client.post("/forgot-password", json!({ "email": email }))).await;
+        ok(client.request_reset(email)).await;
     }
     let token = world.mailed_token("reset_password", &account.email).await;
     let body = json!({ "token": token, "newPassword": newer });
@@ -334,9 +331,7 @@ async fn a_function_gets_no_further_than_its_role() {
 
     let read = client.profile(&account.access).await;
     let body = json!({ "username": unique_username() });
-    let write = client
-        .put_as(&account.access, "/api/auth/profile", body)
-        .await;
+    let write = client.update_profile(&account.access, body).await;
 
     assert_eq!((read.status.as_u16(), write.status.as_u16()), (200, 500));
     assert_eq!(write.code(), "internal_error");

@@ -61,15 +61,14 @@ async fn what_is_put_is_changed_what_is_absent_stays_and_null_clears() {
     let changes =
         json!({ "username": username, "name": "Ada", "avatarUrl": "https://example.com/a.png" });
 
-    let changed = client.put_as(&account.access, PATH, changes).await;
+    let changed = client.update_profile(&account.access, changes).await;
     let kept = client
-        .put_as(&account.access, PATH, json!({ "name": "Ada L." }))
+        .update_profile(&account.access, json!({ "name": "Ada L." }))
         .await;
-    let nothing = client.put_as(&account.access, PATH, json!({})).await;
+    let nothing = client.update_profile(&account.access, json!({})).await;
     let cleared = client
-        .put_as(
+        .update_profile(
             &account.access,
-            PATH,
             json!({ "username": null, "name": null, "avatarUrl": null }),
         )
         .await;
@@ -100,7 +99,7 @@ async fn all_broken_fields_are_reported_and_nothing_is_changed() {
     let account = client.register().await;
     let changes = json!({ "username": "no!", "name": "\u{7}", "avatarUrl": "http://example.com", "email": "b@example.com", "role": "admin" });
 
-    let answer = client.put_as(&account.access, PATH, changes).await;
+    let answer = client.update_profile(&account.access, changes).await;
 
     assert_eq!(answer.code(), "validation_failed");
     assert!(
@@ -127,7 +126,7 @@ async fn a_rename_moves_the_claim() {
     let taken = |name: &str| json!({ "email": unique_email(), "username": name, "password": unique_password() });
 
     let renamed = client
-        .put_as(&account.access, PATH, json!({ "username": new }))
+        .update_profile(&account.access, json!({ "username": new }))
         .await;
     let old_is_free = client
         .post("/api/auth/register", taken(&account.username))
@@ -166,29 +165,20 @@ async fn another_spelling_of_the_own_name_and_a_cleared_name_keep_the_claims_rig
     let account = client.register().await;
 
     let shouted = client
-        .put_as(
+        .update_profile(
             &account.access,
-            PATH,
             json!({ "username": account.username.to_uppercase() }),
         )
         .await;
     let cleared = client
-        .put_as(&account.access, PATH, json!({ "username": null }))
+        .update_profile(&account.access, json!({ "username": null }))
         .await;
     let stranger = client.register().await;
     let taken_over = client
-        .put_as(
-            &stranger.access,
-            PATH,
-            json!({ "username": account.username }),
-        )
+        .update_profile(&stranger.access, json!({ "username": account.username }))
         .await;
     let back = client
-        .put_as(
-            &account.access,
-            PATH,
-            json!({ "username": account.username }),
-        )
+        .update_profile(&account.access, json!({ "username": account.username }))
         .await;
 
     assert_eq!(shouted["user"]["username"], account.username.to_uppercase());
@@ -208,8 +198,8 @@ async fn of_two_renames_to_one_name_exactly_one_wins() {
         let wanted = json!({ "username": unique_username() });
 
         let (a, b) = tokio::join!(
-            client.put_as(&first.access, PATH, wanted.clone()),
-            client.put_as(&second.access, PATH, wanted.clone()),
+            client.update_profile(&first.access, wanted.clone()),
+            client.update_profile(&second.access, wanted.clone()),
         );
 
         let mut codes = [a.code(), b.code()];
@@ -228,8 +218,8 @@ async fn changes_at_once_from_two_tabs_are_both_kept() {
         let (name, username) = (format!("Ada {round}"), unique_username());
 
         let (a, b) = tokio::join!(
-            client.put_as(&account.access, PATH, json!({ "name": name })),
-            client.put_as(&account.access, PATH, json!({ "username": username })),
+            client.update_profile(&account.access, json!({ "name": name })),
+            client.update_profile(&account.access, json!({ "username": username })),
         );
 
         assert_eq!((a.status.as_u16(), b.status.as_u16()), (200, 200));
@@ -267,7 +257,7 @@ async fn a_change_is_in_the_audit_trail_and_counts_the_version_up() {
     let account = client.register().await;
 
     client
-        .put_as(&account.access, PATH, json!({ "name": "Ada" }))
+        .update_profile(&account.access, json!({ "name": "Ada" }))
         .await;
 
     let audit = world.dynamodb().audit(&account.id).await;

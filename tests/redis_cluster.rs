@@ -80,7 +80,7 @@ async fn everything_works_on_a_cluster() {
     let renewed = client.refresh(&refresh).await;
     assert_eq!(renewed.status, 200, "{renewed:?}");
     let access = renewed.text("accessToken");
-    let sessions = client.get_as(&access, "/api/auth/sessions").await;
+    let sessions = client.sessions(&access).await;
     assert_eq!(sessions["sessions"].as_array().unwrap().len(), 2);
     for _ in 0..20 {
         client.profile(&access).await;
@@ -129,9 +129,7 @@ async fn whoever_starts_and_ends_no_sessions_cannot() {
     let shown = client.profile(&account.access).await;
     assert_eq!(shown.status, 200, "{shown:?}");
     let named = json!({ "name": "Ada" });
-    let changed = client
-        .put_as(&account.access, "/api/auth/profile", named)
-        .await;
+    let changed = client.update_profile(&account.access, named).await;
     assert_eq!(changed.status, 200, "{changed:?}");
     let email = json!({ "email": account.email });
     for path in ["/forgot-password", "/api/auth/verify-email/resend"] {
@@ -146,8 +144,7 @@ async fn whoever_starts_and_ends_no_sessions_cannot() {
     }
     // What they are not for: to start, to renew and to end a session.
     let client = readers.client();
-    let body = json!({ "email": account.email, "password": account.password });
-    let started = client.post("/api/auth/login", body).await;
+    let started = client.try_login(&account.email, &account.password).await;
     let renewed = client.refresh(&account.refresh).await;
     let ended = client.logout(&account.access).await;
     for answer in [started, renewed, ended] {

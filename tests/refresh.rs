@@ -101,7 +101,7 @@ async fn after_the_grace_also_one_behind_is_reuse_and_is_recorded() {
     let account = client.register().await;
     let other_session = client.login(&account).await;
     let successor = client.refresh(&account.refresh).await;
-    tokio::time::sleep(Duration::from_millis(5)).await; // the clock's next millisecond
+    token::wait_for_next_millisecond(); // the grace of 0 s is over
 
     let reused = client.refresh(&account.refresh).await;
 

@@ -284,12 +284,7 @@ async fn long_passphrases_work_and_over_the_maximum_nothing_is_hashed() {
     let registered = client
         .post(PATH, json!({ "email": email, "password": passphrase }))
         .await;
-    let login = client
-        .post(
-            "/api/auth/login",
-            json!({ "email": email, "password": passphrase }),
-        )
-        .await;
+    let login = client.try_login(&email, &passphrase).await;
     let hashes = || {
         world
             .log()
@@ -306,12 +301,7 @@ async fn long_passphrases_work_and_over_the_maximum_nothing_is_hashed() {
             json!({ "email": unique_email(), "password": too_long }),
         )
         .await;
-    let login_too_long = client
-        .post(
-            "/api/auth/login",
-            json!({ "email": email, "password": too_long }),
-        )
-        .await;
+    let login_too_long = client.try_login(&email, &too_long).await;
 
     assert_eq!(
         (
@@ -377,9 +367,7 @@ async fn nobody_takes_a_username_that_looks_like_the_service_itself() {
         body["username"] = json!(username);
         let registered = client.post(PATH, body).await;
         let body = json!({ "username": username });
-        let renamed = client
-            .put_as(&account.access, "/api/auth/profile", body)
-            .await;
+        let renamed = client.update_profile(&account.access, body).await;
 
         for answer in [registered, renamed] {
             assert!(answer.names(&["username"]), "{answer:?}");

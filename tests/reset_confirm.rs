@@ -137,16 +137,10 @@ async fn the_first_proof_of_an_address_by_a_reset_leaves_nothing_of_what_was_set
     let account = stranger.register().await;
     let (_, codes) = stranger.enrol(&account).await;
     stranger
-        .post_as(
-            &account.access,
-            "/api/auth/2fa/setup",
-            json!({ "token": codes[0] }),
-        )
+        .set_up_two_factor(&account.access, json!({ "token": codes[0] }))
         .await;
     let profile = json!({ "name": "Stranger", "avatarUrl": "https://pictures.example/a.png" });
-    stranger
-        .put_as(&account.access, "/api/auth/profile", profile)
-        .await;
+    stranger.update_profile(&account.access, profile).await;
     let reject = world.mailed_token("verify_email", &account.email).await;
     let token = request(&world, &account).await;
     let new = unique_password();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const PATH: &str = "/api/auth/password-reset/request";
 
 async fn answer(client: &Client, email: &str) -> (u16, Value, Vec<(String, String)>) {
-    let answer = client.post(PATH, json!({ "email": email })).await;
+    let answer = client.request_reset(email).await;
     let headers = answer.headers.iter();
     let headers = headers.filter(|(name, _)| !["date", "x-request-id"].contains(&name.as_str()));
     let text = |value: &reqwest::header::HeaderValue| value.to_str().unwrap().to_owned();
@@ -96,7 +96,7 @@ async fn no_store_holds_the_token() {
     };
     let client = world.client();
     let account = client.register().await;
-    client.post(PATH, json!({ "email": account.email })).await;
+    client.request_reset(&account.email).await;
     let token = world.mailed_token("reset_password", &account.email).await;
     let dynamodb = world.dynamodb();
     let mut dump = format!("{:?}", dynamodb.scan(&dynamodb.users).await);

@@ -79,11 +79,7 @@ async fn no_session_of_the_old_password_outlives_a_change_whose_write_is_slow() 
     let body = json!({ "currentPassword": account.password, "newPassword": unique_password() });
 
     let access = account.access.clone();
-    let change = async move {
-        client
-            .post_as(&access, "/api/auth/change-password", body)
-            .await
-    };
+    let change = async move { client.change_password(&access, body).await };
     let written = "password_changed";
     let (answer, sessions) = while_it_is_written(&world, &proxy, &account, written, change).await;
 
@@ -101,14 +97,12 @@ async fn no_session_without_a_second_factor_outlives_its_start_whose_write_is_sl
     };
     let client = world.client();
     let account = client.register().await;
-    let setup = client
-        .post_as(&account.access, "/api/auth/2fa/setup", json!({}))
-        .await;
+    let setup = client.set_up_two_factor(&account.access, json!({})).await;
     let mut app = harness::Authenticator::scan(&setup);
     let body = json!({ "token": app.next().await });
 
     let access = account.access.clone();
-    let change = async move { client.post_as(&access, "/api/auth/2fa/verify", body).await };
+    let change = async move { client.verify_two_factor(&access, body).await };
     let written = "two_factor_on";
     let (answer, sessions) = while_it_is_written(&world, &proxy, &account, written, change).await;
 
@@ -137,9 +131,7 @@ async fn a_change_that_is_under_way_does_not_outlive_the_end_of_its_session() {
     });
     proxy.holds().await;
 
-    let undone = owner
-        .post("/api/auth/2fa/undo", json!({ "token": undo }))
-        .await;
+    let undone = owner.undo_two_factor(&undo).await;
     assert_eq!(undone.status, 200, "{undone:?}");
     proxy.let_go();
 
@@ -150,8 +142,7 @@ async fn a_change_that_is_under_way_does_not_outlive_the_end_of_its_session() {
     let body = json!({ "token": reset, "newPassword": new });
     let confirmed = owner.post("/api/auth/password-reset/confirm", body).await;
     assert_eq!(confirmed.status, 200, "its link still works: {confirmed:?}");
-    let body = json!({ "email": account.email, "password": new });
-    let login = owner.post("/api/auth/login", body).await;
+    let login = owner.try_login(&account.email, &new).await;
     assert_eq!(login.status, 200, "{login:?}");
     assert_eq!(
         client.profile(&account.access).await.code(),
@@ -184,7 +175,7 @@ async fn a_reset_needs_no_redis_to_end_sessions_once_its_link_is_read() {
 }
 
 async fn sessions(client: &Client, access: &str) -> Answer {
-    client.get_as(access, "/api/auth/sessions").await
+    client.sessions(access).await
 }
 
 async fn try_from(client: &Client, token: &str, account: &Account, password: &str) -> Answer {
@@ -200,8 +191,7 @@ async fn device_tokens_end_with_a_new_password_and_with_all_devices_and_are_list
     let Some(world) = World::inside() else { return };
     let client = world.client();
     let account = client.register().await;
-    let body = json!({ "email": account.email, "password": account.password });
-    let thief = client.post("/api/auth/login", body).await;
+    let thief = client.try_login(&account.email, &account.password).await;
     let (stolen, first) = (thief.text("deviceToken"), thief);
     let listed = sessions(&client, &account.access).await;
     assert_eq!(listed["devices"].as_array().unwrap().len(), 2, "{listed:?}");
@@ -209,9 +199,7 @@ async fn device_tokens_end_with_a_new_password_and_with_all_devices_and_are_list
 
     let new = unique_password();
     let body = json!({ "currentPassword": account.password, "newPassword": new });
-    let changed = client
-        .post_as(&account.access, "/api/auth/change-password", body)
-        .await;
+    let changed = client.change_password(&account.access, body).await;
 
     assert_eq!(changed.status, 200, "{changed:?}");
     let own = changed.text("deviceToken");

@@ -110,12 +110,7 @@ async fn what_is_counted_and_timed_comes_as_embedded_metrics() {
     let client = world.client();
     let account = client.register().await;
     client.login(&account).await;
-    client
-        .post(
-            "/api/auth/login",
-            json!({ "email": account.email, "password": "Wrong-7-horse" }),
-        )
-        .await;
+    client.try_login(&account.email, "Wrong-7-horse").await;
     let second = client.refresh(&account.refresh).await;
     client.refresh(&second.text("refreshToken")).await;
     client.refresh(&account.refresh).await;
@@ -176,10 +171,7 @@ async fn security_events_are_log_events_too_and_an_unknown_account_leaves_no_ite
     let entries = world.dynamodb().audit(&account.id).await;
 
     client
-        .post(
-            "/api/auth/login",
-            json!({ "email": "nobody@example.com", "password": "Wrong-7-horse" }),
-        )
+        .try_login("nobody@example.com", "Wrong-7-horse")
         .await;
 
     let log = world.log();
@@ -232,11 +224,7 @@ async fn no_field_and_no_header_forges_a_log_line() {
         )
         .await;
     client
-        .put_as(
-            &account.access,
-            "/api/auth/profile",
-            json!({ "name": forged, forged: 1 }),
-        )
+        .update_profile(&account.access, json!({ "name": forged, forged: 1 }))
         .await;
     let control = reqwest::header::HeaderValue::from_bytes(b"tab\there\xff").unwrap();
     client

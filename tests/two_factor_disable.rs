@@ -4,10 +4,8 @@ use harness::authenticator::Authenticator;
 use harness::{Account, Answer, Client, World};
 use serde_json::{Value, json};
 
-const PATH: &str = "/api/auth/2fa/disable";
-
 async fn disable(client: &Client, account: &Account, body: Value) -> Answer {
-    client.post_as(&account.access, PATH, body).await
+    client.disable_two_factor(&account.access, body).await
 }
 
 async fn secrets(world: &World, account: &Account) -> usize {
@@ -83,14 +81,10 @@ async fn one_device_can_be_removed_and_with_the_last_one_it_is_off() {
     let account = client.register().await;
     let (mut phone, _) = client.enrol(&account).await;
     let setup = json!({ "token": phone.next().await, "deviceName": "Tablet" });
-    let setup = client
-        .post_as(&account.access, "/api/auth/2fa/setup", setup)
-        .await;
+    let setup = client.set_up_two_factor(&account.access, setup).await;
     let mut tablet = Authenticator::scan(&setup);
     let body = json!({ "token": tablet.next().await });
-    client
-        .post_as(&account.access, "/api/auth/2fa/verify", body)
-        .await;
+    client.verify_two_factor(&account.access, body).await;
 
     let unknown = json!({ "token": tablet.next().await, "deviceId": "none" });
     assert_eq!(

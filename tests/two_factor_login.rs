@@ -46,8 +46,7 @@ async fn the_right_password_alone_learns_that_a_code_is_needed_and_nothing_else(
     let (client, account, mut app, _) = enrolled(&world).await;
 
     let without = login(&client, &account, None).await;
-    let body = json!({ "email": account.email, "password": "Wrong-7-horse" });
-    let wrong_password = client.post("/api/auth/login", body).await;
+    let wrong_password = client.try_login(&account.email, "Wrong-7-horse").await;
     let body = json!({ "email": account.email, "password": "Wrong-7-horse", "twoFactorToken": app.code(step() + 1) });
     let wrong_with_code = client.post("/api/auth/login", body).await;
     let right = login(&client, &account, Some(&app.next().await)).await;
@@ -154,9 +153,7 @@ async fn ten_wrong_codes_lock_the_second_factor_whatever_their_kind() {
         assert_eq!((policy.as_str(), left), ("two-factor-lockout", 0));
     }
     let disable = json!({ "token": codes[0] });
-    let disable = client
-        .post_as(&account.access, "/api/auth/2fa/disable", disable)
-        .await;
+    let disable = client.disable_two_factor(&account.access, disable).await;
     assert_eq!(disable.code(), "account_locked", "nor anywhere else");
     assert_eq!(client.profile(&account.access).await.status, 200);
 }
@@ -265,9 +262,7 @@ async fn a_password_reset_neither_skips_it_nor_switches_it_off() {
     let (client, account, mut app, _) = enrolled(&world).await;
     let proof = world.mailed_token("verify_email", &account.email).await;
     client.verify_email(&account, &proof).await;
-    client
-        .post("/forgot-password", json!({ "email": account.email }))
-        .await;
+    client.request_reset(&account.email).await;
     let token = world.mailed_token("reset_password", &account.email).await;
     let new = unique_password();
     let body = json!({ "token": token, "newPassword": new });
@@ -368,14 +363,10 @@ async fn of_two_devices_one_that_cannot_be_opened_does_not_hinder_the_other() {
     let Some(world) = World::inside() else { return };
     let (client, account, mut phone, codes) = enrolled(&world).await;
     let setup = json!({ "token": codes[0], "deviceName": "Tablet" });
-    let setup = client
-        .post_as(&account.access, "/api/auth/2fa/setup", setup)
-        .await;
+    let setup = client.set_up_two_factor(&account.access, setup).await;
     let mut tablet = Authenticator::scan(&setup);
     let body = json!({ "token": tablet.next().await });
-    client
-        .post_as(&account.access, "/api/auth/2fa/verify", body)
-        .await;
+    client.verify_two_factor(&account.access, body).await;
     let dynamodb = world.dynamodb();
     let (table, key) = (dynamodb.credentials.clone(), format!("TOTP#{}", account.id));
     let sort_key = format!("DEVICE#{}", phone.device);

@@ -9,7 +9,7 @@ const PATH: &str = "/api/auth/2fa/setup";
 const VERIFY: &str = "/api/auth/2fa/verify";
 
 async fn set_up(client: &Client, account: &Account, body: Value) -> Answer {
-    client.post_as(&account.access, PATH, body).await
+    client.set_up_two_factor(&account.access, body).await
 }
 
 /// security.md 31.
@@ -81,7 +81,7 @@ async fn a_further_device_needs_a_factor() {
     world.mail(&account.email, "backup code was used").await;
     let mut tablet = Authenticator::scan(&right);
     let body = json!({ "token": tablet.next().await, "deviceId": tablet.device });
-    let added = client.post_as(&account.access, VERIFY, body).await;
+    let added = client.verify_two_factor(&account.access, body).await;
     assert!(
         added.status == 200 && added.body.get("backupCodes").is_none(),
         "{added:?}"
@@ -89,7 +89,7 @@ async fn a_further_device_needs_a_factor() {
     // What was set up before there was a factor cannot slip in.
     let mut old = Authenticator::scan(&before);
     let body = json!({ "token": old.next().await, "deviceId": old.device });
-    let slipped = client.post_as(&account.access, VERIFY, body).await;
+    let slipped = client.verify_two_factor(&account.access, body).await;
     assert_eq!(slipped.code(), "two_factor_required");
     let profile = client.profile(&account.access).await;
     let devices = profile["twoFactor"]["devices"].as_array().unwrap();
@@ -108,7 +108,7 @@ async fn an_account_has_at_most_five_devices() {
         let mut app = Authenticator::scan(&setup);
         let body = json!({ "token": app.next().await });
         assert_eq!(
-            client.post_as(&account.access, VERIFY, body).await.status,
+            client.verify_two_factor(&account.access, body).await.status,
             200
         );
     }
@@ -155,9 +155,9 @@ async fn a_session_that_is_not_recent_needs_the_password() {
     world.age_session(&elsewhere, 11);
     let mut app = Authenticator::scan(&allowed);
     let body = json!({ "token": app.next().await });
-    let stolen = client.post_as(&elsewhere, VERIFY, body.clone()).await;
+    let stolen = client.verify_two_factor(&elsewhere, body.clone()).await;
     assert_eq!(stolen.code(), "reauthentication_required");
-    let verified = client.post_as(&account.access, VERIFY, body).await;
+    let verified = client.verify_two_factor(&account.access, body).await;
     assert_eq!(verified.status, 200, "{verified:?}");
     // New codes and a further device: a factor, and the password as well.
     let code = app.next().await;
@@ -169,7 +169,7 @@ async fn a_session_that_is_not_recent_needs_the_password() {
         assert_eq!(answer.code(), "reauthentication_required", "{path}");
     }
     let body = json!({ "token": code, "regenerate": true, "password": account.password });
-    let renewed = client.post_as(&account.access, VERIFY, body).await;
+    let renewed = client.verify_two_factor(&account.access, body).await;
     assert_eq!(renewed.status, 200, "{renewed:?}");
 }
 
@@ -191,7 +191,7 @@ async fn setups_that_are_never_finished_do_not_pile_up() {
     let mut app = Authenticator::scan(&last.unwrap());
     let body = json!({ "token": app.next().await });
     assert_eq!(
-        client.post_as(&account.access, VERIFY, body).await.status,
+        client.verify_two_factor(&account.access, body).await.status,
         200,
         "the newest"
     );

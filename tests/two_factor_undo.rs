@@ -4,8 +4,6 @@ use harness::World;
 use harness::client::unique_password;
 use serde_json::json;
 
-const UNDO: &str = "/api/auth/2fa/undo";
-
 /// security S2: whoever has found an access token of a recent sign-in turns it on; the owner takes it off again.
 #[tokio::test]
 async fn the_mail_about_a_second_factor_takes_it_off_and_leads_to_a_new_password() {
@@ -15,7 +13,7 @@ async fn the_mail_about_a_second_factor_takes_it_off_and_leads_to_a_new_password
     let (app, _) = thief.enrol(&account).await;
     let undo = world.mailed_token("two_factor_on", &account.email).await;
 
-    let undone = client.post(UNDO, json!({ "token": undo })).await;
+    let undone = client.undo_two_factor(&undo).await;
 
     assert_eq!(undone.status, 200, "{undone:?}");
     let stolen = thief.profile(&account.access).await;
@@ -41,8 +39,7 @@ async fn the_mail_about_a_second_factor_takes_it_off_and_leads_to_a_new_password
     let body = json!({ "token": reset, "newPassword": new });
     let confirmed = client.post("/api/auth/password-reset/confirm", body).await;
     assert_eq!(confirmed.status, 200, "{confirmed:?}");
-    let body = json!({ "email": account.email, "password": new });
-    let login = client.post("/api/auth/login", body).await;
+    let login = client.try_login(&account.email, &new).await;
     assert_eq!(login.status, 200, "{login:?}");
     assert_eq!(login["user"]["twoFactorEnabled"], false);
     let left =
@@ -59,8 +56,7 @@ async fn an_undo_link_works_once_and_not_after_the_second_factor_is_off() {
     let undo = world.mailed_token("two_factor_on", &account.email).await;
 
     let answers =
-        futures_util::future::join_all((0..8).map(|_| client.post(UNDO, json!({ "token": undo }))))
-            .await;
+        futures_util::future::join_all((0..8).map(|_| client.undo_two_factor(&undo))).await;
 
     let done = answers.iter().filter(|answer| answer.status == 200).count();
     assert_eq!(done, 1, "{answers:?}");
@@ -76,11 +72,9 @@ async fn an_undo_link_works_once_and_not_after_the_second_factor_is_off() {
     let (mut app, _) = client.enrol(&other).await;
     let undo = world.mailed_token("two_factor_on", &other.email).await;
     let body = json!({ "token": app.next().await });
-    let off = client
-        .post_as(&other.access, "/api/auth/2fa/disable", body)
-        .await;
+    let off = client.disable_two_factor(&other.access, body).await;
     assert_eq!(off.status, 200, "{off:?}");
-    let late = client.post(UNDO, json!({ "token": undo })).await;
+    let late = client.undo_two_factor(&undo).await;
     assert_eq!(
         (late.status.as_u16(), late.code()),
         (400, "invalid_verification_token")
@@ -96,9 +90,7 @@ async fn every_mail_about_it_comes_with_a_link_that_works() {
     for _ in 0..4 {
         let (_, codes) = client.enrol(&account).await;
         let body = json!({ "token": codes[0] });
-        let off = client
-            .post_as(&account.access, "/api/auth/2fa/disable", body)
-            .await;
+        let off = client.disable_two_factor(&account.access, body).await;
         assert_eq!(off.status, 200, "{off:?}");
     }
     client.enrol(&account).await;
@@ -110,7 +102,7 @@ async fn every_mail_about_it_comes_with_a_link_that_works() {
     };
     harness::until("the fifth mail", is_sent).await;
 
-    let undone = client.post(UNDO, json!({ "token": undo })).await;
+    let undone = client.undo_two_factor(&undo).await;
     assert_eq!(undone.status, 200, "{undone:?}");
 }
 
@@ -139,7 +131,7 @@ async fn an_undo_link_works_for_72_hours() {
         .set(&table, &key, "TOKEN", "expires_at", past)
         .await;
 
-    let late = client.post(UNDO, json!({ "token": undo })).await;
+    let late = client.undo_two_factor(&undo).await;
     assert_eq!(late.code(), "invalid_verification_token");
     let other_kind = client
         .post("/api/auth/verify-email", json!({ "token": undo }))

@@ -6,15 +6,12 @@ use harness::authenticator::{Authenticator, step};
 use harness::{Account, Answer, Client, World};
 use serde_json::{Value, json};
 
-const SETUP: &str = "/api/auth/2fa/setup";
-const PATH: &str = "/api/auth/2fa/verify";
-
 async fn verify(client: &Client, account: &Account, body: Value) -> Answer {
-    client.post_as(&account.access, PATH, body).await
+    client.verify_two_factor(&account.access, body).await
 }
 
 async fn set_up(client: &Client, account: &Account) -> Authenticator {
-    let setup = client.post_as(&account.access, SETUP, json!({})).await;
+    let setup = client.set_up_two_factor(&account.access, json!({})).await;
     Authenticator::scan(&setup)
 }
 

@@ -137,8 +137,7 @@ async fn wrong_passwords_beside_a_link_lock_as_at_login() {
 
     let body = json!({ "token": token, "password": account.password });
     assert_eq!(client.post(PATH, body).await.code(), "account_locked");
-    let body = json!({ "email": account.email, "password": account.password });
-    let login = client.post("/api/auth/login", body).await;
+    let login = client.try_login(&account.email, &account.password).await;
     assert_eq!(login.code(), "account_locked");
 }
 
@@ -174,8 +173,10 @@ async fn where_proof_is_required_an_account_without_goes_and_one_with_it_stays()
         register(&unique_email(), &name).await.code(),
         "username_taken"
     );
-    let body = json!({ "email": proven, "password": "Correct-7-horse-42" });
-    assert_eq!(client.post("/api/auth/login", body).await.status, 200);
+    assert_eq!(
+        client.try_login(&proven, "Correct-7-horse-42").await.status,
+        200
+    );
 }
 
 #[tokio::test]
@@ -252,8 +253,7 @@ async fn whoever_did_not_make_the_account_removes_it_and_its_names_are_free() {
     );
     let refreshed = client.refresh(&account.refresh).await;
     assert_eq!(refreshed.code(), "refresh_token_invalid");
-    let login = json!({ "email": account.email, "password": account.password });
-    let login = client.post("/api/auth/login", login).await;
+    let login = client.try_login(&account.email, &account.password).await;
     assert_eq!(login.code(), "invalid_credentials");
     let dynamodb = world.dynamodb();
     assert!(dynamodb.scan(&dynamodb.credentials).await.is_empty());
@@ -297,7 +297,7 @@ async fn a_rejection_racing_a_rename_leaves_no_claim_behind() {
 
         let (rejected, _) = tokio::join!(
             client.post(PATH, json!({ "token": token, "reject": true })),
-            client.put_as(&account.access, "/api/auth/profile", rename),
+            client.update_profile(&account.access, rename),
         );
 
         // security I6.

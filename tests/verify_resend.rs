@@ -17,7 +17,7 @@ async fn a_newer_mail_voids_the_older_one() {
     let first = world.mailed_token("verify_email", &account.email).await;
 
     let answer = client
-        .post(PATH, json!({ "email": account.email.to_uppercase() }))
+        .resend_verification(&account.email.to_uppercase())
         .await;
     let second = world.mailed_token("verify_email", &account.email).await;
 
@@ -42,7 +42,7 @@ async fn every_address_gets_the_same_answer_and_only_who_needs_it_a_mail() {
     let unknown = unique_email();
     let mut answers = Vec::new();
     for email in [&open.email, &verified.email, &unknown] {
-        answers.push(client.post(PATH, json!({ "email": email })).await.body);
+        answers.push(client.resend_verification(email).await.body);
     }
 
     assert_eq!(answers[0], answers[1]);
@@ -65,7 +65,7 @@ async fn the_store_is_asked_alike_whether_the_account_exists_or_not() {
     let account = client.register().await;
     let work = async |email: &str| {
         let asked = faulty.operations().len();
-        client.post(PATH, json!({ "email": email })).await;
+        client.resend_verification(email).await;
         faulty.operations().split_off(asked)
     };
 

@@ -18,7 +18,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 const NAMESPACE: &str = "Gatehouse";
 
 /// Every counter. Dimensions must be few: each combination is a metric that is paid for.
-const COUNTERS: [(&str, &str); 12] = [
+const COUNTERS: [(&str, &str); 13] = [
     ("Bots", "Requests by bots"),
     ("ColdStarts", "First requests of an environment"),
     ("LockedOut", "Attempts at an account that is locked"),
@@ -27,6 +27,10 @@ const COUNTERS: [(&str, &str); 12] = [
     ("Mails", "Mails, by outcome"),
     ("RateLimited", "Requests over a limit, by policy"),
     ("RefreshTokenReuse", "Refresh tokens that had been replaced"),
+    (
+        "RefreshTokenRepeated",
+        "Successors that were handed out again to another agent or network",
+    ),
     ("Refreshes", "Refreshes, by outcome"),
     ("Registrations", "Accounts made"),
     ("TokensIssued", "Pairs of tokens"),

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::authenticator::Authenticator;
 use crate::observed::Observed;
+use crate::{endpoints, shapes};
 
 const HEADERS: [(&str, &str); 8] = [
     ("content-type", "application/json; charset=utf-8"),
@@ -46,7 +47,7 @@ const OTHER_HEADERS: [&str; 13] = [
     "set-cookie",
 ];
 
-/// What a field can break, and the parameters that say by what: a closed list (README, "What a field can break").
+/// What a field can break, and the parameters that say by what: a closed list (docs/api.md, "What a field can break").
 const DETAIL_CODES: [(&str, &[&str]); 24] = [
     ("common_password", &[]),
     ("contains_link", &[]),
@@ -192,6 +193,7 @@ impl Client {
     pub async fn send(&self, request: RequestBuilder) -> Answer {
         let request = request.build().expect("a request");
         self.remember(request.body().and_then(|body| body.as_bytes()));
+        let operation = endpoints::operation(request.method(), request.url().path());
         let response = self.http.execute(request).await.expect("an answer");
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.expect("a body");
@@ -203,6 +205,9 @@ impl Client {
             body,
         };
         answer.check();
+        if let Some(operation) = operation {
+            shapes::check(operation, answer.is_success(), &answer.body);
+        }
         answer
             .header("x-request-id")
             .inspect(|id| self.observed.answered(id));
@@ -339,6 +344,65 @@ impl Client {
         (answer.text("accessToken"), answer.text("refreshToken"))
     }
 
+    /// Tries to sign in with an address.
+    pub async fn try_login(&self, email: &str, password: &str) -> Answer {
+        let body = json!({ "email": email, "password": password });
+        self.post("/api/auth/login", body).await
+    }
+
+    /// Asks for a link to set a new password.
+    pub async fn request_reset(&self, email: &str) -> Answer {
+        let body = json!({ "email": email });
+        self.post("/api/auth/password-reset/request", body).await
+    }
+
+    /// Asks for another link that proves the address.
+    pub async fn resend_verification(&self, email: &str) -> Answer {
+        let body = json!({ "email": email });
+        self.post("/api/auth/verify-email/resend", body).await
+    }
+
+    pub async fn change_password(&self, access: &str, body: Value) -> Answer {
+        self.post_as(access, "/api/auth/change-password", body)
+            .await
+    }
+
+    pub async fn set_up_two_factor(&self, access: &str, body: Value) -> Answer {
+        self.post_as(access, "/api/auth/2fa/setup", body).await
+    }
+
+    pub async fn verify_two_factor(&self, access: &str, body: Value) -> Answer {
+        self.post_as(access, "/api/auth/2fa/verify", body).await
+    }
+
+    pub async fn disable_two_factor(&self, access: &str, body: Value) -> Answer {
+        self.post_as(access, "/api/auth/2fa/disable", body).await
+    }
+
+    /// Opens the link that takes the second factor off again.
+    pub async fn undo_two_factor(&self, token: &str) -> Answer {
+        self.post("/api/auth/2fa/undo", json!({ "token": token }))
+            .await
+    }
+
+    pub async fn update_profile(&self, access: &str, changes: Value) -> Answer {
+        self.put_as(access, "/api/auth/profile", changes).await
+    }
+
+    pub async fn delete_account(&self, access: &str, password: &str) -> Answer {
+        let body = json!({ "password": password });
+        self.delete_as(access, "/api/auth/profile", body).await
+    }
+
+    pub async fn sessions(&self, access: &str) -> Answer {
+        self.get_as(access, "/api/auth/sessions").await
+    }
+
+    pub async fn logout_everywhere(&self, access: &str) -> Answer {
+        let body = json!({ "allDevices": true });
+        self.post_as(access, "/api/auth/logout", body).await
+    }
+
     pub async fn refresh(&self, refresh: &str) -> Answer {
         self.post("/api/auth/refresh", json!({ "refreshToken": refresh }))
             .await
@@ -430,6 +494,10 @@ impl Answer {
             .collect()
     }
 
+    fn is_success(&self) -> bool {
+        self.status.is_success() || self.status.is_redirection()
+    }
+
     fn check(&self) {
         for (name, value) in HEADERS {
             assert_eq!(self.header(name), Some(value), "{name} of {self:?}");
@@ -470,7 +538,7 @@ impl Answer {
         }
         let is_elsewhere = self.status.is_redirection();
         assert_eq!(self.header("location").is_some(), is_elsewhere, "{self:?}");
-        if self.status.is_success() || is_elsewhere {
+        if self.is_success() {
             assert_eq!(self.body["success"], true, "{self:?}");
         } else {
             self.check_failure();
@@ -493,22 +561,6 @@ impl Answer {
         );
         let docs = format!("/errors/{code}");
         assert_eq!(self.body["docs"], docs, "{self:?}");
-        let known = [
-            "success",
-            "error",
-            "message",
-            "docs",
-            "requestId",
-            "details",
-            "retryAfter",
-            "limit",
-        ];
-        let fields: Vec<&String> = self.body.as_object().expect("an object").keys().collect();
-        assert!(
-            fields.iter().all(|field| known.contains(&field.as_str())),
-            "{self:?}"
-        );
-
         assert_eq!(
             self.body.get("details").is_some(),
             code == "validation_failed",

@@ -6,11 +6,13 @@ pub mod browser;
 pub mod client;
 pub mod cluster;
 pub mod dynamodb;
+pub mod endpoints;
 pub mod observed;
 pub mod peers;
 #[cfg(target_os = "linux")]
 pub mod process;
 pub mod round_trips;
+pub mod shapes;
 pub mod smtp;
 pub mod tls;
 pub mod token;

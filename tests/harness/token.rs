@@ -51,6 +51,19 @@ pub async fn wait_until_expired(token: &str) {
     }
 }
 
+/// Waits until the clock shows another millisecond: the stores count in them.
+pub fn wait_for_next_millisecond() {
+    let now = || {
+        std::time::SystemTime::UNIX_EPOCH
+            .elapsed()
+            .expect("a clock")
+    };
+    let before = now().as_millis();
+    while now().as_millis() <= before + 1 {
+        std::thread::yield_now();
+    }
+}
+
 /// A secret that is derived from another for a purpose: HKDF-SHA256 without a salt (RFC 5869).
 pub fn derive(secret: &str, purpose: &str) -> String {
     let sign = |key: &[u8], message: &[u8]| {

@@ -6,7 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use lettre::Address;
-use lettre::address::Envelope as SuppressionList;
+use lettre::address::Envelope as Addresses;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
@@ -127,7 +127,7 @@ impl Server {
 /// All that is about one mail.
 async fn hand_over(
     connection: &mut AsyncSmtpConnection,
-    addresses: &SuppressionList,
+    addresses: &Addresses,
     content: &[u8],
 ) -> Result<(), Error> {
     for address in addresses.to() {

@@ -1,0 +1,182 @@
+//! Every route of the template with a request to it, for tests that are about all endpoints. A new route without one fails
+//! those tests.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use local::template::Route;
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use crate::client::{Account, Client, unique_email, unique_password};
+use crate::world::template;
+
+/// A store that an endpoint asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    DynamoDb,
+    Redis,
+}
+
+/// A route, and a request that its function takes.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    pub method: Method,
+    pub path: String,
+    /// The route's function and method, the same for its aliases.
+    pub operation: String,
+    /// A body, where the endpoint takes one.
+    pub body: Option<Value>,
+    /// The answer's status while everything works.
+    pub status: u16,
+    /// The stores without which there is no answer, limits aside.
+    pub needs: &'static [Store],
+}
+
+impl Endpoint {
+    /// The request without its body, with this token.
+    pub fn bare_request(&self, client: &Client, access: &str) -> RequestBuilder {
+        let request = client.request(self.method.clone(), &self.path);
+        request.bearer_auth(access)
+    }
+
+    /// The request.
+    pub fn request(&self, client: &Client, access: &str) -> RequestBuilder {
+        let request = self.bare_request(client, access);
+        match &self.body {
+            Some(body) => request.json(body),
+            None => request,
+        }
+    }
+}
+
+/// Every route of the template with its operation: its function and method, the same for aliases.
+static OPERATIONS: LazyLock<Vec<(Route, String)>> = LazyLock::new(|| {
+    let functions = template().functions.into_iter();
+    let routes = functions.flat_map(|function| {
+        let name = function.name;
+        let routes = function.routes.into_iter();
+        routes.map(move |route| {
+            let operation = match (name.as_str(), route.path.as_str()) {
+                ("refresh", "/api/auth/csrf-token") => "csrf-token".to_owned(),
+                ("sessions", path) if path.ends_with("{id}") => "sessions/{id}".to_owned(),
+                ("not-found" | "errors", _) => name.clone(),
+                _ => format!("{} {name}", route.method),
+            };
+            (route, operation)
+        })
+    });
+    routes.collect()
+});
+
+/// The operation that a request is for, if it has a route of its own.
+pub fn operation(method: &Method, path: &str) -> Option<&'static str> {
+    let matches = |route: &Route| {
+        let (route_parts, parts) = (route.path.split('/'), path.split('/'));
+        let is_part = |(route, part): (&str, &str)| route.starts_with('{') || route == part;
+        route.method == method.as_str()
+            && route_parts.clone().count() == parts.clone().count()
+            && route_parts.zip(parts).all(is_part)
+    };
+    let found = OPERATIONS.iter().find(|(route, _)| matches(route));
+    found.map(|(_, operation)| operation.as_str())
+}
+
+/// Every route whose answers are JSON. The requests that end the account, and its session, are the last ones.
+pub fn endpoints(account: &Account) -> Vec<Endpoint> {
+    let of_json = OPERATIONS
+        .iter()
+        .filter(|(_, operation)| operation != "errors");
+    let mut endpoints: Vec<Endpoint> = of_json
+        .map(|(route, operation)| {
+            let (body, status, needs) = sample(operation, account);
+            let method = match route.is_default() {
+                true => Method::GET,
+                false => route.method.parse().expect("a method"),
+            };
+            let path = route.path.replace("{id}", "01ARZ3NDEKTSV4RRFFQ69G5FAV");
+            let path = path.replace("$default", "/nothing");
+            Endpoint {
+                method,
+                path,
+                operation: operation.clone(),
+                body,
+                status,
+                needs,
+            }
+        })
+        .collect();
+    let is_last = |endpoint: &Endpoint| {
+        let last = ["DELETE delete-account", "POST logout"];
+        last.iter().position(|last| *last == endpoint.operation)
+    };
+    endpoints.sort_by_key(is_last);
+    endpoints
+}
+
+/// The endpoints that take a body, without their aliases.
+pub fn endpoints_with_body(account: &Account) -> Vec<Endpoint> {
+    let mut seen = BTreeSet::new();
+    let mut endpoints = endpoints(account);
+    endpoints.retain(|endpoint| endpoint.body.is_some() && seen.insert(endpoint.operation.clone()));
+    endpoints
+}
+
+/// A body that the operation takes, the status of its answer, and the stores that it needs.
+fn sample(operation: &str, account: &Account) -> (Option<Value>, u16, &'static [Store]) {
+    use Store::{DynamoDb, Redis};
+    let token = "0".repeat(64); // a mailed token that nobody has
+    let (body, status, needs): (Value, u16, &'static [Store]) = match operation {
+        "POST register" => (
+            json!({ "email": unique_email(), "password": unique_password() }),
+            201,
+            &[Redis, DynamoDb],
+        ),
+        "POST login" => (
+            json!({ "email": account.email, "password": account.password }),
+            200,
+            &[Redis, DynamoDb],
+        ),
+        "POST refresh" => (
+            json!({ "refreshToken": account.refresh }),
+            200,
+            &[Redis, DynamoDb],
+        ),
+        "csrf-token" => return (None, 401, &[]), // without its cookie
+        "POST logout" => (json!({}), 200, &[Redis, DynamoDb]),
+        "GET sessions" | "GET profile" => return (None, 200, &[Redis, DynamoDb]),
+        "DELETE sessions" => (json!({}), 200, &[Redis, DynamoDb]),
+        "sessions/{id}" => (json!({}), 404, &[Redis, DynamoDb]),
+        "POST change-password" => (
+            json!({ "currentPassword": "Wrong-7-horse", "newPassword": unique_password() }),
+            403,
+            &[Redis, DynamoDb],
+        ),
+        "POST reset-request" => (json!({ "email": account.email }), 200, &[Redis, DynamoDb]),
+        "POST reset-confirm" => (
+            json!({ "token": token, "newPassword": unique_password() }),
+            400,
+            &[Redis],
+        ),
+        "POST verify-email" => (json!({ "token": token }), 400, &[DynamoDb]),
+        "POST verify-resend" => (json!({ "email": account.email }), 200, &[DynamoDb]),
+        "POST two-factor-setup" => (json!({}), 200, &[Redis, DynamoDb]),
+        "POST two-factor-verify" => (
+            json!({ "token": "000000", "deviceId": "unknown" }),
+            404,
+            &[Redis, DynamoDb],
+        ),
+        "POST two-factor-disable" => (json!({ "token": "000000" }), 400, &[Redis, DynamoDb]),
+        "POST two-factor-undo" => (json!({ "token": token }), 400, &[DynamoDb]),
+        "PUT profile" => (json!({ "name": "Ada" }), 200, &[Redis, DynamoDb]),
+        "DELETE delete-account" => (
+            json!({ "password": account.password }),
+            200,
+            &[Redis, DynamoDb],
+        ),
+        "GET well-known" => return (None, 302, &[]),
+        "not-found" => return (None, 404, &[]),
+        unknown => panic!("no request to {unknown} is known"),
+    };
+    (Some(body), status, needs)
+}
