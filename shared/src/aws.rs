@@ -1,4 +1,4 @@
-//! What the clients of AWS' services have in common: region, credentials, endpoints, one HTTP client.
+//! Common configuration of the AWS clients: region, credentials, endpoints, one HTTP client.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -22,14 +22,14 @@ use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 use crate::config::Environment;
 
-/// Where AWS hands out credentials that expire: with SnapStart, and in containers.
+/// The variables with the endpoint of temporary credentials: set with SnapStart, and in containers.
 const CONTAINER_ENDPOINTS: [&str; 2] = [
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 ];
 
-/// The configuration of the service that `AWS_ENDPOINT_URL_<service>` is about. Nothing is looked up on the disk or on
-/// the network; credentials are fetched with the first request, and again before they expire.
+/// Returns the configuration of the service whose endpoint is `AWS_ENDPOINT_URL_<service>`. Reads nothing from the disk
+/// or the network; credentials are fetched with the first request, and again before they expire.
 pub(crate) fn config(environment: &mut Environment, service: &str) -> SdkConfig {
     let region = environment.name("AWS_REGION");
     let container = CONTAINER_ENDPOINTS
@@ -58,7 +58,7 @@ pub(crate) fn config(environment: &mut Environment, service: &str) -> SdkConfig 
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(region))
-        // For long bodies: what is sent and asked here is short, and the time-outs are shorter.
+        // Meant for long bodies: requests and answers here are short, and the time-outs are shorter.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .use_fips(use_fips)
         .use_dual_stack(use_dual_stack)
@@ -68,7 +68,7 @@ pub(crate) fn config(environment: &mut Environment, service: &str) -> SdkConfig 
     config.build()
 }
 
-/// A client of SES that asks once: the stream that it sends from asks again.
+/// Creates an SES client without retries: the stream that triggers the mail retries by itself.
 pub fn ses(environment: &mut Environment, timeout: Duration) -> aws_sdk_sesv2::Client {
     let timeout = TimeoutConfig::builder().operation_timeout(timeout);
     let config = aws_sdk_sesv2::config::Builder::from(&config(environment, "SESV2"))
@@ -78,15 +78,15 @@ pub fn ses(environment: &mut Environment, timeout: Duration) -> aws_sdk_sesv2::C
 }
 
 fn container_credentials(endpoint: Option<&str>) -> EcsCredentialsProvider {
-    // A relative URI belongs to an address with plain HTTP.
+    // A relative URI refers to an address with plain HTTP.
     let is_tls = endpoint.is_some_and(|endpoint| endpoint.starts_with("https:"));
     let client = if is_tls { &HTTPS } else { &HTTP };
     let config = ProviderConfig::without_region().with_http_client(LazyLock::force(client).clone());
     EcsCredentialsProvider::builder().configure(&config).build()
 }
 
-/// One client for all services. Reading the certificates takes longer than all else at a start, so where an endpoint
-/// needs none, none are read.
+/// Returns the HTTP client shared by all services. Loading the certificates takes longer than the rest of the start, so
+/// they are not loaded for an `http:` endpoint.
 fn http_client(endpoint: Option<&str>) -> SharedHttpClient {
     match endpoint {
         Some(endpoint) if endpoint.starts_with("http:") => HTTP.clone(),
@@ -94,13 +94,14 @@ fn http_client(endpoint: Option<&str>) -> SharedHttpClient {
     }
 }
 
-/// Connections that are kept while nobody uses them. A freeze kills them all, and each dead one costs an attempt.
+/// The maximum number of idle connections. A freeze kills them all, and each dead one costs an attempt.
 const MAX_IDLE: usize = 2;
 
 static HTTP: LazyLock<SharedHttpClient> =
     LazyLock::new(|| Builder::new().pool_max_idle_per_host(MAX_IDLE).build_http());
 
-/// Mozilla's certificate authorities, from the binary: in a third of the time that the system's take from the disk.
+/// Uses Mozilla's certificate authorities from the binary: loading them takes a third of the time of reading the
+/// system's from the disk.
 #[expect(clippy::expect_used, reason = "the trust store is a constant")]
 static HTTPS: LazyLock<SharedHttpClient> = LazyLock::new(|| {
     let mut trust_store = TrustStore::empty();

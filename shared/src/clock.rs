@@ -1,10 +1,10 @@
-//! The one clock. `domain` gets its time as an argument.
+//! The only clock. `domain` gets its time as an argument.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::domain::timestamp::Timestamp;
 
-/// The time of this machine.
+/// Returns the time of this machine.
 pub fn now() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
     let milliseconds = since_epoch.unwrap_or_default().as_millis();

@@ -1,6 +1,6 @@
-//! Reads the environment variables, once at start. It collects every problem, not only the first: a reader notes the
-//! problem, returns a harmless value and goes on, and [`Environment::finish`] refuses the result. Types read their own
-//! settings in their `from_env`.
+//! Reads the environment variables, once at start. It collects every problem, not only the first: a reader records the
+//! problem, returns a harmless value and goes on, and [`Environment::finish`] fails. Types read their own settings in
+//! their `from_env`.
 
 use std::any::{Any, TypeId};
 use std::collections::{BTreeSet, HashMap};
@@ -14,16 +14,16 @@ use url::Url;
 use crate::domain::duration;
 use crate::domain::rate_limit::Limit;
 
-/// A shorter HMAC-SHA256 key is weaker than its hash (RFC 7518, 3.2).
+/// The minimum length of a secret: a shorter HMAC-SHA256 key is weaker than its hash (RFC 7518, 3.2).
 const MIN_SECRET_BYTES: usize = 32;
 
-/// The first words of each secret in `.env.example`.
+/// The beginning of each secret in `.env.example`.
 const EXAMPLE_SECRET: &str = "only-an-example";
 
-/// The form of a duration, for people.
+/// The form of a duration, for messages.
 const DURATION: &str = "a duration such as 30s, 15m, 1h or 7d";
 
-/// Variables that Lambda sets. Its runtime panics where one is missing.
+/// Variables that Lambda sets. Its runtime panics if one is missing.
 const LAMBDA_VARIABLES: [&str; 4] = [
     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
     "AWS_LAMBDA_FUNCTION_NAME",
@@ -31,7 +31,7 @@ const LAMBDA_VARIABLES: [&str; 4] = [
     "AWS_LAMBDA_RUNTIME_API",
 ];
 
-/// Schemes that a browser treats in a way of its own: no page and no app can be reached by them.
+/// Schemes that browsers treat in a special way: they cannot lead to a page or an app.
 const NO_PAGE_SCHEMES: [&str; 10] = [
     "about",
     "blob",
@@ -45,7 +45,7 @@ const NO_PAGE_SCHEMES: [&str; 10] = [
     "wss",
 ];
 
-/// Why a function does not start, or cannot go on: all problems.
+/// Why a function does not start, or had to stop: all problems.
 #[derive(thiserror::Error)]
 #[error("{what}: {}", problems.join("; "))]
 pub struct StartError {
@@ -54,12 +54,12 @@ pub struct StartError {
 }
 
 impl StartError {
-    /// A problem that is not about a variable.
+    /// Creates an error that is not about a variable.
     pub fn new(problem: impl fmt::Display) -> Self {
         Self::of(vec![problem.to_string()])
     }
 
-    /// The end of a function that had started.
+    /// Creates the error of a function that had started.
     pub fn ended(problem: impl fmt::Display) -> Self {
         Self {
             what: "the function ends",
@@ -67,7 +67,7 @@ impl StartError {
         }
     }
 
-    /// The problems.
+    /// Returns the problems.
     pub fn problems(&self) -> &[String] {
         &self.problems
     }
@@ -78,7 +78,7 @@ impl StartError {
     }
 }
 
-// `main` prints the error with `Debug`; people read it.
+// `main` prints the error with `Debug`, and people read it.
 impl fmt::Debug for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -87,12 +87,12 @@ impl fmt::Debug for StartError {
 
 type Lookup = Box<dyn Fn(&str) -> Option<String>>;
 
-/// Reads variables and collects their problems. A problem never contains a value: it may be a secret in the wrong place.
+/// Reads variables and collects their problems. A problem never contains a value, which may be a misplaced secret.
 pub struct Environment {
     lookup: Lookup,
     problems: Vec<String>,
     is_production: bool,
-    /// Every secret that was read, with its variable: production refuses equal ones.
+    /// All secrets that were read, with their variables: production refuses equal ones.
     secrets: Vec<(String, SecretString)>,
     /// Values that exist once, such as connections.
     singletons: HashMap<TypeId, Box<dyn Any>>,
@@ -108,7 +108,7 @@ impl Environment {
         environment
     }
 
-    /// Reads variables by this function.
+    /// Creates an environment that looks variables up with this function.
     pub fn new(lookup: impl Fn(&str) -> Option<String> + 'static) -> Self {
         let mut environment = Self {
             lookup: Box::new(lookup),
@@ -125,7 +125,7 @@ impl Environment {
         environment
     }
 
-    /// Returns the configuration if every variable was there and valid.
+    /// Returns the configuration if all variables are present and valid.
     ///
     /// # Errors
     /// A [`StartError`] with all problems.
@@ -142,17 +142,17 @@ impl Environment {
         }
     }
 
-    /// Whether this is the environment `prod`, which refuses settings that are fine for trying out.
+    /// Returns whether this is the environment `prod`, which refuses settings that are acceptable elsewhere.
     pub fn is_production(&self) -> bool {
         self.is_production
     }
 
-    /// Notes a problem.
+    /// Records a problem.
     pub fn refuse(&mut self, problem: impl Into<String>) {
         self.problems.push(problem.into());
     }
 
-    /// Makes a value at the first call, and returns the same one at every call: all stores share a connection.
+    /// Creates a value with the first call and returns the same one with every call: all stores share a connection.
     pub fn singleton<T: Clone + 'static>(&mut self, make: impl FnOnce(&mut Self) -> T) -> T {
         let made = self.singletons.get(&TypeId::of::<T>());
         if let Some(made) = made.and_then(|made| made.downcast_ref::<T>()) {
@@ -164,12 +164,12 @@ impl Environment {
         made
     }
 
-    /// A variable that may be absent.
+    /// Reads an optional variable.
     pub fn optional_text(&self, name: &str) -> Option<String> {
         (self.lookup)(name).filter(|value| !value.is_empty())
     }
 
-    /// A variable that must be there.
+    /// Reads a required variable.
     pub fn text(&mut self, name: &str) -> String {
         self.optional_text(name).unwrap_or_else(|| {
             self.refuse(format!("{name} is missing"));
@@ -177,21 +177,22 @@ impl Environment {
         })
     }
 
-    /// A secret of at least 32 bytes.
+    /// Reads a secret of at least 32 bytes.
     pub fn secret(&mut self, name: &str) -> SecretString {
         let text = self.text(name);
         self.check_secret(name, &text);
         SecretString::from(text)
     }
 
-    /// A secret that may be absent, or `none`: a store of secrets need not keep empty ones.
+    /// Reads an optional secret; `none` counts as absent, as a store of secrets need not keep empty ones.
     pub fn optional_secret(&mut self, name: &str) -> Option<SecretString> {
         let text = self.optional_text(name).filter(|text| text != "none")?;
         self.check_secret(name, &text);
         Some(SecretString::from(text))
     }
 
-    /// Secrets separated by commas, all of them valid, so that one can replace another. May be absent, or `none`.
+    /// Reads optional secrets separated by commas, all of them valid, so that one can replace another; `none` counts as
+    /// absent.
     pub fn secrets(&mut self, name: &str) -> Vec<SecretString> {
         let text = self.optional_text(name).filter(|text| text != "none");
         let text = text.unwrap_or_default();
@@ -219,7 +220,8 @@ impl Environment {
         }
     }
 
-    /// Whoever learns one of two equal secrets has both, and a token of one purpose may pass for another's.
+    /// Refuses equal secrets in production: whoever learns one of them has both, and a token of one purpose may be
+    /// accepted for another.
     fn refuse_equal_secrets(&mut self) {
         if !self.is_production {
             return;
@@ -235,7 +237,7 @@ impl Environment {
         self.problems.extend(problems);
     }
 
-    /// A variable that may be absent, in a form that `parse` knows; `form` describes it for people.
+    /// Reads an optional variable with `parse`; `form` describes the expected form in messages.
     pub fn optional<T>(
         &mut self,
         name: &str,
@@ -249,19 +251,20 @@ impl Environment {
         value
     }
 
-    /// A variable that must be there, read as one that may be absent.
+    /// Reads a required variable with a function for optional ones.
     fn required(
         &mut self,
         name: &str,
         read: impl FnOnce(&mut Self, &str) -> Option<String>,
     ) -> String {
         if self.text(name).is_empty() {
-            return String::new(); // `text` has noted the problem
+            return String::new(); // `text` has recorded the problem
         }
         read(self, name).unwrap_or_default()
     }
 
-    /// The absolute URL of pages, without a fragment: `https:`, an app's own scheme or, but not in production, `http:`.
+    /// Reads the absolute URL of pages, without a fragment: `https:`, an app's own scheme or, except in production,
+    /// `http:`.
     pub fn url(&mut self, name: &str) -> String {
         let text = self.required(name, |environment, name| {
             let url = environment.optional_page_url(name)?;
@@ -280,7 +283,7 @@ impl Environment {
         text
     }
 
-    /// The URL of a page that may be absent.
+    /// Reads the optional URL of a page.
     pub fn optional_page_url(&mut self, name: &str) -> Option<Url> {
         self.optional(name, "an http: or https: URL", |text| {
             let url = Url::parse(text).ok()?;
@@ -289,7 +292,7 @@ impl Environment {
         })
     }
 
-    /// An absolute `http:` or `https:` URL without a fragment that may be absent.
+    /// Reads an optional absolute `http:` or `https:` URL without a fragment.
     pub fn optional_url(&mut self, name: &str) -> Option<String> {
         self.optional(name, "an http: or https: URL", |text| {
             let url = Url::parse(text).ok()?;
@@ -298,12 +301,12 @@ impl Environment {
         })
     }
 
-    /// A name of letters, digits, `-` and `_`.
+    /// Reads a required name of letters, digits, `-` and `_`.
     pub fn name(&mut self, name: &str) -> String {
         self.required(name, Self::optional_name)
     }
 
-    /// A name of letters, digits, `-` and `_` that may be absent.
+    /// Reads an optional name of letters, digits, `-` and `_`.
     pub fn optional_name(&mut self, name: &str) -> Option<String> {
         let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         self.optional(name, "a name of letters, digits, - and _", |text| {
@@ -311,32 +314,32 @@ impl Environment {
         })
     }
 
-    /// `true` or `false`.
+    /// Reads `true` or `false`.
     pub fn boolean(&mut self, name: &str, default: bool) -> bool {
         let value = self.optional(name, "true or false", |text| text.parse().ok());
         value.unwrap_or(default)
     }
 
-    /// A duration such as `15m`.
+    /// Reads a duration such as `15m`.
     pub fn duration(&mut self, name: &str, default: Duration) -> Duration {
         let value = self.optional(name, DURATION, duration::parse);
         value.unwrap_or(default)
     }
 
-    /// A duration of at least a second: with a shorter one, tokens would have expired when they are issued.
+    /// Reads a duration of at least a second: with a shorter one, tokens would have expired when they are issued.
     pub fn lifetime(&mut self, name: &str, default: Duration) -> Duration {
         let parse = |text: &str| duration::parse(text).filter(|duration| !duration.is_zero());
         self.optional(name, DURATION, parse).unwrap_or(default)
     }
 
-    /// A whole number within a range.
+    /// Reads a whole number within a range.
     pub fn number(&mut self, name: &str, default: u32, range: RangeInclusive<u32>) -> u32 {
         let form = format!("a whole number from {} to {}", range.start(), range.end());
         let parse = |text: &str| text.parse().ok().filter(|number| range.contains(number));
         self.optional(name, &form, parse).unwrap_or(default)
     }
 
-    /// A limit such as `5/15m`, or `off`: `None`.
+    /// Reads a limit such as `5/15m`; `off` is `None`.
     pub fn limit(&mut self, name: &str, default: Option<Limit>) -> Option<Limit> {
         let limit = self.optional(name, "a limit such as 5/15m, or off", Limit::parse);
         limit.unwrap_or(default)

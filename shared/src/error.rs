@@ -1,5 +1,5 @@
-//! What a client can be told went wrong: the closed list of codes, each with its one
-//! status and its one message. The cause of a 5xx is for the log and is never sent.
+//! The errors that a client can get: a closed list of codes, each with one status and one message. The cause of a 5xx
+//! is logged and never sent.
 
 use std::borrow::Cow;
 
@@ -14,102 +14,102 @@ use crate::store::{
     dynamodb::{Collision, TransactionError},
 };
 
-/// The result of a request that failed.
+/// The error of a failed request.
 #[derive(Debug)]
 pub enum ApiError {
-    /// Fields that break rules, all of them.
+    /// Some fields are invalid; contains every broken rule.
     ValidationFailed(Vec<Detail>),
     /// The body is not one JSON object without repeated keys.
     MalformedJson,
-    /// A reset token that is not valid (any more).
+    /// The reset token is not valid (any more).
     InvalidResetToken,
-    /// A verification token that is not valid (any more).
+    /// The verification token is not valid (any more).
     InvalidVerificationToken,
-    /// A protected endpoint, and no access token.
+    /// A protected endpoint was called without an access token.
     MissingToken,
-    /// Not an access token of ours.
+    /// The access token was not issued here.
     InvalidToken,
-    /// An access token whose time is over.
+    /// The access token has expired.
     TokenExpired,
-    /// An access token whose session is over.
+    /// The session of the access token has ended.
     TokenRevoked,
-    /// Wrong password, unknown account, deleted account: nobody can tell which.
+    /// Wrong password, unknown account or deleted account; the answer does not reveal which.
     InvalidCredentials,
-    /// Not a refresh token of ours, or one whose session is over.
+    /// The refresh token was not issued here, or its session has ended.
     RefreshTokenInvalid,
-    /// A refresh token whose time is over.
+    /// The refresh token has expired.
     RefreshTokenExpired,
-    /// A refresh token that had been replaced: somebody else may have it, so its session is over.
+    /// The refresh token had been replaced: somebody else may have it, so its session was ended.
     RefreshTokenReused,
-    /// The right password of an account whose address is not proven, where that is required.
+    /// The password is right, but the address must be proven first.
     EmailNotVerified,
-    /// The right password of an account that an operator has disabled.
+    /// The password is right, but an operator has disabled the account.
     AccountDisabled,
-    /// Not allowed: with the role that the caller has, or past CloudFront.
+    /// The caller's role does not allow the request, or the request bypasses CloudFront.
     Forbidden,
-    /// The right password, or a session, where a second factor is needed too.
+    /// The password or the session is valid, but a second factor is required as well.
     TwoFactorRequired,
-    /// A wrong code.
+    /// The code is wrong.
     TwoFactorInvalid,
-    /// A right code that was used: the next one works.
+    /// The code is right, but was used before; the next one works.
     TwoFactorUsed,
-    /// The same two of somebody who is signed in, and stays so.
+    /// [`Self::TwoFactorInvalid`] for a caller who is signed in and stays signed in.
     SignedInTwoFactorInvalid,
-    /// See [`Self::SignedInTwoFactorInvalid`].
+    /// [`Self::TwoFactorUsed`] for a caller who is signed in and stays signed in.
     SignedInTwoFactorUsed,
-    /// A wrong password of somebody who is signed in, and stays so.
+    /// [`Self::InvalidCredentials`] for a caller who is signed in and stays signed in.
     SignedInInvalidCredentials,
-    /// There is no second factor to use.
+    /// Two-factor authentication is not on.
     TwoFactorNotEnabled,
-    /// The device is active already.
+    /// The device is confirmed already.
     TwoFactorAlreadyEnabled,
-    /// Neither a person nor an app, by what it calls itself.
+    /// The user agent is on the list of known bots.
     BotDetected,
-    /// A cookie without the token that only a page of ours can read.
+    /// A cookie was sent without the CSRF token, which only pages of allowed origins can read.
     CsrfFailed,
-    /// A cookie from a page whose origin is not on the list.
+    /// A cookie was sent from a page whose origin is not on the list.
     OriginNotAllowed,
-    /// What the caller wants to do takes a recent sign-in, or the password.
+    /// The action requires a recent sign-in, or the password.
     ReauthenticationRequired,
-    /// A mailed token, and nothing that shows that its bearer registered the account.
+    /// A mailed token was sent without proof that the sender registered the account.
     ConfirmationRequired,
-    /// Too many wrong passwords in a row: the old one is not taken any more.
+    /// Too many wrong passwords in a row: the old password is no longer accepted.
     PasswordResetRequired,
-    /// No such thing, or not the caller's.
+    /// The thing does not exist, or is not the caller's.
     NotFound,
-    /// No such path; perhaps one that is written much alike.
+    /// The path does not exist; contains a similar path, if there is one.
     UnknownPath(Option<&'static str>),
-    /// The path is there, for these methods.
+    /// The path exists for these methods only.
     MethodNotAllowed(&'static str),
     /// Another account has the address.
     EmailTaken,
     /// Another account has the username.
     UsernameTaken,
-    /// A body of more than 16 KiB.
+    /// The body exceeds 16 KiB.
     PayloadTooLarge,
-    /// A body that is not declared as JSON.
+    /// The body is not declared as JSON.
     UnsupportedMediaType,
-    /// Too many requests under a limit.
+    /// Too many requests under a rate limit.
     RateLimited(Box<Quota>),
-    /// Too many wrong passwords for the account.
+    /// Too many wrong passwords or codes: locked for a while.
     AccountLocked(Box<Quota>),
-    /// A bug, or data that no code of ours has written.
+    /// A bug, or stored data that this code did not write.
     Internal(Cause),
     /// DynamoDB or Redis does not answer.
     ServiceUnavailable(Cause),
 }
 
-/// What is behind a 5xx.
+/// The cause of a 5xx.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 impl ApiError {
-    /// A rule that one field breaks.
+    /// Creates the error of one field that breaks a rule.
     pub fn invalid(field: &str, rule: ValidationError) -> Self {
         Self::ValidationFailed(vec![Detail::new(field, rule)])
     }
 
-    /// The same for somebody who is signed in: what is wrong is the password or the code, not the
-    /// authentication (RFC 9110, 15.5.4), and no client is to renew its tokens over it.
+    /// Converts the error for a caller who is signed in: the password or the code is wrong, not the authentication (RFC
+    /// 9110, 15.5.4), so clients must not refresh their tokens because of it.
     pub fn of_signed_in(self) -> Self {
         match self {
             Self::InvalidCredentials => Self::SignedInInvalidCredentials,
@@ -119,7 +119,7 @@ impl ApiError {
         }
     }
 
-    /// Status, code and message.
+    /// Returns the status, the code and the message.
     fn parts(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::ValidationFailed(_) => (
@@ -317,17 +317,17 @@ impl ApiError {
         }
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     pub fn status(&self) -> StatusCode {
         self.parts().0
     }
 
-    /// The code that a client acts on.
+    /// Returns the code for programs.
     pub fn code(&self) -> &'static str {
         self.parts().1
     }
 
-    /// The sentence for people.
+    /// Returns the message for people.
     pub fn message(&self) -> Cow<'static, str> {
         let message = self.parts().2;
         match self {
@@ -341,12 +341,13 @@ impl ApiError {
         }
     }
 
-    /// Where the code is explained, beneath the API's own address (RFC 9457, 3.1.1, allows such a reference).
+    /// Returns the path of the code's explanation, relative to the API's address (RFC 9457, 3.1.1, allows such a
+    /// reference).
     pub fn docs(&self) -> String {
         format!("/errors/{}", self.code())
     }
 
-    /// The methods of a 405 (RFC 9110, 15.5.6).
+    /// Returns the allowed methods of a 405 (RFC 9110, 15.5.6).
     pub fn allowed_methods(&self) -> Option<&'static str> {
         match self {
             Self::MethodNotAllowed(methods) => Some(methods),
@@ -354,7 +355,7 @@ impl ApiError {
         }
     }
 
-    /// What the log gets to know.
+    /// Returns the cause, for the log.
     pub fn cause(&self) -> Option<&Cause> {
         match self {
             Self::Internal(cause) | Self::ServiceUnavailable(cause) => Some(cause),
@@ -362,7 +363,7 @@ impl ApiError {
         }
     }
 
-    /// When to try again.
+    /// Returns the seconds after which the client may try again.
     pub fn retry_after_seconds(&self) -> Option<u64> {
         match self {
             Self::ServiceUnavailable(_) => Some(5),
@@ -370,7 +371,7 @@ impl ApiError {
         }
     }
 
-    /// The limit that was hit.
+    /// Returns the exceeded limit.
     pub fn quota(&self) -> Option<&Quota> {
         match self {
             Self::RateLimited(quota) | Self::AccountLocked(quota) => Some(quota),
@@ -378,7 +379,7 @@ impl ApiError {
         }
     }
 
-    /// The variable that sets that limit, for the log.
+    /// Returns the name of the variable that sets the exceeded limit, for the log.
     pub fn limit_variable(&self) -> Option<String> {
         let name = &self.quota()?.policy.name;
         let name = name.to_ascii_uppercase().replace('-', "_");
@@ -388,7 +389,7 @@ impl ApiError {
         }
     }
 
-    /// The challenge of a 401 (RFC 9110, 11.6.1; RFC 6750, 3: `error` where a token was given).
+    /// Returns the challenge of a 401 (RFC 9110, 11.6.1; RFC 6750, 3: with `error` if a token was sent).
     pub fn challenge(&self) -> Option<&'static str> {
         match self {
             Self::MissingToken

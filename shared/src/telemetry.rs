@@ -1,5 +1,5 @@
-//! What a function says of itself: one JSON line per event on standard output, metrics in CloudWatch's embedded metric
-//! format. Never a password, token, link, address or body.
+//! Logs and metrics: one JSON line per event on standard output, metrics in CloudWatch's embedded metric format. They
+//! never contain a password, token, link, address or body.
 
 use std::io;
 use std::panic::PanicHookInfo;
@@ -17,7 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// The namespace of all metrics.
 const NAMESPACE: &str = "Gatehouse";
 
-/// Every counter. Dimensions must be few: each combination is a metric that is paid for.
+/// All counters. Use few dimensions: each combination is a metric that costs money.
 const COUNTERS: [(&str, &str); 13] = [
     ("Bots", "Requests by bots"),
     ("ColdStarts", "First requests of an environment"),
@@ -29,7 +29,7 @@ const COUNTERS: [(&str, &str); 13] = [
     ("RefreshTokenReuse", "Refresh tokens that had been replaced"),
     (
         "RefreshTokenRepeated",
-        "Successors that were handed out again to another agent or network",
+        "Successors handed out again to another agent or network",
     ),
     ("Refreshes", "Refreshes, by outcome"),
     ("Registrations", "Accounts made"),
@@ -47,17 +47,16 @@ fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_default()
 }
 
-/// Starts logging for the crate of this name, and counting. `AWS_LAMBDA_LOG_LEVEL` sets the level of its lines and of
-/// this crate's; everything else is held at warnings, because below that libraries log requests with all that is in
-/// them.
+/// Starts logging and metrics for the crate with this name. `AWS_LAMBDA_LOG_LEVEL` sets the log level of that crate and
+/// of this one. All other crates log warnings and errors only, because at lower levels libraries log whole requests.
 pub fn init(function: &str) {
     let ours = LevelFilter::from_level(match variable("AWS_LAMBDA_LOG_LEVEL").as_str() {
-        "FATAL" => Level::ERROR, // the one of Lambda's levels that is none of tracing's
+        "FATAL" => Level::ERROR, // the only level of Lambda that tracing lacks
         level => level.parse().unwrap_or(Level::INFO),
     });
     let targets = Targets::new()
         .with_default(LevelFilter::WARN)
-        // It logs a failure without its span, and a panic with its message.
+        // This target logs failures without their span, and panics with their message.
         .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
         .with_target("shared", ours)
         .with_target(function, ours);
@@ -66,7 +65,7 @@ pub fn init(function: &str) {
         .flatten_current_span_on_top_level(true)
         .with_current_span(false)
         .with_span_list(false);
-    // A second subscriber in one process is a mistake that tests alone can make.
+    // Only tests can install a second subscriber in one process.
     let _ = tracing_subscriber::registry()
         .with(targets)
         .with(lines)
@@ -84,13 +83,13 @@ pub fn init(function: &str) {
     describe_histogram!(HASH_TIME, Unit::Milliseconds, "How long a hash takes");
 }
 
-/// The stack that a function is part of, out of its name: `gatehouse-dev` of `gatehouse-dev-login`.
+/// Returns the name of the function's stack: `gatehouse-dev` for `gatehouse-dev-login`.
 fn stack(function: &str) -> &'static str {
     let suffix = format!("-{}", function.replace('_', "-"));
     FUNCTION_NAME.strip_suffix(&suffix).unwrap_or("local")
 }
 
-/// Where it happened; what the message says may be a value.
+/// Logs the location of a panic; the message may contain a value.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     tracing::error!(
         location = panic.location().map(tracing::field::display),
@@ -98,7 +97,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     );
 }
 
-/// Counts one of something.
+/// Increments a counter.
 pub fn count(metric: &'static str, dimensions: &[(&'static str, &str)]) {
     let dimensions = dimensions.iter();
     let labels: Vec<Label> = dimensions
@@ -107,7 +106,7 @@ pub fn count(metric: &'static str, dimensions: &[(&'static str, &str)]) {
     counter!(metric, labels).increment(1);
 }
 
-/// Runs something that hashes a password, and records how long that took.
+/// Runs a function that hashes a password, and records its duration.
 pub fn hashing<T>(hash: impl FnOnce() -> T) -> T {
     let started = Instant::now();
     let result = hash();
@@ -115,25 +114,26 @@ pub fn hashing<T>(hash: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Writes the metrics of an event. Before its answer is handed over: after that, the environment may be frozen.
+/// Writes the metrics of an event. Must run before the answer is handed over: after that, the environment may be
+/// frozen.
 pub fn flush() {
     if let Some(metrics) = METRICS.get() {
-        // There is no one left to tell when standard output is closed.
-        let _ = metrics.flush(io::stdout().lock()); // in one piece
+        // If standard output is closed, the error cannot be reported.
+        let _ = metrics.flush(io::stdout().lock()); // locked: in one piece
     }
 }
 
-/// The span of a request or of another event: what all lines about it say.
+/// Creates the span of a request or another event: the fields of all its log lines.
 pub(crate) fn span(request_id: &str, route: Option<&str>, context: Option<&Context>) -> Span {
     let trace = context.and_then(|context| context.xray_trace_id.as_deref());
-    // `Root=1-…;Parent=…;Sampled=1` (AWS X-Ray Developer Guide, "Tracing header"): the root is what traces are found by.
-    // It may be the client's, and is 35 characters long.
+    // `Root=1-…;Parent=…;Sampled=1` (AWS X-Ray Developer Guide, "Tracing header"): traces are searched by their root.
+    // The client may have set it; a valid one is 35 characters long.
     let trace_id = trace.and_then(|trace| {
         let mut parts = trace.split(';');
         let root = parts.find_map(|part| part.trim().strip_prefix("Root="));
         root.filter(|root| root.len() == 35)
     });
-    // At the level of errors, so that no level of the log leaves it out.
+    // At error level, so that the span is part of the log at every log level.
     tracing::error_span!(
         "request",
         request_id,

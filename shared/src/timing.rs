@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The longest that a best-effort step may delay an answer.
+/// The maximum delay of an answer by a best-effort step.
 const MAX_DELAY: Duration = Duration::from_millis(300);
 
-/// Follow-up of a committed change, such as removing sessions that the change has made invalid. It takes at most 300 ms,
-/// and a failure is logged and never reaches the client.
+/// Runs a follow-up of a committed change, such as removing sessions that the change has made invalid. It takes at most
+/// 300 ms; a failure is logged and never reaches the client.
 pub async fn best_effort<E: Display>(what: &str, work: impl Future<Output = Result<(), E>>) {
     match tokio::time::timeout(MAX_DELAY, work).await {
         Ok(Ok(())) => {}
@@ -18,8 +18,8 @@ pub async fn best_effort<E: Display>(what: &str, work: impl Future<Output = Resu
     }
 }
 
-/// Does the work, and returns after the next multiple of `step`, so that the time of an answer does not show which work
-/// was done (ASVS 5.0, 6.3.8). Work that crosses a multiple on a slow machine takes one step more.
+/// Does the work and returns after the next multiple of `step`, so that the time of an answer does not reveal which
+/// work was done (ASVS 5.0, 6.3.8). Work that exceeds a multiple on a slow machine takes one step more.
 pub async fn in_multiples_of<T>(step: Duration, work: impl Future<Output = T>) -> T {
     let started = Instant::now();
     let result = work.await;

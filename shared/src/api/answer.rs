@@ -1,4 +1,4 @@
-//! What all answers have in common.
+//! The common parts of all answers.
 
 use std::borrow::Cow;
 
@@ -8,63 +8,63 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
 
-/// The answer to a request that succeeded.
+/// The answer to a successful request.
 #[derive(Serialize, JsonSchema)]
 pub struct Success<T> {
     /// Always true.
     pub success: bool,
-    /// A sentence for people.
+    /// A message for people.
     pub message: String,
-    /// What the endpoint answers beside them.
+    /// The endpoint's own fields.
     #[serde(flatten)]
     pub fields: T,
 }
 
-/// No fields beside the message.
+/// No further fields.
 #[derive(Serialize, JsonSchema)]
 pub struct Empty {}
 
-/// The answer to a request that failed.
+/// The answer to a failed request.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
     /// Always false.
     pub success: bool,
-    /// The code that a client acts on.
+    /// The code for programs.
     pub error: &'static str,
-    /// A sentence for people.
+    /// A message for people.
     pub message: Cow<'static, str>,
-    /// Where the code is explained: a path of this API.
+    /// The path of the code's explanation on this API.
     pub docs: String,
-    /// Names the request, as the header `X-Request-Id` does.
+    /// The request's identifier, as in the header `X-Request-Id`.
     pub request_id: String,
-    /// The fields that break rules; with `validation_failed` alone.
+    /// The broken rules; only with `validation_failed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub details: Option<Vec<Detail>>,
-    /// Seconds; with 429 and 503 alone.
+    /// The seconds until the next try; only with 429 and 503.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
-    /// The name of the limit that was hit; with 429 alone.
+    /// The name of the exceeded limit; only with 429.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<String>,
 }
 
-/// A rule that a field breaks.
+/// A broken rule of a field.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Detail {
     /// The field's name in the request.
     pub field: String,
     /// The rule, for programs: `too_short`.
     pub code: String,
-    /// Its parameters: `{"min": 8}`.
+    /// The rule's parameters: `{"min": 8}`.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub params: Map<String, Value>,
-    /// The rule, for people; never the input.
+    /// The rule, for people; it never contains the input.
     pub message: String,
 }
 
 impl Detail {
-    /// A rule that this field breaks.
+    /// Creates a detail from a field and its broken rule.
     pub fn new(field: impl Into<String>, rule: ValidationError) -> Self {
         let params = rule.params.into_iter();
         Self {
@@ -77,7 +77,8 @@ impl Detail {
         }
     }
 
-    /// All broken rules of a request, by field. `validator` knows the fields' names in Rust, clients those in JSON.
+    /// Returns all broken rules of a request, sorted by field. Converts the names of Rust fields, which `validator`
+    /// uses, to those in JSON.
     pub fn all_of(errors: ValidationErrors) -> Vec<Self> {
         let fields = errors.into_errors().into_iter();
         let mut details: Vec<Self> = fields
@@ -92,13 +93,13 @@ impl Detail {
     }
 }
 
-/// The rules of a field itself, or of the [`Field`](super::Field) in it.
+/// Returns the broken rules of a field, or of the [`Field`](super::Field) in it.
 fn rules(kind: ValidationErrorsKind) -> Vec<ValidationError> {
     match kind {
         ValidationErrorsKind::Field(rules) => rules,
         ValidationErrorsKind::Struct(errors) => {
             errors.into_errors().into_values().flat_map(rules).collect()
         }
-        ValidationErrorsKind::List(_) => Vec::new(), // no request has one
+        ValidationErrorsKind::List(_) => Vec::new(), // no request contains a list
     }
 }

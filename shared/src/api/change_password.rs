@@ -10,26 +10,26 @@ use super::{Field, optional};
 use crate::domain::code::Code;
 use crate::domain::password::{Owner, Password, Policy, must_differ};
 
-/// The body of a change.
+/// The body of a password change.
 #[derive(Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 #[validate(nest_all_fields)]
 pub struct ChangePasswordRequest {
-    /// The one until now.
+    /// The current password.
     pub current_password: Field<Password>,
-    /// The one from now on.
+    /// The new password.
     pub new_password: Field<Password>,
-    /// Six digits of the app, or a backup code: where there is a second factor.
+    /// Six digits of an authenticator app, or a backup code; required with two-factor authentication.
     #[serde(default, deserialize_with = "optional")]
     pub two_factor_token: Option<Field<Code>>,
 }
 
-/// Device tokens of before are void.
+/// The answer to a password change. Earlier device tokens are revoked.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangePasswordAnswer {
-    /// The caller's new one; not in cookie mode.
+    /// The caller's new device token; not in cookie mode.
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "exposed_if_any"
@@ -42,7 +42,7 @@ impl ChangePasswordRequest {
     /// Checks the new password.
     ///
     /// # Errors
-    /// Every rule of the policy that it breaks; else, that it is the current one.
+    /// Every rule of the policy that the password breaks; otherwise `must_differ` if it is the current one.
     pub fn check_new_password(
         &self,
         policy: &Policy,

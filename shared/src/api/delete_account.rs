@@ -1,4 +1,4 @@
-//! `DELETE /api/auth/profile`. The answer is a message alone.
+//! `DELETE /api/auth/profile`. The answer is only a message.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -8,15 +8,15 @@ use super::{Field, optional};
 use crate::domain::code::Code;
 use crate::domain::password::Password;
 
-/// The body of a deletion.
+/// The body of an account deletion.
 #[derive(Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 #[validate(nest_all_fields)]
 pub struct DeleteAccountRequest {
-    /// The caller's.
+    /// The caller's password.
     pub password: Field<Password>,
-    /// Six digits of the app, or a backup code: where there is a second factor.
+    /// Six digits of an authenticator app, or a backup code; required with two-factor authentication.
     #[serde(default, deserialize_with = "optional")]
     pub two_factor_token: Option<Field<Code>>,
 }

@@ -1,4 +1,4 @@
-//! The fields of a request. Deserializing one never fails, so that one answer can name all that are broken.
+//! The fields of a request. Deserializing a field never fails, so that one answer can name all invalid fields.
 
 use std::borrow::Cow;
 
@@ -10,21 +10,21 @@ use validator::{Validate, ValidationError, ValidationErrors};
 use crate::domain::password::{Owner, Password, Policy};
 use crate::domain::rule::{Parse, rule};
 
-/// A field of a request: its value, or the rule that it breaks. One that is missing or null breaks `required`; where it
-/// may be, it is an `Option<Field<T>>`, read by [`optional`].
+/// A field of a request: its value, or the rule that it breaks. A missing or null field breaks `required`; an optional
+/// one is an `Option<Field<T>>`, read by [`optional`].
 #[derive(Debug)]
 pub struct Field<T>(Result<T, ValidationError>);
 
 impl<T> Field<T> {
-    /// The value, as long as it is not known whether the request is valid.
+    /// Returns the value; `None` if the field is invalid. For checks during validation.
     pub fn as_ref(&self) -> Option<&T> {
         self.0.as_ref().ok()
     }
 
-    /// The value.
+    /// Returns the value.
     ///
     /// # Panics
-    /// For a field of a request that was not validated: `Request::json` hands out none.
+    /// If the field is invalid; `Request::json` only returns validated requests.
     #[expect(clippy::expect_used, reason = "said in `Panics`")]
     pub fn into_inner(self) -> T {
         self.0.expect("a valid field")
@@ -32,10 +32,10 @@ impl<T> Field<T> {
 }
 
 impl Field<Password> {
-    /// Checks a new password, in the field of this name. What is no password is broken already.
+    /// Checks a new password in the field `name`. A value that is no password at all has broken a rule already.
     ///
     /// # Errors
-    /// Every rule of the policy that it breaks.
+    /// Every rule of the policy that the password breaks.
     pub fn check_policy(
         &self,
         name: &'static str,
@@ -55,12 +55,12 @@ impl Field<Password> {
     }
 }
 
-/// What a JSON value is parsed to.
+/// A type that is parsed from a JSON value.
 pub trait FromJson: Sized {
     /// Parses a value that is not null.
     ///
     /// # Errors
-    /// The rule that is broken.
+    /// The broken rule.
     fn from_json(value: Value) -> Result<Self, ValidationError>;
 }
 
@@ -80,7 +80,7 @@ impl FromJson for bool {
     }
 }
 
-/// A field that is missing and must not be.
+/// Returns the rule broken by a missing field that is required.
 pub(crate) fn required() -> ValidationError {
     rule("required", "is required")
 }
@@ -93,12 +93,12 @@ fn wrong_type(expected: &str, message: &'static str) -> ValidationError {
 
 impl<'de, T: FromJson> Deserialize<'de> for Field<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Option::deserialize(deserializer)?; // nothing, too, for a field that is missing
+        let value = Option::deserialize(deserializer)?; // `None` for a missing field as well
         Ok(Self(value.ok_or_else(required).and_then(T::from_json)))
     }
 }
 
-/// A field that may be absent. A form sends an empty text for what was not filled in.
+/// Deserializes a field that may be absent. An empty text counts as absent: forms send it for inputs left empty.
 pub(crate) fn optional<'de, D, T>(deserializer: D) -> Result<Option<Field<T>>, D::Error>
 where
     D: Deserializer<'de>,
@@ -107,7 +107,7 @@ where
     clearable(deserializer).map(Option::flatten)
 }
 
-/// The same where null means something else than absence.
+/// Deserializes a field that may be absent, and for which null means removal: `Some(None)`.
 pub(crate) fn clearable<'de, D, T>(deserializer: D) -> Result<Option<Option<Field<T>>>, D::Error>
 where
     D: Deserializer<'de>,

@@ -16,10 +16,10 @@ use crate::domain::rule::rule;
 #[schemars(deny_unknown_fields)]
 #[validate(nest_all_fields)]
 pub struct LoginRequest {
-    /// Exactly one of this, `username` and `identifier`.
+    /// The address; exactly one of this, `username` and `identifier` is required.
     #[serde(default, deserialize_with = "optional")]
     pub email: Option<Field<EmailAddress>>,
-    /// Whatever is none names no account.
+    /// The username; an invalid one names no account.
     #[serde(default, deserialize_with = "optional")]
     pub username: Option<Field<String>>,
     /// An address or a username.
@@ -30,13 +30,13 @@ pub struct LoginRequest {
     /// Six digits of an authenticator app, or a backup code.
     #[serde(default, deserialize_with = "optional")]
     pub two_factor_token: Option<Field<Code>>,
-    /// Whether the session is to last longer.
+    /// Whether the session should last longer.
     #[serde(default, deserialize_with = "optional")]
     pub remember_me: Option<Field<bool>>,
 }
 
 impl LoginRequest {
-    /// Checks that one identifier is given.
+    /// Checks that exactly one identifier is given.
     ///
     /// # Errors
     /// `exactly_one`, at `identifier`.
@@ -45,7 +45,7 @@ impl LoginRequest {
         let texts = fields.map(|field| field.as_ref().map(|text| text.as_ref().is_some()));
         let email = self.email.as_ref().map(|email| email.as_ref().is_some());
         let given: Vec<bool> = texts.into_iter().chain([email]).flatten().collect();
-        // One that is broken is told of alone.
+        // If one of them is invalid, only that is reported.
         let is_one_broken = given.contains(&false);
         if given.len() == 1 || is_one_broken {
             return Ok(());

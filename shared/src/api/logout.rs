@@ -1,4 +1,4 @@
-//! `POST /api/auth/logout`. The answer is a message alone.
+//! `POST /api/auth/logout`. The answer is only a message.
 
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -7,16 +7,16 @@ use validator::Validate;
 
 use super::{Field, optional};
 
-/// The body of a logout; it may be left out.
+/// The body of a sign-out; it may be left out.
 #[derive(Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 #[validate(nest_all_fields)]
 pub struct LogoutRequest {
-    /// Whether all sessions of the user are to end, not this one alone.
+    /// Whether to end all sessions of the user, not only this one.
     #[serde(default, deserialize_with = "optional")]
     pub all_devices: Option<Field<bool>>,
-    /// The session's, where there is no access token at hand; it goes before the cookie.
+    /// The session's refresh token, for clients without an access token; it takes precedence over the cookie.
     #[serde(default, deserialize_with = "optional")]
     #[schemars(with = "Option<String>")]
     pub refresh_token: Option<Field<SecretString>>,

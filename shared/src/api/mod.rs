@@ -1,10 +1,11 @@
-//! The contract: a type for each request body and each answer, by the endpoint's name. serde reads and writes them,
-//! `validator` checks the requests, `schemars` describes all of them.
+//! The API contract: a type for each request body and each answer, named after the endpoint. serde reads and writes
+//! them, `validator` checks the requests, `schemars` describes all of them.
 //!
-//! A rule stands once, in the domain type that it makes: its `Parse` says which rule a text breaks. So that one answer
-//! names every broken field, a [`Field`] keeps the broken rule instead of failing, and validating a request collects
-//! them. The crate `deserr`, which collects while it reads, was tried for this: it cannot know the password's policy,
-//! which needs the configuration and the other fields; it takes null for missing; and `schemars` does not read it.
+//! Each rule is written once, in the domain type it produces: the type's `Parse` returns the rule that a text breaks.
+//! So that one answer names every invalid field, a [`Field`] keeps the broken rule instead of failing, and the
+//! validation of a request collects them. The crate `deserr`, which collects errors while reading, does not fit: it
+//! cannot apply the password policy, which needs the configuration and the other fields; it treats null as missing; and
+//! `schemars` does not support it.
 
 mod answer;
 pub mod change_password;

@@ -12,27 +12,27 @@ use crate::domain::timestamp::Timestamp;
 use crate::domain::user::TwoFactorDevice;
 use crate::domain::username::{NewUsername, Username};
 
-/// What is to change: a field that is missing or empty stays, null clears it.
+/// The changes: a missing or empty field keeps its value, null clears it.
 #[derive(Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 #[validate(nest_all_fields)]
 pub struct UpdateProfileRequest {
-    /// Unique without regard to case.
+    /// The username, unique without regard to case.
     #[serde(default, deserialize_with = "clearable")]
     #[schemars(with = "Option<Username>")]
     pub username: Option<Option<Field<NewUsername>>>,
-    /// How the user wants to be called.
+    /// The display name.
     #[serde(default, deserialize_with = "clearable")]
     #[schemars(with = "Option<PersonName>")]
     pub name: Option<Option<Field<PersonName>>>,
-    /// Where the user's picture is.
+    /// The URL of the user's picture.
     #[serde(default, deserialize_with = "clearable")]
     #[schemars(with = "Option<AvatarUrl>")]
     pub avatar_url: Option<Option<Field<AvatarUrl>>>,
 }
 
-/// The user as the record is now.
+/// The user and the second factor.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProfileAnswer {
@@ -46,21 +46,21 @@ pub struct ProfileAnswer {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TwoFactor {
-    /// The devices that are confirmed.
+    /// The confirmed devices.
     pub devices: Vec<Device>,
-    /// How many backup codes are unused.
+    /// The number of unused backup codes.
     pub backup_codes_left: u32,
 }
 
-/// A device that makes codes.
+/// A device that generates codes.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Device {
-    /// Names it.
+    /// The device's identifier.
     pub id: String,
-    /// What its owner calls it.
+    /// The name given by the user.
     pub name: String,
-    /// When its first code was verified.
+    /// The time of the first verified code.
     pub confirmed_at: Timestamp,
 }
 

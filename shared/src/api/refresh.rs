@@ -14,7 +14,7 @@ use super::tokens::exposed;
 #[schemars(deny_unknown_fields)]
 #[validate(nest_all_fields)]
 pub struct RefreshRequest {
-    /// The refresh token; it goes before the cookie.
+    /// The refresh token; it takes precedence over the cookie.
     #[schemars(with = "Option<String>")]
     pub refresh_token: Option<Field<SecretString>>,
 }
@@ -23,7 +23,7 @@ pub struct RefreshRequest {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CsrfTokenAnswer {
-    /// What goes with the refresh token's cookie.
+    /// The CSRF token, to be sent with the refresh token's cookie.
     #[serde(serialize_with = "exposed")]
     #[schemars(with = "String")]
     pub csrf_token: SecretString,

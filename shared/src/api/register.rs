@@ -16,22 +16,22 @@ use crate::domain::username::{NewUsername, Username};
 #[schemars(deny_unknown_fields)]
 #[validate(nest_all_fields)]
 pub struct RegisterRequest {
-    /// Compared without regard to case, kept as typed.
+    /// The address, compared without regard to case, stored as typed.
     pub email: Field<EmailAddress>,
-    /// Never trimmed, never truncated.
+    /// The password, never trimmed, never truncated.
     pub password: Field<Password>,
-    /// Unique without regard to case.
+    /// The username, unique without regard to case.
     #[serde(default, deserialize_with = "optional")]
     #[schemars(with = "Option<Field<Username>>")]
     pub username: Option<Field<NewUsername>>,
-    /// How the user wants to be called.
+    /// The display name.
     #[serde(default, deserialize_with = "optional")]
     pub name: Option<Field<PersonName>>,
 }
 
 impl RegisterRequest {
-    /// Checks the password as a new one, and that mail gets to the address from anywhere unless the operator allows
-    /// names of an intranet. Only here: whoever has an account keeps it.
+    /// Checks the new password, and that the address is public, unless the operator allows intranet addresses. Only
+    /// checked at registration: existing accounts keep their addresses.
     ///
     /// # Errors
     /// Every rule of the policy that the password breaks, and `invalid_email`.
@@ -61,7 +61,7 @@ impl RegisterRequest {
     }
 }
 
-/// The new user; tokens, too, unless the address must be proven first.
+/// The new user, with tokens unless the address must be proven first.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RegisterAnswer {

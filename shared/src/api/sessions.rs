@@ -1,4 +1,4 @@
-//! `GET` and `DELETE /api/auth/sessions`. The answer to `DELETE` is a message alone.
+//! `GET` and `DELETE /api/auth/sessions`. The answer to `DELETE` is only a message.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,53 +8,53 @@ use crate::domain::device_token::DeviceId;
 use crate::domain::session::SessionId;
 use crate::domain::timestamp::Timestamp;
 
-/// The body of an ending: it may be left out, and nothing is in it.
+/// The body of a request to end sessions: empty, and may be left out.
 #[derive(Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 #[validate(nest_all_fields)]
 pub struct EndSessionsRequest {}
 
-/// The caller's sessions.
+/// The caller's sessions and devices.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionsAnswer {
-    /// By creation.
+    /// The sessions, newest first.
     pub sessions: Vec<Session>,
-    /// The devices whose tokens are good, by creation.
+    /// The devices with valid tokens, newest first.
     pub devices: Vec<Device>,
 }
 
-/// A device that its owner has signed in from. The identifier authenticates nothing.
+/// A device from which the user has signed in. The identifier authenticates nothing.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Device {
-    /// Names it.
+    /// The device's identifier.
     pub id: DeviceId,
-    /// When its owner first signed in there.
+    /// The time of the first sign-in.
     pub created_at: Timestamp,
-    /// When its owner last signed in there.
+    /// The time of the last sign-in.
     pub last_used_at: Timestamp,
-    /// The address of that sign-in.
+    /// The IP address of the last sign-in.
     pub ip: String,
-    /// The agent of that sign-in.
+    /// The user agent of the last sign-in.
     pub user_agent: String,
 }
 
-/// A session as its owner sees it. The identifier authenticates nothing.
+/// A session as shown to its user. The identifier authenticates nothing.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
-    /// Names it.
+    /// The session's identifier.
     pub id: SessionId,
-    /// When its owner signed in.
+    /// The time of the sign-in.
     pub created_at: Timestamp,
-    /// When it was last refreshed.
+    /// The time of the last refresh.
     pub last_used_at: Timestamp,
-    /// The address of the sign-in.
+    /// The IP address of the last use.
     pub ip: String,
-    /// The agent of the sign-in.
+    /// The user agent of the last use.
     pub user_agent: String,
-    /// Whether the request belongs to it.
+    /// Whether the request belongs to this session.
     pub current: bool,
 }

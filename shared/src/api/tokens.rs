@@ -4,15 +4,15 @@ use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
 
-/// The tokens of a session, as they are handed out once.
+/// The tokens of a session, in the answer that issues them.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tokens {
-    /// A JWT (RFC 9068).
+    /// The access token, a JWT (RFC 9068).
     #[serde(serialize_with = "exposed")]
     #[schemars(with = "String")]
     pub access_token: SecretString,
-    /// What is exchanged for the next tokens; not in cookie mode.
+    /// The refresh token, to be exchanged for the next tokens; not in cookie mode.
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "exposed_if_any"
@@ -21,18 +21,19 @@ pub struct Tokens {
     pub refresh_token: Option<SecretString>,
     /// `Bearer` (RFC 6750).
     pub token_type: &'static str,
-    /// Seconds until the access token expires.
+    /// The seconds until the access token expires.
     pub expires_in: u64,
-    /// Seconds until the refresh token expires.
+    /// The seconds until the refresh token expires.
     pub refresh_expires_in: u64,
-    /// What goes with the refresh token's cookie; in cookie mode alone.
+    /// The CSRF token, to be sent with the refresh token's cookie; only in cookie mode.
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "exposed_if_any"
     )]
     #[schemars(with = "Option<String>")]
     pub csrf_token: Option<SecretString>,
-    /// Puts the failures of a device into a bucket of its own; where a session starts, and not in cookie mode.
+    /// The device token, which gives the device a failure counter of its own; only when a session starts, and not in
+    /// cookie mode.
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "exposed_if_any"
@@ -41,7 +42,7 @@ pub struct Tokens {
     pub device_token: Option<SecretString>,
 }
 
-/// Writes a secret into the one answer that hands it out.
+/// Serialises a secret into the answer that issues it.
 pub(super) fn exposed<S: Serializer>(
     secret: &SecretString,
     serializer: S,
@@ -49,7 +50,7 @@ pub(super) fn exposed<S: Serializer>(
     serializer.serialize_str(secret.expose_secret())
 }
 
-/// The same where there is one.
+/// Serialises an optional secret in the same way.
 pub(super) fn exposed_if_any<S: Serializer>(
     secret: &Option<SecretString>,
     serializer: S,

@@ -1,4 +1,4 @@
-//! `POST /api/auth/2fa/disable`. The answer is a message alone.
+//! `POST /api/auth/2fa/disable`. The answer is only a message.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -13,9 +13,9 @@ use crate::domain::code::Code;
 #[schemars(deny_unknown_fields)]
 #[validate(nest_all_fields)]
 pub struct TwoFactorDisableRequest {
-    /// A code of an active device, or a backup code.
+    /// A code of a confirmed device, or a backup code.
     pub token: Field<Code>,
-    /// That device alone.
+    /// The only device to remove; all devices if absent.
     #[serde(default, deserialize_with = "optional")]
     pub device_id: Option<Field<String>>,
 }

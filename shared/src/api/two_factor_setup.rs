@@ -11,39 +11,39 @@ use crate::domain::code::Code;
 use crate::domain::password::Password;
 use crate::domain::person_name::PersonName;
 
-/// The body of a set-up; it may be left out.
+/// The body of a device setup; it may be left out.
 #[derive(Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 #[validate(nest_all_fields)]
 pub struct TwoFactorSetupRequest {
-    /// What the device is to be called.
+    /// The name of the device.
     #[serde(default, deserialize_with = "optional")]
     pub device_name: Option<Field<PersonName>>,
-    /// A code of an active device, or a backup code: when there is a second factor already.
+    /// A code of a confirmed device, or a backup code; required if two-factor authentication is on.
     #[serde(default, deserialize_with = "optional")]
     pub token: Option<Field<Code>>,
-    /// The caller's, where the sign-in is not recent.
+    /// The caller's password; required if the sign-in is not recent.
     #[serde(default, deserialize_with = "optional")]
     pub password: Option<Field<Password>>,
 }
 
-/// What is shown once.
+/// The secret of the new device, shown only once.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TwoFactorSetupAnswer {
-    /// In base 32, for people to type.
+    /// The secret in base 32, for typing.
     #[serde(serialize_with = "exposed")]
     #[schemars(with = "String")]
     pub secret: SecretString,
-    /// For an app on the same device.
+    /// The URL for an app on the same device.
     #[serde(serialize_with = "exposed")]
     #[schemars(with = "String")]
     pub otpauth_url: SecretString,
-    /// A PNG as a `data:` URL, for an app on another device.
+    /// A PNG image as a `data:` URL, for an app on another device.
     #[serde(serialize_with = "exposed")]
     #[schemars(with = "String")]
     pub qr_code_url: SecretString,
-    /// Names the device.
+    /// The device's identifier.
     pub device_id: String,
 }

@@ -16,22 +16,22 @@ use crate::domain::totp::TotpCode;
 pub struct TwoFactorVerifyRequest {
     /// A code of the device.
     pub token: Field<TotpCode>,
-    /// Which device; else the newest that is pending.
+    /// The device's identifier; by default the newest pending device.
     #[serde(default, deserialize_with = "optional")]
     pub device_id: Option<Field<String>>,
-    /// Whether new backup codes are asked for.
+    /// Whether to generate new backup codes.
     #[serde(default, deserialize_with = "optional")]
     pub regenerate: Option<Field<bool>>,
-    /// The caller's, where the sign-in is not recent.
+    /// The caller's password; required if the sign-in is not recent.
     #[serde(default, deserialize_with = "optional")]
     pub password: Option<Field<Password>>,
 }
 
-/// The backup codes, where there are new ones: they are shown once.
+/// The new backup codes, if any, shown only once.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TwoFactorVerifyAnswer<'a> {
-    /// Ten.
+    /// Ten codes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup_codes: Option<Vec<&'a str>>,
 }

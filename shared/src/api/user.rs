@@ -1,4 +1,4 @@
-//! A user as clients see one.
+//! A user as shown to clients.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -15,27 +15,27 @@ use crate::domain::username::Username;
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct User {
-    /// Never changes.
+    /// The identifier, which never changes.
     pub id: UserId,
-    /// As it was typed.
+    /// The address as typed.
     pub email: EmailAddress,
-    /// As it was typed.
+    /// The username as typed.
     pub username: Option<Username>,
-    /// How the user wants to be called.
+    /// The display name.
     pub name: Option<PersonName>,
-    /// Where the user's picture is.
+    /// The URL of the user's picture.
     pub avatar_url: Option<AvatarUrl>,
-    /// What the user may do.
+    /// The user's permissions.
     pub role: Role,
-    /// Whether the owner of the address has proven it.
+    /// Whether the address is proven.
     pub email_verified: bool,
-    /// Whether a second factor is asked for.
+    /// Whether two-factor authentication is on.
     pub two_factor_enabled: bool,
-    /// When the user registered.
+    /// The time of the registration.
     pub created_at: Timestamp,
-    /// When the record last changed.
+    /// The time of the last change.
     pub updated_at: Timestamp,
-    /// When the user last signed in with a password.
+    /// The time of the last sign-in with a password.
     pub last_login_at: Option<Timestamp>,
 }
 

@@ -1,4 +1,4 @@
-//! `POST /api/auth/verify-email`. The answer is a message alone.
+//! `POST /api/auth/verify-email`. The answer is only a message.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -14,12 +14,13 @@ use crate::domain::password::Password;
 #[schemars(deny_unknown_fields)]
 #[validate(nest_all_fields)]
 pub struct VerifyEmailRequest {
-    /// Of the mailed link.
+    /// The token of the mailed link.
     pub token: Field<TokenHash>,
-    /// Whether the address' owner says "this wasn't me".
+    /// Whether the owner of the address rejects the account ("this wasn't me").
     #[serde(default, deserialize_with = "optional")]
     pub reject: Option<Field<bool>>,
-    /// Of the account, where neither an access token nor a device token shows who has registered it.
+    /// The account's password; required if neither an access token nor a device token shows that the sender registered
+    /// the account.
     #[serde(default, deserialize_with = "optional")]
     pub password: Option<Field<Password>>,
 }

@@ -1,4 +1,4 @@
-//! `POST /api/auth/verify-email/resend`. The answer is a message alone, the same for every address.
+//! `POST /api/auth/verify-email/resend`. The answer is only a message, the same for every address.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -7,12 +7,12 @@ use validator::Validate;
 use super::Field;
 use crate::domain::email_address::EmailAddress;
 
-/// Whom a mail is asked for.
+/// The body of a request for another verification mail.
 #[derive(Deserialize, Validate, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 #[validate(nest_all_fields)]
 pub struct VerifyResendRequest {
-    /// The address of an account, or of none.
+    /// The address; it need not belong to an account.
     pub email: Field<EmailAddress>,
 }

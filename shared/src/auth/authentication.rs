@@ -14,20 +14,20 @@ use crate::http::Request;
 use crate::store::sessions::Sessions;
 use crate::store::users::Users;
 
-/// Somebody who is signed in.
+/// A signed-in user.
 #[derive(Debug)]
 pub struct Caller {
     /// The user's record as it is now.
     pub user: User,
     /// The session that the access token belongs to.
     pub session_id: SessionId,
-    /// How long ago the user signed in; a refresh does not renew it (OpenID Connect Core, `auth_time`).
+    /// The time since the user signed in; a refresh does not renew it (OpenID Connect Core, `auth_time`).
     pub signed_in_for: Duration,
     session_epoch: SessionEpoch,
 }
 
 impl Caller {
-    /// Refuses a caller with another role; the role is the user's now, whatever the token says.
+    /// Refuses a caller with another role. The role is read from the user's record, not from the token.
     ///
     /// # Errors
     /// `forbidden`.
@@ -38,10 +38,10 @@ impl Caller {
         }
     }
 
-    /// Reads the user's record again, after somebody else has changed it. The session must have outlived that change.
+    /// Reads the user's record again after a concurrent change. The session must have outlived that change.
     ///
     /// # Errors
-    /// `token_revoked`, and `service_unavailable` or `internal_error` where the store fails.
+    /// `token_revoked`, and `service_unavailable` or `internal_error` if the store fails.
     pub async fn reread(&self, users: &Users, now: Timestamp) -> Result<User, ApiError> {
         let user = users.find(self.user.id, now).await?;
         let is_allowed = |user: &User| {
@@ -60,9 +60,9 @@ pub enum PresentedAccessToken {
     Absent,
     /// A token that was not issued here, or not as an access token.
     Invalid,
-    /// A token that was valid once: enough to end its session, and to know whom to count.
+    /// A token that has expired: sufficient to end its session, and to know whose limits to charge.
     Expired(AccessClaims),
-    /// A token that is valid now; its session may be over.
+    /// A token that is valid now; its session may have ended.
     Valid(AccessClaims),
 }
 
@@ -85,7 +85,7 @@ impl PresentedAccessToken {
         }
     }
 
-    /// The claims of a token that is valid now.
+    /// Returns the claims of a token that is valid now.
     ///
     /// # Errors
     /// `missing_token`, `invalid_token` or `token_expired`.
@@ -98,7 +98,7 @@ impl PresentedAccessToken {
         }
     }
 
-    /// The claims of a token that is valid, or was valid once; `None` without a token.
+    /// Returns the claims of a token that is or was valid; `None` without a token.
     ///
     /// # Errors
     /// `invalid_token`.
@@ -135,11 +135,11 @@ impl Authenticator {
         }
     }
 
-    /// The caller, for a public endpoint; `None` for a request without a token. An invalid token is an error here too:
-    /// a client that sent one must learn that it is not signed in.
+    /// Returns the caller, for a public endpoint; `None` for a request without a token. An invalid token is an error
+    /// here too: a client that sent one must learn that it is not signed in.
     ///
     /// # Errors
-    /// `invalid_token`, `token_expired` or `token_revoked`, and `service_unavailable` or `internal_error` where a store
+    /// `invalid_token`, `token_expired` or `token_revoked`, and `service_unavailable` or `internal_error` if a store
     /// fails.
     pub async fn optional(&self, request: &Request) -> Result<Option<Caller>, ApiError> {
         match PresentedAccessToken::read(&self.tokens, request) {
@@ -151,12 +151,12 @@ impl Authenticator {
         }
     }
 
-    /// The caller. The session and the record are read at once: a logout takes effect at once, and so does a change of
-    /// the record whose sessions could not be removed.
+    /// Returns the caller. The session and the record are read in parallel: a sign-out takes effect at once, and so
+    /// does a change of the record whose sessions could not be removed.
     ///
     /// # Errors
     /// `missing_token`, `invalid_token`, `token_expired` or `token_revoked`, and `service_unavailable` or
-    /// `internal_error` where a store fails.
+    /// `internal_error` if a store fails.
     pub(crate) async fn authenticate(
         &self,
         token: &PresentedAccessToken,

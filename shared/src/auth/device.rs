@@ -1,4 +1,4 @@
-//! The device that a request comes from, if its account has signed in from it before.
+//! The device of a request, if the user has signed in from it before.
 
 use http::header::HeaderName;
 
@@ -8,14 +8,14 @@ use crate::http::{Request, cookies};
 
 const DEVICE_TOKEN: HeaderName = HeaderName::from_static("x-device-token");
 
-/// Whether the device's token is void: a new password voids those of before.
+/// Returns whether the device's token is revoked: a new password revokes all earlier ones.
 pub fn is_void(device: Device, user: &User) -> bool {
     let since = user.device_tokens_since;
     since.is_some_and(|since| device.id.time() < since)
 }
 
-/// The device of this user whose token the request carries, in its header or a cookie. A token that is
-/// not valid is none: it must help nobody, and hinder nobody either.
+/// Returns the user's device whose token the request carries, in its header or a cookie. An invalid token is treated as
+/// absent: it must neither help nor hinder anybody.
 pub fn presented(
     verifier: &DeviceTokenVerifier,
     user_id: UserId,

@@ -1,4 +1,4 @@
-//! Makes the tokens of mailed links.
+//! Tokens of mailed links.
 
 use secrecy::SecretString;
 
@@ -6,7 +6,7 @@ use crate::config::Environment;
 use crate::domain::email_token::{self, Purpose, TokenHash, TokenId};
 use crate::random;
 
-/// Makes and derives tokens with the secret of this deployment.
+/// Creates and derives tokens with the secret of this deployment.
 pub struct EmailTokens(SecretString);
 
 impl EmailTokens {
@@ -15,12 +15,12 @@ impl EmailTokens {
         Self(environment.secret("EMAIL_TOKEN_SECRET"))
     }
 
-    /// A new token: its identifier for the outbox, and its hash for the store.
+    /// Creates a token: returns its identifier for the outbox and its hash for the store.
     pub fn mint(&self, purpose: Purpose) -> (TokenId, TokenHash) {
         email_token::mint(&self.0, purpose, random::bytes())
     }
 
-    /// The token of an identifier, for the mail.
+    /// Derives the token of an identifier, for the mail.
     pub fn derive(&self, purpose: Purpose, id: &TokenId) -> SecretString {
         email_token::derive(&self.0, purpose, id)
     }

@@ -1,13 +1,13 @@
-//! Wrong passwords and wrong codes lock for a while. An attempt is counted before it is compared, and taken back if
-//! it was right: of many at once no more than the limit get to be compared.
+//! Lockout: too many wrong passwords or codes lock for a while. An attempt is counted before the comparison, and taken
+//! back if it was right: so no more parallel attempts than the limit allows are ever compared.
 //!
-//! What is locked differs, so that nobody is locked out by others, and nothing is told by it:
+//! The locked subject differs, so that nobody can lock out others and a lockout reveals nothing:
 //!
-//! - a password at login: the text that was typed, by its kind (an address, a username), whether or not it names an
-//!   account; and, at a higher number, the account, whatever was typed. A device that the account has signed in from
-//!   has a bucket of its own (OWASP, "Slow Down Online Guessing Attacks with Device Cookies");
-//! - a password of somebody who is signed in: the session;
-//! - a code: the account; and an address from which codes are tried for many accounts.
+//! - a password at sign-in: the identifier as typed, by its kind (an address, a username), whether or not it names an
+//!   account; and, at a higher limit, the account, whichever identifier was typed. A device from which the user has
+//!   signed in has a counter of its own (OWASP, "Slow Down Online Guessing Attacks with Device Cookies");
+//! - a password of a signed-in user: the session;
+//! - a code: the account, and a client address that tries codes for many accounts.
 
 use crate::config::Environment;
 use crate::domain::client_address::ClientAddress;
@@ -21,48 +21,48 @@ use crate::store::audit::{self, Event, Outcome};
 use crate::store::rate_limiter::{Counter, RateLimiter, Subject, TextHash, TextHasher, Verdict};
 use crate::telemetry;
 
-/// What a password is tried for.
+/// The subject of an attempt at a password.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// What was typed.
+    /// The hash of the identifier typed.
     pub typed: TextHash,
-    /// The account that it names; where there is none, it locks all the same.
+    /// The account with that identifier; an identifier without an account is locked as well.
     pub user_id: Option<UserId>,
-    /// The device that the account has signed in from before.
+    /// The device, if the user has signed in from it before.
     pub device: Option<Device>,
 }
 
-/// Counts wrong passwords at login. `None`: there is no limit.
+/// Counts wrong passwords at sign-in. A policy of `None` means no limit.
 pub struct LoginLockout {
     limiter: RateLimiter,
-    /// Hashes the identifier that was typed.
+    /// Hashes the identifier typed.
     pub hasher: TextHasher,
-    /// Of an identifier, or of a device.
+    /// The policy of an identifier, or of a device.
     policy: Option<Policy>,
-    /// Of an account, whatever identifier was typed.
+    /// The policy of an account, whichever identifier was typed.
     account_policy: Option<Policy>,
 }
 
-/// Counts wrong passwords of those who are signed in. `None`: there is no limit.
+/// Counts wrong passwords of signed-in users. A policy of `None` means no limit.
 pub struct SessionLockout {
     limiter: RateLimiter,
-    /// Of a session.
+    /// The policy of a session.
     policy: Option<Policy>,
 }
 
-/// Counts wrong codes. `None`: there is no limit.
+/// Counts wrong codes. A policy of `None` means no limit.
 pub struct CodeLockout {
     limiter: RateLimiter,
-    /// Of an account, and of accounts from an address.
+    /// The policy of an account, and of the number of accounts per client address.
     policy: Option<Policy>,
 }
 
-/// An attempt that was counted as a failure until it turns out to be none.
+/// An attempt, counted as a failure until it succeeds.
 pub struct Attempt {
     limiter: RateLimiter,
-    /// The first one is what locks.
+    /// The counters; the first one decides whether the attempt locks.
     counters: Vec<Counter>,
-    /// What a success clears; of the other counters it only takes itself back.
+    /// The counters that a success clears; on the others it only takes its own charge back.
     cleared: Vec<Counter>,
     locks: bool,
 }
@@ -77,18 +77,18 @@ impl Attempt {
         }
     }
 
-    /// Whether this failure is the one that locks.
+    /// Returns whether this failure causes the lockout.
     pub fn locks(&self) -> bool {
         self.locks
     }
 
-    /// It was no failure, but nothing is forgiven by it.
+    /// Takes the attempt back without clearing earlier failures.
     pub async fn take_back(&self, client: &ClientInfo) {
         let id = &client.request_id;
         self.limiter.take_back(id, &self.counters).await;
     }
 
-    /// It was a success: the failures before it are forgiven.
+    /// Marks the attempt as successful: clears the earlier failures.
     pub async fn forgive(&self, client: &ClientInfo) {
         tokio::join!(clear(&self.limiter, &self.cleared), self.take_back(client));
     }
@@ -117,7 +117,7 @@ impl Attempt {
     }
 }
 
-/// Reads the limit of a lockout.
+/// Reads the policy of a lockout.
 fn policy(
     environment: &mut Environment,
     variable: &str,
@@ -143,7 +143,7 @@ impl LoginLockout {
     /// Counts an attempt at a password.
     ///
     /// # Errors
-    /// `account_locked`, and those of the store.
+    /// `account_locked`, and `service_unavailable` or `internal_error` if the store fails.
     pub async fn attempt(&self, target: &Target, client: &ClientInfo) -> Result<Attempt, ApiError> {
         let typed = || Subject::Text(target.typed.clone());
         let counters: Vec<Counter> = match target.device {
@@ -168,7 +168,7 @@ impl LoginLockout {
         attempt.count(target.user_id, client).await
     }
 
-    /// The owner has set a new password: the failures with the old one are forgiven.
+    /// Clears the failures of a user who has set a new password.
     pub async fn forgive_all(&self, user: &User) {
         let email = Some(self.hasher.email(&user.email));
         let username = user.username.as_ref();
@@ -196,10 +196,10 @@ impl SessionLockout {
         }
     }
 
-    /// Counts an attempt at the password of somebody who is signed in.
+    /// Counts an attempt at the password of a signed-in user.
     ///
     /// # Errors
-    /// `account_locked`, and those of the store.
+    /// `account_locked`, and `service_unavailable` or `internal_error` if the store fails.
     pub async fn attempt(
         &self,
         user_id: UserId,
@@ -230,11 +230,12 @@ impl CodeLockout {
         }
     }
 
-    /// Counts an attempt at a code. Of somebody who is not signed in, the address is counted with the accounts that
-    /// it tries codes for: wrong codes of one account lock no neighbour.
+    /// Counts an attempt at a code. For a user who is not signed in, also counts the accounts for which the client's
+    /// address tries codes. It counts accounts, so that wrong codes for one account do not lock neighbours at the same
+    /// address.
     ///
     /// # Errors
-    /// `account_locked`, and those of the store.
+    /// `account_locked`, and `service_unavailable` or `internal_error` if the store fails.
     pub async fn attempt(
         &self,
         user_id: UserId,
@@ -257,7 +258,7 @@ impl CodeLockout {
     }
 }
 
-/// Best effort: what stays counted goes with the window.
+/// Clears counters. Best effort: counts that stay expire with the window.
 async fn clear(limiter: &RateLimiter, counters: &[Counter]) {
     if let Err(error) = limiter.clear(counters).await {
         tracing::warn!(cause = %error, "failures stay counted");

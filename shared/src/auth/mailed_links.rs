@@ -1,5 +1,5 @@
-//! Requests for a mailed link. Every address gets the same answer after the same work and time: where
-//! there is nobody to write to, stand-ins are read and written.
+//! Requests for a mailed link. Every address gets the same answer after the same work and time: without an account,
+//! decoy reads and writes are made.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::store::rate_limiter::{TextHash, TextHasher};
 use crate::store::users::Users;
 use crate::timing;
 
-/// What differs by the size of an item that is there or not ends within this time, or within a multiple of it.
+/// The unit of the answer time: it covers the time differences that depend on whether an item exists and on its size.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
 
 /// The account has changed since its record was read.
@@ -34,7 +34,7 @@ struct Refused;
 pub struct MailedLinks {
     /// The users' records.
     pub users: Users,
-    /// The mails.
+    /// The outbox.
     pub outbox: Outbox,
     dynamodb: DynamoDb,
     audit: Audit,
@@ -57,36 +57,38 @@ impl MailedLinks {
         }
     }
 
-    /// The name under which requests for links to this address are counted.
+    /// Returns the hash under which requests for links to this address are counted.
     pub fn hash(&self, email: &EmailAddress) -> TextHash {
         self.hasher.email(email)
     }
 
-    /// Does the work, and lets nobody know how long it took.
+    /// Does the work and hides how long it took.
     pub async fn in_answer_time<T>(&self, work: impl Future<Output = T>) -> T {
         timing::in_multiples_of(ANSWER_TIME, work).await
     }
 
-    /// Who has the address; the same reads where nobody has it.
+    /// Finds the user with this address; makes the same reads if there is none.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses or an item cannot be
+    /// read.
     pub async fn find(&self, email: &EmailAddress, now: Timestamp) -> Result<Option<User>, Error> {
         let claimed = self.users.find_id_by_email(email, now).await?;
         let id = claimed.unwrap_or_else(|| Id::new(now, random::bytes()));
         self.users.find(id, now).await
     }
 
-    /// A new token.
+    /// Creates a token.
     pub fn mint(&self, purpose: Purpose) -> (TokenId, TokenHash) {
         self.tokens.mint(purpose)
     }
 
-    /// Writes what a link takes, its mail included, with the entry of the trail: all or nothing. As many
-    /// stand-ins where there is nobody.
+    /// Writes the items of a link, its mail included, together with the audit log entry: all or nothing. Without an
+    /// account, makes as many decoy writes.
     ///
     /// # Errors
-    /// Those of the store. An account that has changed meanwhile is none: nobody is to know.
+    /// `service_unavailable` or `internal_error` if the store fails. An account that has changed meanwhile is not an
+    /// error, as the client must not learn of it.
     pub async fn write<const N: usize>(
         &self,
         user: Option<&User>,
@@ -106,7 +108,7 @@ impl MailedLinks {
         let outcome = match self.dynamodb.transact(writes).await {
             Ok(()) => success,
             Err(TransactionError::Refused(Refused)) => Outcome::Failure,
-            // Only what is there can be in conflict: who asks about an address is not to know.
+            // Only existing items can be in conflict, and the client must not learn whether the address has an account.
             Err(TransactionError::Store(error)) if is_conflict(&error) => Outcome::Failure,
             Err(TransactionError::Store(error)) => return Err(error.into()),
         };

@@ -1,4 +1,4 @@
-//! Use cases that several endpoints share: who asks, whether it is really them, and the tokens they get.
+//! Use cases shared by several endpoints: authentication, reauthentication, lockout, the second factor and tokens.
 
 pub mod authentication;
 pub mod device;

@@ -4,14 +4,14 @@ use crate::config::Environment;
 use crate::domain::password::Policy;
 use crate::domain::password_hash::{Cost, PasswordHasher};
 
-/// Megabytes of memory with which a function has one processor (Lambda developer guide, "Configure Lambda function
-/// memory"). With less it sees two, and has a part of one.
+/// The memory in MB that gives a function one CPU (Lambda developer guide, "Configure Lambda function memory"). With
+/// less memory it sees two CPUs and gets a fraction of one.
 const MEMORY_OF_A_PROCESSOR: u32 = 1769;
 
-/// The lowest memory in KiB and the fewest iterations of production (OWASP Password Storage Cheat Sheet: 19 MiB, 2
+/// The minimum memory in KiB and number of iterations in production (OWASP Password Storage Cheat Sheet: 19 MiB, 2
 /// iterations, 1 lane).
 const MIN_PRODUCTION_COST: (u32, u32) = (19 * 1024, 2);
-/// The same elsewhere, for fast tests.
+/// The same minimum outside production, for fast tests.
 const MIN_COST: (u32, u32) = (1024, 1);
 
 impl Policy {
@@ -32,7 +32,7 @@ impl PasswordHasher {
             true => MIN_PRODUCTION_COST,
             false => MIN_COST,
         };
-        // The upper bounds are far above a bearable login, and keep every cost within Argon2's own bounds.
+        // The upper bounds are far above a tolerable login time, and keep every cost within Argon2's own bounds.
         let memory = min_memory..=4 * 1024 * 1024;
         let cost = Cost {
             memory_kib: environment.number("ARGON2_MEMORY_KIB", 65_536, memory),
@@ -42,7 +42,8 @@ impl PasswordHasher {
         let memory = environment.number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 0, 0..=u32::MAX);
         let processors = (memory / MEMORY_OF_A_PROCESSOR).max(1);
         let hasher = Self::new(cost, processors as usize);
-        // Lambda freezes an environment of provisioned concurrency as soon as it asks for work: it prepares before.
+        // With provisioned concurrency, Lambda freezes an environment as soon as it asks for events; so it prepares
+        // before that.
         let kind = environment.optional_text("AWS_LAMBDA_INITIALIZATION_TYPE");
         if kind.as_deref() == Some("provisioned-concurrency") {
             hasher.prepare();

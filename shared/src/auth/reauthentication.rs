@@ -1,5 +1,5 @@
-//! Proof of somebody who is signed in already, asked once more before something that cannot be taken back, or that
-//! keeps others out: a recent sign-in, or the password (ASVS 5.0, 7.5.1).
+//! Reauthentication: a recent sign-in or the password, required of a signed-in user before an action that cannot be
+//! undone, or that locks others out (ASVS 5.0, 7.5.1).
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::store::audit::{Audit, Event, Outcome};
 use crate::store::credentials::Credentials;
 use crate::telemetry;
 
-/// Checks the password of somebody who is signed in.
+/// Checks the password of a signed-in user.
 pub struct PasswordCheck {
     credentials: Credentials,
-    /// Keeps the memory of a hash, so that a function has one of it.
+    /// The hasher; it keeps the memory of a hash, so a function needs only one.
     pub hasher: PasswordHasher,
     lockout: SessionLockout,
     audit: Audit,
@@ -29,7 +29,7 @@ pub struct PasswordCheck {
 /// Accepts a recent sign-in, or else the password.
 pub struct Reauthentication {
     password: PasswordCheck,
-    /// How long a sign-in counts as recent.
+    /// The time for which a sign-in counts as recent.
     recent: Duration,
 }
 
@@ -44,12 +44,11 @@ impl PasswordCheck {
         }
     }
 
-    /// The user's stored hash, if the password is the user's. A wrong one is recorded as a failure of
-    /// the event that it was asked for, and counts in the caller's session: strangers who lock the account at
-    /// login do not keep its owner from this.
+    /// Returns the user's stored hash if the password is right. A wrong password is recorded as a failure of `event`,
+    /// and counts against the caller's session: strangers who lock the account at sign-in do not block its owner here.
     ///
     /// # Errors
-    /// `invalid_credentials` (403), `account_locked`, and those of the stores.
+    /// `invalid_credentials` (403), `account_locked`, and `service_unavailable` or `internal_error` if a store fails.
     pub async fn verify(
         &self,
         caller: &Caller,
@@ -95,7 +94,7 @@ impl Reauthentication {
         }
     }
 
-    /// Lets through who has signed in a moment ago, or gives the password.
+    /// Accepts a caller who signed in recently, or who sends the password.
     ///
     /// # Errors
     /// `reauthentication_required`, and those of [`PasswordCheck::verify`].
@@ -117,11 +116,11 @@ impl Reauthentication {
     }
 }
 
-/// Records a wrong password, and that it locks, if it does. The same writes where there is
-/// no user, so that time tells nobody (ASVS 5.0, 6.3.8).
+/// Records a wrong password, and the lockout if it causes one. Without a user it makes the same writes, so that the
+/// time reveals nothing (ASVS 5.0, 6.3.8).
 ///
 /// # Errors
-/// Those of the store.
+/// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses.
 pub async fn record_failure(
     audit: &Audit,
     user_id: Option<UserId>,

@@ -9,24 +9,24 @@ use crate::domain::token::{RefreshClaims, RefreshTokenVerifier, TokenError};
 use crate::error::ApiError;
 use crate::http::{Request, cookie_mode, cookies};
 
-/// Where a refresh token is.
+/// The place of a refresh token.
 pub enum Source {
-    /// In the body; it goes before one in a cookie.
+    /// The body; it takes precedence over the cookie.
     Body,
-    /// In the cookie, which a browser sends by itself.
+    /// The cookie, which a browser sends by itself.
     Cookie,
 }
 
 /// The refresh token that a request presents.
 pub struct PresentedRefreshToken {
-    /// Where it is; or why the body is not valid.
+    /// The place of the token, or the error if the body is not valid.
     pub source: Result<Source, ApiError>,
-    /// Its claims, whether or not the body is valid.
+    /// The token's claims, whether or not the body is valid.
     pub claims: Result<RefreshClaims, ApiError>,
 }
 
 impl PresentedRefreshToken {
-    /// Reads the body once, at the door: requests are counted by the session.
+    /// Reads the token before the handler runs, as requests are counted by session.
     pub(crate) fn read(tokens: &RefreshTokenVerifier, request: &Request) -> Self {
         let body = request.optional_body::<RefreshRequest>();
         let cookie = request.cookie(cookies::REFRESH_TOKEN);
@@ -46,7 +46,7 @@ impl PresentedRefreshToken {
             }
             Ok(())
         };
-        // A page whose cookie is gone is not signed in; whoever sends a body has forgotten a field.
+        // A page without its cookie is signed out (`missing_token`); a client that sends a body has forgotten a field.
         let is_absent = in_body.is_none() && cookie.is_none();
         if is_absent
             && body.is_ok()

@@ -1,23 +1,23 @@
-//! Changes of a record that somebody else may change at the same time.
+//! Changes of a record that may be changed concurrently.
 
 use crate::domain::user::User;
 use crate::error::ApiError;
 use crate::store::dynamodb::TransactionError;
 
-/// Tries at a change that meets other changes of the same record.
+/// The number of tries of a change.
 const MAX_TRIES: u32 = 3;
 
 /// The meaning of a condition that did not hold.
 pub trait Refusal {
-    /// Whether the record has changed since it was read: another try may succeed.
+    /// Returns whether the record has changed since it was read, so that another try may succeed.
     fn is_stale(&self) -> bool;
 }
 
-/// Writes a change of the user's record. Where another change came first, it reads the record again and writes on top of
-/// that, three times in all. Returns the record that was changed.
+/// Writes a change of the user's record. If another change came first, reads the record again and retries, up to three
+/// tries in all. Returns the record on which the change was based.
 ///
 /// # Errors
-/// The refusal of any other condition, the errors of `reread`, and `service_unavailable` where the record keeps changing.
+/// The refusal of any other condition, the errors of `reread`, and `service_unavailable` if the record keeps changing.
 pub async fn write_current<C, W, R>(
     mut user: User,
     write: impl Fn(User) -> W,
@@ -25,7 +25,7 @@ pub async fn write_current<C, W, R>(
 ) -> Result<User, ApiError>
 where
     C: Refusal + Into<ApiError>,
-    // Not `AsyncFn`: its futures are not `Send` for every lifetime, as the runtime demands.
+    // Not `AsyncFn`: its futures are not `Send` for every lifetime, which the runtime requires.
     W: Future<Output = Result<(), TransactionError<C>>>,
     R: Future<Output = Result<User, ApiError>>,
 {

@@ -16,27 +16,27 @@ use crate::http::cookie_mode::TokenDelivery;
 use crate::http::{Request, cookies};
 use crate::{random, telemetry};
 
-/// Issues all kinds.
+/// Issues access, refresh and CSRF tokens.
 pub struct TokenIssuer {
-    /// The short-lived ones.
+    /// Issues access tokens.
     pub access: AccessTokenIssuer,
-    /// The ones that are exchanged.
+    /// Issues refresh tokens.
     pub refresh: RefreshTokenIssuer,
-    /// Those that go with a cookie.
+    /// Derives CSRF tokens.
     pub csrf: CsrfTokens,
 }
 
-/// Tokens as they go to the client.
+/// The tokens of a session, split by token delivery.
 pub struct Tokens {
-    /// In the body.
+    /// The tokens in the body.
     pub body: api::Tokens,
-    /// As cookies.
+    /// The tokens in cookies.
     pub cookies: Vec<String>,
     delivery: TokenDelivery,
 }
 
 impl TokenIssuer {
-    /// Reads the variables of all three.
+    /// Reads the variables of all three kinds of tokens.
     pub fn from_env(environment: &mut Environment) -> Self {
         Self {
             access: AccessTokenIssuer::from_env(environment),
@@ -45,7 +45,7 @@ impl TokenIssuer {
         }
     }
 
-    /// The tokens for the session as it is now; the role is the user's at this moment.
+    /// Issues the session's current tokens; the access token contains the user's present role.
     pub fn issue(
         &self,
         session: &Session,
@@ -76,7 +76,7 @@ impl TokenIssuer {
     }
 }
 
-/// A device token by itself: as a cookie where the request has one, else for the body.
+/// Delivers a device token alone: as a cookie if the request has that cookie, else in the body.
 pub fn deliver_device_token(
     token: SecretString,
     request: &Request,
@@ -92,13 +92,13 @@ pub fn deliver_device_token(
 }
 
 impl Tokens {
-    /// The same with a device token.
+    /// Adds a device token.
     pub fn with_device_token(mut self, token: SecretString) -> Self {
         self.body.device_token = self.deliver(token, cookies::DEVICE, device_token::LIFETIME);
         self
     }
 
-    /// A token for the body, unless it goes as a cookie.
+    /// Returns the token for the body, or adds it as a cookie.
     fn deliver(
         &mut self,
         token: SecretString,

@@ -92,7 +92,7 @@ pub fn refresh_expiry(environment: &mut Environment) -> Duration {
     environment.lifetime("JWT_REFRESH_EXPIRY", days(7))
 }
 
-/// Reads `REMEMBER_ME_EXPIRY`: the same for users who asked to be remembered.
+/// Reads `REMEMBER_ME_EXPIRY`: the same time for users who asked to be remembered.
 pub fn remember_me_expiry(environment: &mut Environment) -> Duration {
     environment.lifetime("REMEMBER_ME_EXPIRY", days(30))
 }

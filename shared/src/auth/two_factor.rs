@@ -1,4 +1,4 @@
-//! The second factor of a user: which code is right, and what has to be written for it to be used up.
+//! The second factor of a user: verifies codes and uses them up.
 
 use secrecy::SecretString;
 
@@ -22,11 +22,11 @@ use crate::store::outbox::{Kind, Links, Outbox};
 use crate::store::two_factor::{BackupCode, StoredDevice, TwoFactorStore};
 use crate::{random, timing};
 
-/// Checks the codes of the second factor.
+/// Verifies the codes of the second factor.
 pub struct TwoFactor {
-    /// Devices and backup codes.
+    /// The devices and backup codes.
     pub store: TwoFactorStore,
-    /// Opens the secrets of devices.
+    /// Decrypts the secrets of devices.
     cipher: Cipher,
     /// Counts wrong codes of devices and backup codes together.
     lockout: CodeLockout,
@@ -35,12 +35,12 @@ pub struct TwoFactor {
     dynamodb: DynamoDb,
 }
 
-/// Why a change that a code authorises was not committed.
+/// Why a change authorised by a code was not committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// The code has been used meanwhile.
+    /// The code was used meanwhile.
     CodeUsed,
-    /// The device has been confirmed meanwhile.
+    /// The device was confirmed meanwhile.
     AlreadyConfirmed,
     /// The record has changed since it was read.
     Stale,
@@ -62,14 +62,15 @@ impl From<Refused> for ApiError {
     }
 }
 
-/// A verified code. Add [`VerifiedCode::write`] to the transaction that it authorises, so that the code is used up exactly
-/// when that transaction commits.
+/// A verified code. Add [`VerifiedCode::write`] to the transaction that it authorises, so that the code is used up
+/// exactly when that transaction commits.
 pub struct VerifiedCode {
     kind: CodeKind,
     user_id: UserId,
     event: Event,
     attempt: Attempt,
-    /// Secrets of other devices whose key is the one before: as they are, and sealed anew.
+    /// The other devices whose secrets are encrypted under the previous key: device id, stored secret, newly encrypted
+    /// secret.
     outdated: Vec<(String, Sealed, Sealed)>,
 }
 
@@ -97,11 +98,12 @@ impl TwoFactor {
         }
     }
 
-    /// The factor, if the code is right and was not used before. A wrong one counts, and is recorded as a
-    /// failure of the event that it was sent for; one that was used is no guess, and does not count.
+    /// Verifies a code that was not used before. A wrong code counts towards the lockout and is recorded as a failure
+    /// of `event`. A used code is not a guess: it is recorded, but does not count.
     ///
     /// # Errors
-    /// `two_factor_invalid`, `account_locked`, and those of the stores.
+    /// `two_factor_invalid`, `two_factor_used`, `account_locked`, and `service_unavailable` or `internal_error` if a
+    /// store fails.
     pub async fn check(
         &self,
         user: &User,
@@ -136,7 +138,7 @@ impl TwoFactor {
         }
     }
 
-    /// The same where the user has a second factor; nothing where there is none.
+    /// Verifies a code if two-factor authentication is on; returns `None` if it is off.
     ///
     /// # Errors
     /// `two_factor_required`, and those of [`Self::check`].
@@ -154,8 +156,8 @@ impl TwoFactor {
         }
     }
 
-    /// A store that did not answer is nobody's failure. A secret that cannot be opened stays one: it
-    /// must not make guessing free.
+    /// Takes the attempt back if the store did not answer or the code was used before. If a secret cannot be decrypted,
+    /// the attempt stays counted: guessing must not become free.
     async fn take_back_unless_wrong(
         &self,
         attempt: &Attempt,
@@ -170,7 +172,8 @@ impl TwoFactor {
         }
     }
 
-    /// A failure; the owner is told of one that locks: whoever tries codes at login knows the password.
+    /// Records a failure. Mails the owner if it causes a lockout at sign-in: whoever tries codes there knows the
+    /// password.
     async fn refuse(
         &self,
         user: &User,
@@ -195,8 +198,8 @@ impl TwoFactor {
         }
     }
 
-    /// Among all active devices. One whose secret cannot be opened hinders no other; only if none other
-    /// has the code, nobody knows whether it was right.
+    /// Searches all confirmed devices for the code. A device whose secret cannot be decrypted does not block the
+    /// others; its error is returned only if no other device matches, as the code may have been right.
     async fn find_step(
         &self,
         id: UserId,
@@ -210,7 +213,7 @@ impl TwoFactor {
         let mut was_used = false;
         for device in self.store.find_devices(id, now).await? {
             let Some(last_used_step) = device.last_used_step else {
-                continue; // pending
+                continue; // still pending
             };
             let (secret, is_outdated) = match self.open(id, &device) {
                 Ok(opened) => opened,
@@ -258,10 +261,10 @@ impl TwoFactor {
         }
     }
 
-    /// The step of a pending device's first code. A wrong one counts.
+    /// Verifies the first code of a pending device and returns its step. A wrong code counts towards the lockout.
     ///
     /// # Errors
-    /// `two_factor_invalid`, `account_locked`, and those of the stores.
+    /// `two_factor_invalid`, `account_locked`, and `service_unavailable` or `internal_error` if a store fails.
     pub async fn check_pending(
         &self,
         user: &User,
@@ -278,8 +281,8 @@ impl TwoFactor {
         }
     }
 
-    /// Settles the attempt by what became of that which the code allows: a success forgives; a code that
-    /// was used meanwhile is recorded, and counts as little as what failed for another reason.
+    /// Settles the attempt after the action that the code authorised: a success clears the earlier failures; any
+    /// failure of the action takes the attempt back. A code that was used meanwhile is also recorded.
     pub async fn settle<T>(
         &self,
         code: &VerifiedCode,
@@ -303,7 +306,7 @@ impl TwoFactor {
         }
     }
 
-    /// The same for a code of a device that is not active yet.
+    /// Settles an attempt with a code of a pending device in the same way.
     pub async fn settle_attempt<T>(
         &self,
         attempt: &Attempt,
@@ -320,13 +323,13 @@ impl TwoFactor {
         timing::best_effort("settling an attempt", settle).await;
     }
 
-    /// A device's secret as it is stored: bound to its user and itself.
+    /// Encrypts a device's secret, bound to its user and device.
     pub fn seal(&self, id: UserId, device: &str, secret: &TotpSecret) -> Sealed {
         self.cipher
             .seal(secret.expose(), &owner(id, device), random::bytes())
     }
 
-    /// One that cannot be opened is a matter for the operator, and nothing that a client learns of.
+    /// Decrypts a device's secret. A failure concerns the operator, and the client learns nothing about it.
     fn open(&self, id: UserId, device: &StoredDevice) -> Result<(TotpSecret, bool), ApiError> {
         let opened = self.cipher.open(&device.secret, &owner(id, device.id()));
         let unreadable = || ApiError::Internal("a device's secret cannot be opened".into());
@@ -341,12 +344,12 @@ fn owner(id: UserId, device: &str) -> String {
 }
 
 impl VerifiedCode {
-    /// Whether it is a backup code: then the owner is told, and the other sessions are ended.
+    /// Returns whether it is a backup code: its use is mailed to the owner and ends the other sessions.
     pub fn is_backup_code(&self) -> bool {
         matches!(self.kind, CodeKind::BackupCode(_))
     }
 
-    /// What uses it up.
+    /// Returns the write that uses the code up.
     pub fn write(&self, store: &TwoFactorStore, client: &ClientInfo) -> TransactWriteItem {
         match &self.kind {
             CodeKind::Step {
@@ -360,7 +363,7 @@ impl VerifiedCode {
         }
     }
 
-    /// What removes a device: by its own code, if this is it.
+    /// Returns the write that removes a device; if the code is this device's, the same write uses it up.
     pub fn remove_device(&self, store: &TwoFactorStore, device: &str) -> TransactWriteItem {
         match &self.kind {
             CodeKind::Step {
@@ -370,7 +373,7 @@ impl VerifiedCode {
         }
     }
 
-    /// What removes a backup code: by itself, if this is it.
+    /// Returns the write that removes a backup code; if the code is this one, the same write uses it up.
     pub fn remove_backup_code(
         &self,
         store: &TwoFactorStore,
@@ -384,18 +387,18 @@ impl VerifiedCode {
         }
     }
 
-    /// Whether what removes this backup code uses the factor up as well.
+    /// Returns whether removing this backup code uses the code up as well.
     pub fn is_of_backup_code(&self, hash: &BackupCodeHash) -> bool {
         matches!(&self.kind, CodeKind::BackupCode(own) if own == hash)
     }
 
-    /// Whether what removes this device uses the factor up as well.
+    /// Returns whether removing this device uses the code up as well.
     pub fn is_of_device(&self, id: &str) -> bool {
         matches!(&self.kind, CodeKind::Step { device, .. } if device == id)
     }
 }
 
-/// Whether there is room for one more device.
+/// Checks that the account may have one more device.
 ///
 /// # Errors
 /// `validation_failed`.
@@ -411,7 +414,7 @@ pub fn check_room(user: &User) -> Result<(), ApiError> {
     Err(ApiError::invalid("deviceName", rule))
 }
 
-/// New backup codes: as they are shown once, and what is stored of them.
+/// Generates new backup codes, each as shown to the user and with its hash.
 pub fn mint_backup_codes() -> Vec<(SecretString, BackupCodeHash)> {
     let codes = 0..backup_code::COUNT;
     codes.map(|_| backup_code::mint(random::bytes())).collect()

@@ -1,4 +1,4 @@
-//! Accounts whose address nobody has proven, and their end: its owner says that they are not theirs.
+//! Removal of accounts with an unproven address, at the request of the owner of the address.
 
 use crate::config::Environment;
 use crate::domain::client_info::ClientInfo;
@@ -14,24 +14,24 @@ use crate::store::mailed_tokens::MailedTokens;
 use crate::store::two_factor::TwoFactorStore;
 use crate::store::users::Users;
 
-/// Tries at a removal that meets a change of the same record.
+/// The number of tries of a removal that meets concurrent changes of the record.
 const TRIES: u32 = 3;
 
 /// The record has changed since it was read.
 #[derive(Clone, Copy)]
 struct Stale;
 
-/// What removes them.
+/// Removes accounts with an unproven address.
 pub struct UnprovenAccounts {
-    /// Their records.
+    /// The users' records.
     pub users: Users,
-    /// Their passwords.
+    /// The password hashes.
     pub credentials: Credentials,
-    /// Their second factors.
+    /// The second factors.
     pub two_factor: TwoFactorStore,
-    /// The tokens of their mails.
+    /// The tokens of mails.
     pub mailed_tokens: MailedTokens,
-    /// Where it is recorded.
+    /// The audit log.
     pub audit: Audit,
 }
 
@@ -47,12 +47,13 @@ impl UnprovenAccounts {
         }
     }
 
-    /// The account goes at once, with its password, and its names are free for the one whose address it is. Its
-    /// sessions are accepted nowhere without it. `false`, and nothing happens, where there is none (any more), or
-    /// its address is proven.
+    /// Removes the account at once, with its password, and releases its address and username for the owner of the
+    /// address. Its sessions are invalid without the record. Returns `false` and changes nothing if the account does
+    /// not exist (any more), or its address is proven.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if DynamoDB does not answer or the record keeps changing, [`Error::Unexpected`] if
+    /// DynamoDB refuses or an item cannot be read.
     pub async fn remove(&self, id: UserId, client: &ClientInfo) -> Result<bool, Error> {
         for _ in 0..TRIES {
             let user = self.users.find(id, client.received_at).await?;
@@ -91,7 +92,7 @@ impl UnprovenAccounts {
             .await
     }
 
-    /// The end of the verification token, if it has not gone by itself.
+    /// Returns the removal of the verification token, unless it has expired.
     async fn verification_token(
         &self,
         user: &User,

@@ -1,4 +1,4 @@
-//! Where a user's picture is. It is only stored and handed out, never fetched.
+//! The URL of a user's picture. It is only stored and returned, never fetched.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,8 +10,8 @@ use super::rule::{Parse, check_length, rule};
 
 const MAX_LENGTH: usize = 2048;
 
-/// An absolute `https:` URL of at most 2048 characters, as the URL standard writes it: whatever program reads it, it
-/// leads to the host that is seen, and no character in it needs care.
+/// An absolute `https:` URL of at most 2048 characters, in the normal form of the URL standard: every program reads the
+/// same host from it as a person does, and no character in it needs escaping.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct AvatarUrl(#[schemars(url, length(max = MAX_LENGTH))] String);
@@ -19,20 +19,21 @@ pub struct AvatarUrl(#[schemars(url, length(max = MAX_LENGTH))] String);
 impl Parse for AvatarUrl {
     fn parse(text: &str) -> Result<Self, ValidationError> {
         check_length(text, 0, MAX_LENGTH)?;
-        // The parser drops white space and control characters; what is kept must not have had any.
+        // The parser drops white space and control characters, so texts that contain them are refused.
         let is_clean = !text.chars().any(|c| is_invisible(c) || c.is_whitespace());
         let url = Url::parse(text)
             .ok()
             .filter(|_| is_clean && names_a_host(text));
         let url = url.filter(|url| url.scheme() == "https" && url.has_host());
         let url = url.ok_or_else(|| rule("invalid_url", "must be an https: URL"))?;
-        check_length(url.as_str(), 0, MAX_LENGTH)?; // it grows where characters are escaped
+        check_length(url.as_str(), 0, MAX_LENGTH)?; // escaping makes it longer
         Ok(Self(url.into()))
     }
 }
 
-/// The parser takes `https:evil`, `https:\\evil` and `https:///evil` for `https://evil`, and other programs do not; and
-/// the part before an `@` looks like the host, and would be a password that everybody reads.
+/// Returns whether a host follows `://` directly, without user information. The parser takes `https:evil`,
+/// `https:\\evil` and `https:///evil` for `https://evil`, which other programs do not. The part before an `@` looks
+/// like the host, and could be a password that everybody can read.
 fn names_a_host(text: &str) -> bool {
     let Some((_, rest)) = text.split_once("://") else {
         return false;
@@ -42,7 +43,7 @@ fn names_a_host(text: &str) -> bool {
 }
 
 impl AvatarUrl {
-    /// The URL.
+    /// Returns the URL.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! Backup codes: for when the phone is gone. 80 random bits each, shown once, kept as hashes.
+//! Backup codes, for users who have lost their phone: 80 random bits each, shown once, stored as hashes.
 
 use aws_lc_rs::digest;
 use schemars::JsonSchema;
@@ -9,24 +9,24 @@ use validator::ValidationError;
 use super::characters::compact;
 use super::rule::{Parse, rule};
 
-/// How many an account has.
+/// The number of codes per account.
 pub const COUNT: usize = 10;
-/// How long each is.
+/// The length of a code.
 const CHARACTERS: usize = 16;
-/// Base 32 without letters that look like digits (Crockford): 5 bits each.
+/// Base 32 without letters that look like digits (Crockford): 5 bits per character.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-/// The SHA-256 of a code, in hexadecimal: the only form that is stored. The code has too much
-/// randomness for its hash to be searched.
+/// The SHA-256 of a code, in hexadecimal: the only form that is stored. A code has too much randomness for its hash to
+/// be reversed by brute force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct BackupCodeHash(String);
 
 impl Parse for BackupCodeHash {
-    /// Of a code in any case, with hyphens and spaces or without.
+    /// Hashes a code, in any case, with or without hyphens and spaces.
     fn parse(text: &str) -> Result<Self, ValidationError> {
         let code = compact(text).to_ascii_uppercase();
-        // As people read them from paper.
+        // People confuse these letters with digits when they read a code from paper.
         let code = code.replace('O', "0").replace(['I', 'L'], "1");
         if code.len() != CHARACTERS || !code.bytes().all(|byte| ALPHABET.contains(&byte)) {
             let message = "must be a backup code of 16 characters";
@@ -37,12 +37,12 @@ impl Parse for BackupCodeHash {
 }
 
 impl BackupCodeHash {
-    /// As it is stored.
+    /// Returns the stored form.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// From the store.
+    /// Restores a hash from its stored form.
     pub fn from_stored(text: String) -> Self {
         Self(text)
     }
@@ -53,7 +53,7 @@ impl BackupCodeHash {
     }
 }
 
-/// A new code, as it is shown, and what is stored of it. Of the random bytes five bits are used each.
+/// Generates a new code; returns it as shown to the user, with its hash. Uses five bits of each random byte.
 pub fn mint(random: [u8; CHARACTERS]) -> (SecretString, BackupCodeHash) {
     let character = |byte: u8| char::from(ALPHABET[usize::from(byte & 31)]);
     let code: String = random.into_iter().map(character).collect();

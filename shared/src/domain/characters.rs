@@ -1,4 +1,4 @@
-//! What can be seen of a text, and what cannot.
+//! Visible and invisible characters.
 
 use icu_properties::props::{
     CanonicalCombiningClass, DefaultIgnorableCodePoint, Emoji, ExtendedPictographic, Ideographic,
@@ -10,14 +10,14 @@ use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCa
 
 const ZERO_WIDTH_NON_JOINER: char = '\u{200C}';
 const ZERO_WIDTH_JOINER: char = '\u{200D}';
-/// It makes a keycap of a digit.
+/// The combining character that makes a keycap of a digit.
 const KEYCAP: char = '\u{20E3}';
-/// A symbol by its category, and blank.
+/// A symbol by its category, but blank.
 const BRAILLE_BLANK: char = '\u{2800}';
 
-/// Whether it shows nothing by itself: a control character, one for format or direction, a separator of lines or
-/// paragraphs, or whatever else programs leave out (Unicode's `Default_Ignorable_Code_Point`). White space that
-/// stands between words is none of these.
+/// Returns whether a character is invisible: a control character, a format or direction character, a separator of lines
+/// or paragraphs, or another character that programs leave out (Unicode's `Default_Ignorable_Code_Point`). White space
+/// between words does not count as invisible.
 pub fn is_invisible(c: char) -> bool {
     use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator};
     let category = c.general_category();
@@ -27,7 +27,7 @@ pub fn is_invisible(c: char) -> bool {
     ) || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
-/// Whether it can be seen where it stands alone: a letter, digit, punctuation mark or symbol.
+/// Returns whether a character is visible on its own: a letter, digit, punctuation mark or symbol.
 pub fn is_visible(c: char) -> bool {
     use GeneralCategoryGroup::{Letter, Number, Punctuation, Symbol};
     let group = c.general_category_group();
@@ -36,10 +36,10 @@ pub fn is_visible(c: char) -> bool {
         && c != BRAILLE_BLANK
 }
 
-/// Whether something in a text cannot be seen. What writing needs is no such thing: the two joiners where they change
-/// the letters beside them (Persian, Hindi, Bengali, Sinhala: RFC 5892, A.1 and A.2) or make one emoji of two, and one
-/// variation selector after an emoji or a Han character, of which Japanese family names have many forms. Anywhere else
-/// these hide text or make two equal names of one look.
+/// Returns whether a text contains hidden characters. Characters that scripts need are allowed: the two joiners where
+/// they change the adjacent letters (Persian, Hindi, Bengali, Sinhala: RFC 5892, A.1 and A.2) or combine two emoji, and
+/// one variation selector after an emoji or a Han character (Japanese family names have many such forms). Anywhere else
+/// these characters hide text, or make two different names look equal.
 pub fn hides_something(text: &str) -> bool {
     let characters: Vec<char> = text.chars().collect();
     let is_hidden = |(at, c): (usize, &char)| {
@@ -56,8 +56,8 @@ pub fn hides_something(text: &str) -> bool {
     characters.iter().enumerate().any(is_hidden)
 }
 
-/// A code as somebody has typed or pasted it: without white space, hyphens and what cannot be seen, and with
-/// full-width characters as ordinary ones.
+/// Normalises a typed or pasted code: removes white space, hyphens and invisible characters, and converts full-width
+/// characters to ordinary ones.
 pub fn compact(code: &str) -> String {
     let counts = |c: &char| {
         !c.is_whitespace()
@@ -75,16 +75,16 @@ fn is_pictographic(c: char) -> bool {
     CodePointSetData::new::<ExtendedPictographic>().contains(c)
 }
 
-/// A virama joins consonants; in Bengali the joiner stands before it as well.
+/// Returns whether a joiner stands at a virama, which joins consonants; in Bengali the joiner may also stand before it.
 fn joins_at_virama(before: &[char], after: &[char]) -> bool {
     let classes = CodePointMapData::<CanonicalCombiningClass>::new();
     let is_virama = |c: &&char| classes.get(**c) == CanonicalCombiningClass::Virama;
-    // Something must be there to be joined.
+    // There must be a character to join.
     let is_after_virama = before.last().filter(is_virama).is_some();
     is_after_virama || (after.first().filter(is_virama).is_some() && !before.is_empty())
 }
 
-/// Two letters that would be written as one without it.
+/// Returns whether a joiner separates two letters that would otherwise be written as one.
 fn parts_letters(before: &[char], after: &[char]) -> bool {
     let types = CodePointMapData::<JoiningType>::new();
     let joining = |c: &char| Some(types.get(*c)).filter(|kind| *kind != JoiningType::Transparent);

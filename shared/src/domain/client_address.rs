@@ -1,32 +1,29 @@
-//! Where a request comes from, and what counts as one client.
+//! The IP address of a client, and which addresses count as one client.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// A client's address. One that is IPv4 written as IPv6 is IPv4.
+/// A client's IP address. An IPv4 address in IPv6 notation is treated as IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddress(IpAddr);
 
 impl ClientAddress {
-    /// The text is no address.
-    ///
-    /// # Errors
-    /// `None` for whatever is none.
+    /// Parses an address; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let address: IpAddr = text.parse().ok()?;
         Some(Self(address.to_canonical()))
     }
 
-    /// From an address with a port, `198.51.100.10:46532` or `2001:db8::1:46532`: that is how
-    /// CloudFront writes it, without brackets.
+    /// Parses an address with a port, `198.51.100.10:46532` or `2001:db8::1:46532`: CloudFront writes IPv6 addresses
+    /// without brackets.
     pub fn parse_with_port(text: &str) -> Option<Self> {
         let (address, port) = text.rsplit_once(':')?;
         port.parse::<u16>().ok()?;
         Self::parse(address.trim_start_matches('[').trim_end_matches(']'))
     }
 
-    /// What counts as one client: an IPv4 address, or the /64 that one household or machine is given
-    /// of IPv6.
+    /// Returns the network that counts as one client: an IPv4 address, or the IPv6 /64 that one household or machine
+    /// gets.
     pub fn network(self) -> String {
         match self.0 {
             IpAddr::V4(address) => address.to_string(),
@@ -48,7 +45,6 @@ impl fmt::Display for ClientAddress {
 mod tests {
     use super::*;
 
-    /// security.md 12.
     #[test]
     fn ipv6_counts_by_its_64_and_mapped_ipv4_as_ipv4() {
         for (text, network) in [

@@ -1,25 +1,25 @@
-//! What is known of the client that has sent a request.
+//! Information about the client of a request.
 
 use super::language::Language;
 use super::timestamp::Timestamp;
 
-/// The client of a request, for the audit log, for mails and for limits.
+/// The client of a request, for the audit log, mails and rate limits.
 #[derive(Clone, Debug)]
 pub struct ClientInfo {
-    /// The client's IP address; empty where there is no client.
+    /// The client's IP address; empty without a client.
     pub ip: String,
     /// The header `User-Agent`, without control characters, at most 256 characters.
     pub user_agent: String,
-    /// The language that the client prefers.
+    /// The client's preferred language.
     pub language: Language,
     /// API Gateway's identifier of the request.
     pub request_id: String,
-    /// When the request was received.
+    /// The time at which the request was received.
     pub received_at: Timestamp,
 }
 
 impl ClientInfo {
-    /// For work that no client has asked for, such as an event of another service.
+    /// Returns the information for work without a client, such as an event of another service.
     pub fn none(now: Timestamp) -> Self {
         Self {
             ip: String::new(),

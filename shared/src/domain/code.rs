@@ -1,4 +1,4 @@
-//! A code of the second factor: from an app, or from paper.
+//! Codes of the second factor: TOTP codes and backup codes.
 
 use schemars::JsonSchema;
 use validator::ValidationError;
@@ -7,13 +7,13 @@ use super::backup_code::BackupCodeHash;
 use super::rule::{Parse, rule};
 use super::totp::TotpCode;
 
-/// What a client sends as a code.
+/// A code sent by a client.
 #[derive(Debug, JsonSchema)]
 #[schemars(untagged)]
 pub enum Code {
-    /// From an app.
+    /// A code from an authenticator app.
     Totp(TotpCode),
-    /// From paper.
+    /// A backup code.
     Backup(BackupCodeHash),
 }
 

@@ -1,5 +1,5 @@
-//! What a page must send beside the cookie: proof that it could read our answer, which pages of other
-//! origins cannot. Derived from the session, so that it stays the same for the session's life.
+//! CSRF tokens, which a page must send in addition to the cookie. A token proves that the page could read our answers,
+//! which pages of other origins cannot. Derived from the session, so that it stays the same for the session's life.
 
 use aws_lc_rs::{constant_time, hmac};
 use secrecy::{ExposeSecret, SecretString};
@@ -7,14 +7,14 @@ use secrecy::{ExposeSecret, SecretString};
 use super::secret;
 use super::session::SessionId;
 
-/// Derives and verifies the tokens of sessions.
+/// Derives and verifies the CSRF tokens of sessions.
 pub struct CsrfTokens {
-    /// The current one first.
+    /// The keys, the current one first.
     keys: Vec<hmac::Key>,
 }
 
 impl CsrfTokens {
-    /// Under a key of its own from this secret; tokens under the secret before it are still good.
+    /// Derives the keys from these secrets; tokens under the previous secret stay valid.
     pub fn new(secret: &SecretString, previous: Option<&SecretString>) -> Self {
         let key = |secret: &SecretString| {
             let derived = secret::derive(secret, "csrf token");
@@ -26,12 +26,12 @@ impl CsrfTokens {
         }
     }
 
-    /// The session's token: 64 hexadecimal characters.
+    /// Returns the session's token: 64 hexadecimal characters.
     pub fn token(&self, session: SessionId) -> SecretString {
         SecretString::from(derive(&self.keys[0], session))
     }
 
-    /// Whether this is the session's token.
+    /// Returns whether this is the session's token.
     pub fn verify(&self, session: SessionId, token: &str) -> bool {
         let is_equal = |key: &hmac::Key| {
             let expected = derive(key, session);

@@ -1,6 +1,6 @@
-//! Device tokens (OWASP, "Slow Down Online Guessing Attacks with Device Cookies"): whoever has signed
-//! in from a device keeps a bucket of failures of that device's own, so that strangers who lock the
-//! account do not lock out its owner. They authenticate nothing.
+//! Device tokens (OWASP, "Slow Down Online Guessing Attacks with Device Cookies"). A device from which the user has
+//! signed in has a failure counter of its own, so that strangers who lock the account do not lock out its owner. Device
+//! tokens authenticate nothing.
 
 use std::time::Duration;
 
@@ -13,19 +13,19 @@ use super::timestamp::Timestamp;
 use super::token::{Claims, Issuer, SigningConfig, Verifier, VerifyingConfig};
 use super::user::UserId;
 
-/// The identifier of a device. Its time is that of the first sign-in.
+/// The identifier of a device. Its time is the first sign-in.
 pub type DeviceId = Id<Device>;
 
-/// A device that an account has signed in from.
+/// A device from which a user has signed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Device {
-    /// Names the device.
+    /// The device's identifier.
     pub id: DeviceId,
-    /// Whose it is.
+    /// The device's user.
     pub user_id: UserId,
 }
 
-/// 90 days from the last sign-in.
+/// The lifetime of a device token: 90 days from the last sign-in.
 pub const LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// The claims of a device token.
@@ -47,12 +47,12 @@ impl Claims for DeviceClaims {
 pub struct DeviceTokenIssuer(Issuer<DeviceClaims>);
 
 impl DeviceTokenIssuer {
-    /// Under a key of its own from this secret.
+    /// Derives the signing key from the secret.
     pub fn new(config: SigningConfig) -> Self {
         Self(Issuer::new(derived(config)))
     }
 
-    /// A token for this device.
+    /// Issues a token for this device.
     pub fn issue(&self, device: Device, now: Timestamp) -> SecretString {
         let claims = DeviceClaims {
             sub: device.user_id,
@@ -67,7 +67,7 @@ impl DeviceTokenIssuer {
 pub struct DeviceTokenVerifier(Verifier<DeviceClaims>);
 
 impl DeviceTokenVerifier {
-    /// With keys of its own from these secrets.
+    /// Derives the keys from the secrets.
     pub fn new(config: VerifyingConfig) -> Self {
         let previous = config.previous_secret.as_ref();
         Self(Verifier::new(VerifyingConfig {
@@ -76,8 +76,8 @@ impl DeviceTokenVerifier {
         }))
     }
 
-    /// The device, if the token is ours and valid now; whether a reset has voided it since, the
-    /// user's record knows.
+    /// Returns the device of a valid token. Whether a password reset has revoked the token since, only the user's
+    /// record says.
     pub fn verify(&self, token: &str, now: Timestamp) -> Option<Device> {
         let claims = self.0.verify(token, now).ok()?;
         Some(Device {

@@ -1,21 +1,21 @@
-//! Durations as configuration writes them.
+//! Durations in the configuration.
 
 use std::time::Duration;
 
 /// Ten years: no sum of a time and a duration overflows.
 const MAX: Duration = days(3650);
 
-/// So many minutes.
+/// Returns a duration of this many minutes.
 pub const fn minutes(number: u64) -> Duration {
     Duration::from_secs(number * 60)
 }
 
-/// So many days.
+/// Returns a duration of this many days.
 pub const fn days(number: u64) -> Duration {
     Duration::from_secs(number * 24 * 60 * 60)
 }
 
-/// Parses whole seconds in the syntax of `humantime`, at most ten years. `None` for anything else, and for upper-case
+/// Parses whole seconds in the syntax of `humantime`, at most ten years. `None` for any other text, and for upper-case
 /// units: the crate reads `15M` as months, which is a typing error here.
 pub fn parse(text: &str) -> Option<Duration> {
     let has_upper_case = text.bytes().any(|byte| byte.is_ascii_uppercase());

@@ -1,4 +1,4 @@
-//! Email addresses: kept as typed, compared and mailed in their ASCII form.
+//! Email addresses: stored as typed, compared and mailed in their ASCII form.
 
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
@@ -13,29 +13,29 @@ use super::rule::{Parse, check_length, rule, too_long};
 /// RFC 5321, 4.5.3.1.3: 256 octets for the path, less its two angle brackets.
 const MAX_LENGTH: usize = 254;
 
-/// A valid email address, trimmed, otherwise as its owner typed it.
+/// A valid email address as typed, trimmed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct EmailAddress(#[schemars(email, length(max = MAX_LENGTH))] String);
 
 impl Parse for EmailAddress {
-    /// What can be mailed by every server, and looks like what it is: its ASCII form is valid as HTML's `input
-    /// type=email` and RFC 5321 define it, at most 254 octets long (64 before the `@`), with a domain that is no
-    /// literal; and nothing in it is invisible.
+    /// Accepts an address that every server can deliver to and that looks like what it is: its ASCII form is valid by
+    /// HTML's `input type=email` and RFC 5321, at most 254 octets long (64 before the `@`), its domain is not an
+    /// address literal, and it contains no invisible characters.
     fn parse(text: &str) -> Result<Self, ValidationError> {
         let address = text.trim();
         check_length(address, 0, MAX_LENGTH)?;
         let ascii = ascii(address).ok_or_else(invalid)?;
-        // One character may stand for a word in the ASCII form, which is what keys and commands are made of.
+        // One character may become a whole word in the ASCII form, from which keys and commands are built.
         if ascii.len() > MAX_LENGTH {
             return Err(too_long(MAX_LENGTH));
         }
         let (local_part, domain) = ascii.rsplit_once('@').unwrap_or_default();
-        // HTML allows dots anywhere; mail servers allow none beside another one (RFC 5321, 4.1.2).
+        // HTML allows dots anywhere; mail servers refuse consecutive dots (RFC 5321, 4.1.2).
         let can_be_mailed = ascii.validate_email()
             && email_address::EmailAddress::is_valid_local_part(local_part)
             && email_address::EmailAddress::is_valid_domain(domain);
-        // IDNA would drop what is invisible, and people would see another address than is kept.
+        // IDNA would drop invisible characters: people would see another address than the stored one.
         let is_seen = !address
             .chars()
             .any(|c| is_invisible(c) || c.is_whitespace());
@@ -46,12 +46,12 @@ impl Parse for EmailAddress {
     }
 }
 
-/// The rule that what is no address breaks.
+/// Returns the rule broken by a text that is not an email address.
 pub fn invalid() -> ValidationError {
     rule("invalid_email", "must be a valid email address")
 }
 
-/// With the domain in the form that DNS and mail servers know (`xn--…`, RFC 5891), if it has one.
+/// Converts the domain to the form of DNS and mail servers (`xn--…`, RFC 5891); `None` without a valid domain.
 fn ascii(address: &str) -> Option<String> {
     let (local_part, domain) = address.rsplit_once('@')?;
     let domain = Uts46::new().to_ascii(
@@ -64,32 +64,32 @@ fn ascii(address: &str) -> Option<String> {
 }
 
 impl EmailAddress {
-    /// As typed, for display.
+    /// Returns the address as typed, for display.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The part before the `@`.
+    /// Returns the part before the `@`.
     pub fn local_part(&self) -> &str {
         self.0
             .rsplit_once('@')
             .map_or(&self.0, |(local_part, _)| local_part)
     }
 
-    /// Where mail for it goes: as typed, but for the domain, which is in its ASCII form. Not every server can write
-    /// to another one (SMTPUTF8, RFC 6531), and SES cannot.
+    /// Returns the address to send mail to: as typed, with the domain in its ASCII form. Not every server supports
+    /// others (SMTPUTF8, RFC 6531), and SES does not.
     pub fn mailbox(&self) -> String {
         ascii(&self.0).unwrap_or_else(|| self.0.clone())
     }
 
-    /// What two spellings of one address share: the mailbox in lower case, so that `ü.example` and `xn--tda.example`
-    /// are one domain.
+    /// Returns the canonical form, shared by all spellings of an address: the mailbox in lower case, so that
+    /// `ü.example` and `xn--tda.example` are one domain.
     pub fn canonical(&self) -> String {
         self.mailbox().to_lowercase()
     }
 
-    /// Whether the domain is a name of the public DNS: it has a dot, and is no number of a host
-    /// (`127.0.0.1`, `x.0x7f`), as the URL standard tells them apart.
+    /// Returns whether the domain is a name of the public DNS: it contains a dot and is not an IPv4 number
+    /// (`127.0.0.1`, `x.0x7f`) by the rules of the URL standard.
     pub fn is_public(&self) -> bool {
         let mailbox = self.mailbox();
         let (_, domain) = mailbox.rsplit_once('@').unwrap_or_default();
@@ -139,7 +139,7 @@ mod tests {
             "a@［192.0.2.1］",
             "a@x\r\nBcc: y［::1］",
             "a@<script>alert(1)</script>﹇::1﹈",
-            // What no mail server takes:
+            // Refused by mail servers:
             "a..b@docomo.ne.jp",
             ".a@example.com",
             "a.@example.com",
@@ -147,7 +147,7 @@ mod tests {
             "a@-x.example",
             "a@xn--a.example",
             "a@\u{FF0E}example",
-            // What nobody sees:
+            // Invisible characters:
             "ada@example.org\u{200B}",
             "ada@\u{200B}example.org",
             "a\u{AD}da@example.org",

@@ -1,5 +1,5 @@
-//! Tokens that travel by mail. None is stored: the outbox holds a random identifier from which the
-//! mailer derives the token again, the other side stores the token's hash.
+//! Tokens sent by mail. No token is stored: the outbox holds a random identifier from which the mailer derives the
+//! token again, and the store that verifies it holds the token's hash.
 
 use aws_lc_rs::{digest, hmac};
 use schemars::JsonSchema;
@@ -9,17 +9,16 @@ use validator::ValidationError;
 
 use super::rule::{Parse, rule};
 
-/// What a mailed token is for. The purpose is part of the derivation, so that a token of one kind
-/// is never one of another.
+/// The purpose of a mailed token. It is part of the derivation, so that a token of one kind is never valid as another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Proves that an address is its owner's.
+    /// Proves the ownership of an address.
     VerifyEmail,
-    /// Removes an account that somebody else has made with an address.
+    /// Removes an account that somebody else has created with an address.
     RejectEmail,
-    /// Allows to set a new password.
+    /// Allows setting a new password.
     ResetPassword,
-    /// Turns the second factor off again.
+    /// Turns the second factor off.
     UndoTwoFactor,
 }
 
@@ -34,18 +33,18 @@ impl Purpose {
     }
 }
 
-/// 128 random bits in hexadecimal. Worth nothing without the server's secret.
+/// 128 random bits in hexadecimal. Useless without the server's secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TokenId(String);
 
 impl TokenId {
-    /// A new one.
+    /// Creates an identifier from random bytes.
     pub fn new(random: [u8; 16]) -> Self {
         Self(hex::encode(random))
     }
 
-    /// As it is stored in the outbox.
+    /// Returns the form stored in the outbox.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -56,7 +55,7 @@ impl TokenId {
 #[serde(transparent)]
 pub struct TokenHash(#[schemars(regex(pattern = "^[0-9A-Fa-f]{64}$"))] String);
 
-/// A new token: the identifier for the outbox, the hash for the store. The token itself is in neither.
+/// Creates a new token: returns its identifier for the outbox and its hash for the store. Neither contains the token.
 pub fn mint(secret: &SecretString, purpose: Purpose, random: [u8; 16]) -> (TokenId, TokenHash) {
     let id = TokenId::new(random);
     let hash = hash(&derive(secret, purpose, &id));
@@ -64,7 +63,7 @@ pub fn mint(secret: &SecretString, purpose: Purpose, random: [u8; 16]) -> (Token
 }
 
 impl Parse for TokenHash {
-    /// Of a token: 64 hexadecimal characters.
+    /// Hashes a token of 64 hexadecimal characters.
     fn parse(text: &str) -> Result<Self, ValidationError> {
         if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(rule("invalid_token", "must be 64 hexadecimal characters"));
@@ -74,13 +73,13 @@ impl Parse for TokenHash {
 }
 
 impl TokenHash {
-    /// As it is stored.
+    /// Returns the stored form.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// `hex(HMAC-SHA256(secret, purpose ‖ token_id))`: 64 hexadecimal characters, 256 bits.
+/// Derives a token, `hex(HMAC-SHA256(secret, purpose ‖ token_id))`: 64 hexadecimal characters, 256 bits.
 pub fn derive(secret: &SecretString, purpose: Purpose, token_id: &TokenId) -> SecretString {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
     let mut message = purpose.label().to_vec();
@@ -88,7 +87,7 @@ pub fn derive(secret: &SecretString, purpose: Purpose, token_id: &TokenId) -> Se
     SecretString::from(hex::encode(hmac::sign(&key, &message)))
 }
 
-/// What is stored of a token.
+/// Returns the hash of a token.
 pub fn hash(token: &SecretString) -> TokenHash {
     TokenHash(hex::encode(digest::digest(
         &digest::SHA256,

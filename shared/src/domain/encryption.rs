@@ -1,4 +1,4 @@
-//! Encryption of what must be read again: AES-256-GCM (NIST SP 800-38D), bound to what it belongs to,
+//! Encryption of secrets that must be read again: AES-256-GCM (NIST SP 800-38D), bound to the owner of the secret,
 //! under a key that can be rotated.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -13,31 +13,31 @@ use super::token::key_id;
 
 const NONCE_BYTES: usize = 12;
 
-/// `<key id>.<nonce, ciphertext and tag>`, in base64url.
+/// An encrypted text: `<key id>.<nonce, ciphertext and tag>`, in base64url.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Sealed(pub(crate) String);
 
-/// What was sealed cannot be opened: tampered with, of something else, or its key is gone.
+/// The text cannot be decrypted: it was tampered with, belongs to another owner, or its key is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unopenable;
 
-/// What was sealed.
+/// A decrypted text.
 pub struct Opened {
-    /// The text in the clear.
+    /// The plaintext.
     pub plaintext: Zeroizing<Vec<u8>>,
-    /// Whether it is to be sealed again, because its key is the one before.
+    /// Whether the text must be encrypted again, because it is encrypted under the previous key.
     pub is_outdated: bool,
 }
 
-/// Seals and opens.
+/// Encrypts and decrypts.
 pub struct Cipher {
-    /// By their ids, the current one first.
+    /// The keys with their ids, the current one first.
     keys: Vec<(String, LessSafeKey)>,
 }
 
 impl Cipher {
-    /// Under keys derived from these secrets; the current one seals, both open.
+    /// Derives the keys from these secrets; the current one encrypts, both decrypt.
     pub fn new(secret: &SecretString, previous: Option<&SecretString>) -> Self {
         let secrets = std::iter::once(secret).chain(previous);
         Self {
@@ -47,7 +47,7 @@ impl Cipher {
         }
     }
 
-    /// Seals a text that belongs to `owner`, with a nonce that is used once.
+    /// Encrypts a text that belongs to `owner`. The nonce must be used only once.
     #[expect(clippy::expect_used, reason = "short texts can be encrypted")]
     pub fn seal(&self, plaintext: &[u8], owner: &str, nonce: [u8; NONCE_BYTES]) -> Sealed {
         let (id, key) = &self.keys[0];
@@ -59,10 +59,10 @@ impl Cipher {
         Sealed(format!("{id}.{}", URL_SAFE_NO_PAD.encode(sealed)))
     }
 
-    /// Opens what was sealed for the same `owner`.
+    /// Decrypts a text that was encrypted for the same `owner`.
     ///
     /// # Errors
-    /// [`Unopenable`], whatever is wrong.
+    /// [`Unopenable`] for every failure.
     pub fn open(&self, sealed: &Sealed, owner: &str) -> Result<Opened, Unopenable> {
         let (id, text) = sealed.0.split_once('.').ok_or(Unopenable)?;
         let text = URL_SAFE_NO_PAD.decode(text).map_err(|_| Unopenable)?;

@@ -1,4 +1,4 @@
-//! Identifiers: ULIDs, each with the type of what it names, so that no key is built from the wrong one.
+//! Identifiers: ULIDs, typed by the thing they name, so that no key is built from the wrong one.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -36,7 +36,7 @@ pub type SessionId = Id<named::Session>;
 pub struct InvalidId;
 
 impl<T> Id<T> {
-    /// A new identifier from the time and 80 of the 128 random bits.
+    /// Creates an identifier from the time and 80 of the 128 random bits.
     pub fn new(now: Timestamp, random: [u8; 16]) -> Self {
         let milliseconds = u64::try_from(now.milliseconds()).unwrap_or(0);
         Self {
@@ -45,7 +45,7 @@ impl<T> Id<T> {
         }
     }
 
-    /// When it was made.
+    /// Returns the time at which it was created.
     pub fn time(self) -> Timestamp {
         let milliseconds = self.ulid.timestamp_ms();
         Timestamp::from_milliseconds(i64::try_from(milliseconds).unwrap_or(i64::MAX))
@@ -55,9 +55,11 @@ impl<T> Id<T> {
 impl<T> FromStr for Id<T> {
     type Err = InvalidId;
 
+    /// Parses an identifier.
+    ///
     /// # Errors
-    /// `InvalidId` for anything but the 26 upper-case characters that `Display` writes: one
-    /// identifier has one spelling.
+    /// `InvalidId` for anything but the 26 upper-case characters that `Display` writes: each identifier has only one
+    /// spelling.
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let ulid = Ulid::from_string(text).map_err(|_| InvalidId)?;
         if ulid.array_to_str(&mut [0; ULID_LEN]) != text {
@@ -94,7 +96,7 @@ impl<T> JsonSchema for Id<T> {
     }
 }
 
-// Derived, these would ask the same of `T`, which is only a name here.
+// Implemented by hand: derived implementations would require the same traits of `T`, which is only a marker.
 impl<T> Clone for Id<T> {
     fn clone(&self) -> Self {
         *self

@@ -1,8 +1,8 @@
-//! The languages that mails are written in, and which of them somebody reads.
+//! The languages of mails, and the choice between them.
 
 use serde::{Deserialize, Serialize};
 
-/// A language that mails are written in.
+/// A language of mails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Language {
@@ -14,8 +14,8 @@ pub enum Language {
 }
 
 impl Language {
-    /// The one that an `Accept-Language` header (RFC 9110, 12.5.4) prefers; English where it names
-    /// none of them.
+    /// Returns the language that an `Accept-Language` header (RFC 9110, 12.5.4) prefers; English if it names none of
+    /// these languages.
     pub fn accepted(header: &str) -> Self {
         let mut best = (Self::default(), 0.0);
         for range in header.split(',').take(32) {

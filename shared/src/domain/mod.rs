@@ -1,4 +1,4 @@
-//! The rules of the field, pure: what a valid value is and what may follow from it.
+//! The domain: valid values and the rules about them, without input or output.
 
 pub mod avatar_url;
 pub mod backup_code;

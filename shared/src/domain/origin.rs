@@ -2,9 +2,9 @@
 
 use url::Url;
 
-/// Whether this is an origin that a list may have: exact, in a browser's own form. Apps have schemes of their own
-/// (`capacitor://localhost`). This machine's names may have any port (`http://localhost:*`): a development server takes
-/// whichever is free.
+/// Returns whether a list of origins may contain this text: an exact origin in the form browsers send. Apps have
+/// schemes of their own (`capacitor://localhost`). Names of the local machine may have any port (`http://localhost:*`),
+/// as a development server takes whichever port is free.
 pub fn is_listable(text: &str) -> bool {
     let origin = match text.strip_suffix(":*") {
         Some(without_port) if !is_this_machine(without_port) => return false,
@@ -30,7 +30,7 @@ pub fn parse_list(text: &str) -> Option<Vec<String>> {
         .collect()
 }
 
-/// Whether the list's entry means this origin.
+/// Returns whether the list's entry matches this origin.
 pub fn is_meant(listed: &str, origin: &str) -> bool {
     match listed.strip_suffix(":*") {
         None => listed == origin,
@@ -47,7 +47,7 @@ fn is_this_machine(origin: &str) -> bool {
     matches!(host, Some("localhost" | "127.0.0.1" | "[::1]"))
 }
 
-/// Scheme, host and port alone.
+/// Returns whether a URL consists of scheme, host and port only.
 fn is_bare(url: &Url) -> bool {
     url.path().is_empty()
         && url.query().is_none()

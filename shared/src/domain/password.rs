@@ -1,4 +1,4 @@
-//! Passwords: the rules of NIST SP 800-63B-4 and ASVS 5.0, 6.2, and what our users asked for beside them.
+//! Passwords: the rules of NIST SP 800-63B-4 and ASVS 5.0, 6.2, and additional rules of the configuration.
 
 use std::sync::LazyLock;
 
@@ -13,18 +13,19 @@ use super::email_address::EmailAddress;
 use super::rule::{Parse, check_length, rule};
 use super::username::Username;
 
-/// Code points after NFC; more is refused before any hashing, so that nobody pays for it.
+/// The maximum length in code points after NFC. Longer passwords are refused before hashing, so that they cost nothing.
 const MAX_LENGTH: usize = 128;
 
-/// Lower-cased, sorted, of eight characters or more; THIRD_PARTY.md names the sources.
+/// Common passwords, lower-cased and sorted, of eight characters or more; THIRD_PARTY.md names the sources.
 const LIST: &str = include_str!("common_passwords.txt");
 
-/// A password in NFC, never trimmed, never truncated. Masked when debugged, zeroed when dropped.
+/// A password in NFC, never trimmed, never truncated. Masked in debug output, zeroed when dropped.
 #[derive(Clone, Debug, JsonSchema)]
 pub struct Password(#[schemars(with = "String", length(min = 1, max = MAX_LENGTH))] SecretString);
 
 impl Parse for Password {
-    /// What a client sent to prove who it is: 1–128 characters. A new password must satisfy a [`Policy`] as well.
+    /// Parses the password a client sent for authentication: 1–128 characters. A new password must satisfy a [`Policy`]
+    /// as well.
     fn parse(text: &str) -> Result<Self, ValidationError> {
         let password = SecretString::from(text.nfc().collect::<String>());
         check_length(password.expose_secret(), 1, MAX_LENGTH)?;
@@ -33,7 +34,7 @@ impl Parse for Password {
 }
 
 impl Password {
-    /// What is hashed.
+    /// Returns the bytes to hash.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.expose_secret().as_bytes()
     }
@@ -45,28 +46,28 @@ impl PartialEq for Password {
     }
 }
 
-/// What a new password must satisfy.
+/// The requirements for a new password.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Code points after NFC; at least 8.
+    /// The minimum length in code points after NFC; at least 8.
     pub minimum_length: usize,
-    /// Whether something that is neither a letter with a case nor a digit must occur.
+    /// Whether the password must contain a symbol: a character that is neither a letter with a case nor a digit.
     pub symbol_is_required: bool,
-    /// The application's name, which is nobody's password.
+    /// The application's name, which may not be the password.
     pub application_name: String,
 }
 
-/// Whose password it is to be, as far as known.
+/// The owner of the password, as far as known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Owner<'a> {
-    /// Neither the address nor its local part may be the password.
+    /// The address; neither it nor its local part may be the password.
     pub email: Option<&'a EmailAddress>,
-    /// The username may not be the password.
+    /// The username, which may not be the password.
     pub username: Option<&'a Username>,
 }
 
 impl Policy {
-    /// Every rule that a new password breaks.
+    /// Returns all rules that a new password breaks.
     pub fn broken_rules(&self, password: &Password, owner: Owner<'_>) -> Vec<ValidationError> {
         let text = password.0.expose_secret();
         let has = |is_such: fn(char) -> bool| text.chars().any(is_such);
@@ -89,7 +90,8 @@ impl Policy {
         rules.into_iter().flatten().collect()
     }
 
-    /// Whom or what the password names, compared without case and without digits and symbols at the end.
+    /// Returns the broken rule if the password is the owner's address, its local part, the username or the
+    /// application's name, compared without case and without digits and symbols at the end.
     fn names(&self, folded: &str, owner: Owner<'_>) -> Option<ValidationError> {
         let email = owner.email.map(EmailAddress::as_str);
         let local_part = owner.email.map(EmailAddress::local_part);
@@ -101,7 +103,7 @@ impl Policy {
             (username, "username", "the username"),
             (application, "application", "the name of this application"),
         ];
-        // `Gatehouse123` is the application's name as well.
+        // `Gatehouse123` counts as the application's name as well.
         let is_same = |text: &str| {
             let text = text.nfc().collect::<String>().to_lowercase();
             text == folded || !stem(&text).is_empty() && stem(&text) == stem(folded)
@@ -114,7 +116,7 @@ impl Policy {
     }
 }
 
-/// Not the same as something else that is known of the user.
+/// Returns the rule that the password must differ from another known text.
 pub fn must_differ(other: &str, words: &str) -> ValidationError {
     let mut rule = rule("must_differ", format!("must not be {words}"));
     rule.add_param("from".into(), &other);
@@ -129,17 +131,18 @@ fn is_symbol(character: char) -> bool {
     !character.is_uppercase() && !character.is_lowercase() && !is_digit(character)
 }
 
-/// U+200B and the like, which nobody sees or types.
+/// Returns whether a character is invisible, such as U+200B, which nobody sees or types.
 fn is_invisible(character: char) -> bool {
     character.general_category() == GeneralCategory::Format
 }
 
-/// Without what is not a letter at the end.
+/// Removes everything after the last letter.
 fn stem(text: &str) -> &str {
     text.trim_end_matches(|character: char| !character.is_alphabetic())
 }
 
-/// On the list, also with symbols at the end, or with another year or number of up to four digits than the list has.
+/// Returns whether a password is on the list, also with symbols at the end, or with another year or number of up to
+/// four digits than the entry on the list.
 fn is_common(folded: &str) -> bool {
     static COMMON: LazyLock<Vec<&str>> = LazyLock::new(|| LIST.lines().collect());
     let has = |text: &str| COMMON.binary_search(&text).is_ok();
@@ -169,7 +172,7 @@ mod tests {
         }
     }
 
-    /// What a policy says of a text, by the codes of its rules.
+    /// Returns the codes of the rules that a text breaks.
     fn codes(policy: &Policy, text: &str, owner: Owner<'_>) -> Vec<String> {
         let rules = match Password::parse(text) {
             Ok(password) => policy.broken_rules(&password, owner),

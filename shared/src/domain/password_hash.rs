@@ -1,5 +1,5 @@
-//! Password hashes: Argon2id as PHC strings; bcrypt and other Argon2 hashes are verified and due
-//! for replacement (OWASP Password Storage Cheat Sheet).
+//! Password hashes: Argon2id as PHC strings. bcrypt and other Argon2 hashes are verified, and then due for replacement
+//! (OWASP Password Storage Cheat Sheet).
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -11,25 +11,25 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use super::password::Password;
 
 const HASH_LENGTH: usize = 32;
-/// KiB times passes that a stored hash may take at most, four times our default: whoever imports hashes must not be able to
-/// choose how long a login takes, and how much memory.
+/// The maximum work of a stored hash: KiB times passes, four times the default. An imported hash must not determine how
+/// long a login takes and how much memory it needs.
 const MAX_WORK: u64 = 4 * 3 * 65_536;
-/// The same for bcrypt, as the exponent of its rounds: about a second.
+/// The maximum bcrypt cost (exponent of its rounds): about a second.
 const MAX_BCRYPT_COST: u32 = 14;
-/// The bytes of a password that bcrypt looks at.
+/// The number of bytes of a password that bcrypt uses.
 const BCRYPT_LENGTH: usize = 72;
 
-/// The only form in which a password is stored: a PHC string, or bcrypt's `$2b$…` from elsewhere.
+/// The only stored form of a password: a PHC string, or an imported bcrypt hash (`$2b$…`).
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
 impl PasswordHash {
-    /// From the store.
+    /// Restores a hash from its stored form.
     pub fn from_stored(text: String) -> Self {
         Self(text)
     }
 
-    /// For the store.
+    /// Returns the stored form.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -41,34 +41,34 @@ impl std::fmt::Debug for PasswordHash {
     }
 }
 
-/// What hashing costs.
+/// The cost of hashing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
-    /// KiB that each hash fills.
+    /// The memory of one hash in KiB.
     pub memory_kib: u32,
-    /// How often it goes over them.
+    /// The number of passes over the memory.
     pub iterations: u32,
-    /// Lanes.
+    /// The number of lanes.
     pub parallelism: u32,
 }
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verification {
-    /// Another password.
+    /// The password is wrong.
     Mismatch,
-    /// The password.
+    /// The password is right.
     Match,
-    /// The password, but hashed in an older way: hash it again and replace it.
+    /// The password is right, but hashed in an older way: hash it again and replace the stored hash.
     MatchOutdated,
 }
 
-/// A stored hash that no code here could have stored.
+/// A stored hash of an unsupported kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownHash;
 
-/// Hashes passwords, several lanes at once where there are several processors. It keeps its memory from one hash to the
-/// next: new memory is page faults.
+/// Hashes passwords, with several lanes in parallel if there are several processors. Keeps its memory from one hash to
+/// the next, as newly allocated memory causes page faults.
 pub struct PasswordHasher {
     cost: Cost,
     argon2: Argon2<'static>,
@@ -77,14 +77,14 @@ pub struct PasswordHasher {
     threads: OnceLock<ThreadPool>,
 }
 
-/// What a hash fills, kept from one to the next.
+/// The memory of a hash, reused by the next one.
 type Memory = Vec<Block>;
 
 impl PasswordHasher {
-    /// For hashes of this cost, on this many processors.
+    /// Creates a hasher of this cost for this many processors.
     ///
     /// # Panics
-    /// For a cost that Argon2 cannot have (RFC 9106, 3.1); the configuration admits none.
+    /// If Argon2 does not support the cost (RFC 9106, 3.1); the configuration admits no such cost.
     #[expect(clippy::expect_used, reason = "said in `Panics`")]
     pub fn new(cost: Cost, processors: usize) -> Self {
         Self {
@@ -96,19 +96,19 @@ impl PasswordHasher {
         }
     }
 
-    /// Makes its memory and starts its threads now, so that the first hash does not.
+    /// Allocates the memory and starts the threads now, so that the first hash does not have to.
     pub fn prepare(&self) {
         let needed = self.argon2.params().block_count();
         self.memory().resize(needed, Block::default());
         self.threads();
     }
 
-    /// What its hashes cost.
+    /// Returns the cost of the hashes.
     pub fn cost(&self) -> Cost {
         self.cost
     }
 
-    /// A hash with the configured cost and a salt of its own.
+    /// Hashes a password with the configured cost and a salt of its own.
     #[expect(
         clippy::expect_used,
         reason = "all inputs are of this function's making"
@@ -120,8 +120,8 @@ impl PasswordHasher {
         self.phc_string(&salt, &output)
     }
 
-    /// A hash that no password has, to be verified where there is none, so that it takes the same
-    /// time. Made of random bytes: it costs nothing.
+    /// Returns a hash that no password has. It is verified if there is no stored hash, so that the answer takes the
+    /// same time. Made of random bytes, so creating it costs nothing.
     pub fn decoy(&self, random: [u8; HASH_LENGTH]) -> PasswordHash {
         let (salt, _) = random.split_at(16);
         self.phc_string(salt, &random)
@@ -130,7 +130,7 @@ impl PasswordHasher {
     /// Compares in constant time.
     ///
     /// # Errors
-    /// [`UnknownHash`] where the stored text is none of the kinds known.
+    /// [`UnknownHash`] if the stored text is not of a supported kind, or costs too much.
     pub fn verify(
         &self,
         password: &Password,
@@ -147,8 +147,7 @@ impl PasswordHasher {
             }
             let matches =
                 bcrypt::verify(password.as_bytes(), &stored.0).map_err(|_| UnknownHash)?;
-            // bcrypt compared 72 bytes: what was typed after them may be a mistake, and must not
-            // become the password.
+            // bcrypt compared only 72 bytes: the rest may be mistyped, and must not become part of the stored password.
             let is_whole = password.as_bytes().len() <= BCRYPT_LENGTH;
             return Ok(match (matches, is_whole) {
                 (false, _) => Verification::Mismatch,
@@ -160,7 +159,7 @@ impl PasswordHasher {
         let algorithm = Algorithm::try_from(parsed.algorithm.as_str()).map_err(|_| UnknownHash)?;
         let version = match parsed.version {
             Some(version) => Version::try_from(version).map_err(|_| UnknownHash)?,
-            None => Version::V0x10, // a PHC string without `v=` is of the version before it was added
+            None => Version::V0x10, // a PHC string without `v=` has the version before `v=` existed
         };
         let params = Params::try_from(&parsed).map_err(|_| UnknownHash)?;
         if work(cost_of(&params)) > MAX_WORK.max(work(self.cost)) {
@@ -188,7 +187,8 @@ impl PasswordHasher {
         })
     }
 
-    /// Started by the first hash: threads without work look for it, which a starting environment pays for.
+    /// Returns the threads, started by the first hash: idle threads look for work, which would slow down a starting
+    /// environment.
     #[expect(
         clippy::expect_used,
         reason = "without threads no password can be hashed"
@@ -202,12 +202,13 @@ impl PasswordHasher {
         })
     }
 
-    /// A panic while hashing leaves nothing in the memory that the next hash would read.
+    /// Locks the memory. Poisoning is ignored: a panic while hashing leaves nothing in the memory that the next hash
+    /// would read.
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The hash itself, in the memory that is kept.
+    /// Computes the hash in the memory that is kept.
     fn fill(
         &self,
         argon2: &Argon2<'_>,
@@ -218,7 +219,7 @@ impl PasswordHasher {
         let mut memory = self.memory();
         let needed = argon2.params().block_count();
         if memory.len() < needed {
-            memory.clear(); // what would be copied is worth nothing
+            memory.clear(); // saves copying worthless contents
             memory.resize(needed, Block::default());
         }
         let blocks = &mut memory[..needed];
@@ -318,7 +319,7 @@ mod tests {
         );
     }
 
-    /// An imported hash does not choose how long a login takes.
+    /// An imported hash must not determine how long a login takes.
     #[test]
     fn a_stored_hash_that_costs_too_much_is_none() {
         let hasher = PasswordHasher::new(CHEAP, 1);

@@ -1,4 +1,4 @@
-//! The name a person wants to be called by.
+//! The display name of a person.
 
 use std::net::Ipv4Addr;
 
@@ -11,17 +11,18 @@ use super::characters::{hides_something, is_visible};
 use super::rule::{Parse, check_length, rule, too_short};
 
 const MAX_LENGTH: usize = 100;
-/// Names that no registry gives away (RFC 2606, RFC 6762, RFC 7686): what leads there is no name of a person either.
+/// Endings that no registry assigns (RFC 2606, RFC 6762, RFC 7686); a name with one of them is refused like any other
+/// host name.
 const RESERVED_ENDS: [&str; 6] = ["example", "test", "invalid", "localhost", "local", "onion"];
 const TITLES: [&str; 7] = ["Dr", "Mr", "Mrs", "Ms", "Prof", "Sr", "St"];
 
-/// 1–100 characters that can be seen, without a link in them.
+/// 1–100 visible characters, without a link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct PersonName(#[schemars(length(min = 1, max = MAX_LENGTH))] String);
 
 impl Parse for PersonName {
-    /// White space around it is dropped.
+    /// Trims the name.
     fn parse(text: &str) -> Result<Self, ValidationError> {
         let name = text.trim();
         check_length(name, 1, MAX_LENGTH)?;
@@ -29,7 +30,7 @@ impl Parse for PersonName {
             let message = "must not contain control characters";
             return Err(rule("control_characters", message));
         }
-        // They reorder what stands beside a name, or make two names look alike.
+        // Invisible characters reorder the text beside a name, or make two names look alike.
         if hides_something(name) {
             let message = "must not contain invisible characters";
             return Err(rule("invisible_characters", message));
@@ -37,7 +38,7 @@ impl Parse for PersonName {
         if !name.chars().any(is_visible) {
             return Err(too_short(1));
         }
-        // Mail programs make a link of it, in a mail that the service has signed.
+        // Mail programs would turn it into a link, in a mail signed by this service.
         if contains_link(name) {
             let message = "must not contain a link or the name of a host";
             return Err(rule("contains_link", message));
@@ -47,14 +48,15 @@ impl Parse for PersonName {
 }
 
 impl PersonName {
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Whether it holds what a program would make a link of. A dot within a word does not suffice (`Dr.Who`, `J.R.R.`):
-/// what stands after the last one is a top-level domain, or it goes on like a URL or a mail address.
+/// Returns whether a program would make a link of some part of the name. A dot within a word is not enough (`Dr.Who`,
+/// `J.R.R.`): the text after the last dot must be a top-level domain, or the word must continue like a URL or an email
+/// address.
 fn contains_link(name: &str) -> bool {
     let name = name.nfkc().collect::<String>().replace('。', ".");
     if name.contains("://") {
@@ -96,7 +98,8 @@ fn is_host(word: &str, before: Option<char>, after: &str) -> bool {
     goes_on || before == Some('@') || (!is_abbreviated_name(typed) && is_domain())
 }
 
-/// Initials or a title before a family name, without the space: `.kim`, `.wang` and `.no` are top-level domains, too.
+/// Returns whether the text is initials or a title before a family name, without a space: `.kim`, `.wang` and `.no` are
+/// top-level domains, too.
 fn is_abbreviated_name(typed: &str) -> bool {
     let Some((first, last)) = typed.rsplit_once('.') else {
         return false;

@@ -1,21 +1,21 @@
-//! Limits: how many requests within which time, and what is left of them.
+//! Rate limits: the number of requests allowed within a time, and the quota left.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::duration;
 
-/// So many within a sliding window, each counted from its own moment on.
+/// A number of requests within a sliding window; each request counts from its own moment on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// The most that pass.
+    /// The maximum number of requests.
     pub max: u32,
-    /// Within this time.
+    /// The length of the window.
     pub window: Duration,
 }
 
 impl Limit {
-    /// Parses `5/15m`, at most so many within a duration of at least a second, or `off`: `Some(None)`.
+    /// Parses `5/15m` (a number of requests within a duration of at least a second), or `off`, which is `Some(None)`.
     pub fn parse(text: &str) -> Option<Option<Self>> {
         if text == "off" {
             return Some(None);
@@ -29,7 +29,7 @@ impl Limit {
 }
 
 impl fmt::Display for Limit {
-    /// `5 in 15 minutes`.
+    /// Writes `5 in 15 minutes`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.window.as_secs();
         let units = [(86_400, "day"), (3600, "hour"), (60, "minute")];
@@ -43,19 +43,19 @@ impl fmt::Display for Limit {
     }
 }
 
-/// The limits where no variable of their own says otherwise: `RATE_LIMITS`.
+/// The default limits, for those without a variable of their own: `RATE_LIMITS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
-    /// For an API that everybody reaches.
+    /// For an API that is open to everybody.
     Strict,
     /// For teams that know their users.
     Balanced,
-    /// None.
+    /// No limits.
     Off,
 }
 
 impl Preset {
-    /// The preset of this name.
+    /// Returns the preset with this name.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             "strict" => Some(Self::Strict),
@@ -65,8 +65,8 @@ impl Preset {
         }
     }
 
-    /// The limit `RATE_LIMIT_<name>`, given the strict one. A balanced one is twice as high, but for those that
-    /// people who share an address, or work on a front end, meet first.
+    /// Returns the limit `RATE_LIMIT_<name>`, given the strict one. A balanced limit is twice as high. The limits
+    /// that people who share an address, or develop a front end, reach first are raised further or dropped.
     pub fn limit(self, name: &str, strict: Limit) -> Option<Limit> {
         let (a_minute, a_quarter) = (Duration::from_secs(60), Duration::from_secs(15 * 60));
         let balanced = |max, window| Some(Limit { max, window });
@@ -83,30 +83,29 @@ impl Preset {
     }
 }
 
-/// A limit with the name that clients get to see.
+/// A limit with its public name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Such as `login`.
+    /// The name, such as `login`.
     pub name: String,
     /// The limit.
     pub limit: Limit,
 }
 
-/// What is left of a policy for one client.
+/// A client's remaining quota under a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quota {
     /// The policy.
     pub policy: Policy,
-    /// How many requests still pass now.
+    /// The number of requests that still pass now.
     pub remaining: u32,
-    /// When the next one becomes free; at 0 remaining, from then on a request passes again.
+    /// The time until one more request is free; with 0 remaining, until a request passes again.
     pub reset: Duration,
 }
 
 impl Quota {
-    /// Of several quotas the one that a client must heed: with the fewest left, of equals that with the
-    /// longest window. When nothing is left, its reset is the moment from which all of them let a
-    /// request pass.
+    /// Returns the quota that a client must heed: the one with the fewest requests left; among equals, the one with the
+    /// longest window. If nothing is left, its reset is the moment from which all of them let a request pass.
     pub fn tightest(quotas: &[Self]) -> Option<Self> {
         let rank = |quota: &&Self| {
             (
@@ -122,7 +121,7 @@ impl Quota {
         Some(tightest)
     }
 
-    /// Whole seconds, rounded up: after them the promise holds.
+    /// Returns the reset in whole seconds, rounded up, so that a request passes after that time.
     pub fn reset_seconds(&self) -> u64 {
         self.reset
             .as_millis()
@@ -131,7 +130,7 @@ impl Quota {
             .unwrap_or(u64::MAX)
     }
 
-    /// The field `RateLimit` (draft-ietf-httpapi-ratelimit-headers, 4).
+    /// Returns the field `RateLimit` (draft-ietf-httpapi-ratelimit-headers, 4).
     pub fn header(&self) -> String {
         let (name, left) = (&self.policy.name, self.remaining);
         format!("\"{name}\";r={left};t={}", self.reset_seconds())
@@ -139,7 +138,7 @@ impl Quota {
 }
 
 impl fmt::Display for Policy {
-    /// The field `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers, 3).
+    /// Writes the field `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers, 3).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Limit { max, window } = self.limit;
         write!(f, "\"{}\";q={max};w={}", self.name, window.as_secs())

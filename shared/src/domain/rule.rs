@@ -1,5 +1,5 @@
-//! The rules that a field can break, as `validator` tells of them: a code and parameters for programs, a sentence for
-//! people. Never the input.
+//! The rules that a field can break, as errors of `validator`: a code and parameters for programs, a message for
+//! people. They never contain the input.
 
 use std::borrow::Cow;
 
@@ -8,33 +8,33 @@ use validator::{ValidateLength, ValidationError};
 
 /// A value that is parsed from text.
 pub trait Parse: Sized {
-    /// Parses what a client sent.
+    /// Parses a client's input.
     ///
     /// # Errors
-    /// The rule that is broken.
+    /// The broken rule.
     fn parse(text: &str) -> Result<Self, ValidationError>;
 }
 
-/// Any text.
+/// Accepts any text.
 impl Parse for String {
     fn parse(text: &str) -> Result<Self, ValidationError> {
         Ok(text.to_owned())
     }
 }
 
-/// Any text that must not be seen.
+/// Accepts any text, and keeps it out of debug output.
 impl Parse for SecretString {
     fn parse(text: &str) -> Result<Self, ValidationError> {
         Ok(Self::from(text))
     }
 }
 
-/// A rule by its code, with a sentence that goes on from the field's name.
+/// Creates a rule from its code and a message that continues the field's name.
 pub fn rule(code: &'static str, message: impl Into<Cow<'static, str>>) -> ValidationError {
     ValidationError::new(code).with_message(message.into())
 }
 
-/// At least so many characters.
+/// Returns the rule of a minimum length in characters.
 pub fn too_short(min: usize) -> ValidationError {
     let message = match min {
         1 => "must not be empty".to_owned(),
@@ -45,14 +45,14 @@ pub fn too_short(min: usize) -> ValidationError {
     rule
 }
 
-/// At most so many characters.
+/// Returns the rule of a maximum length in characters.
 pub fn too_long(max: usize) -> ValidationError {
     let mut rule = rule("too_long", format!("must be at most {max} characters long"));
     rule.add_param("max".into(), &max);
     rule
 }
 
-/// Checks that a text has so many characters (Unicode code points).
+/// Checks the length of a text in characters (Unicode code points).
 ///
 /// # Errors
 /// `too_short` and `too_long`.

@@ -1,10 +1,10 @@
-//! Secrets that are made of other secrets.
+//! Derivation of secrets from other secrets.
 
 use aws_lc_rs::hkdf;
 use secrecy::{ExposeSecret, SecretString};
 
-/// Another secret that this one is good for, and that tells nothing of it (RFC 5869): 64 hexadecimal characters,
-/// 256 bits.
+/// Derives a secret for a purpose, which reveals nothing about the original (RFC 5869): 64 hexadecimal characters, 256
+/// bits.
 #[expect(
     clippy::expect_used,
     reason = "32 bytes are what SHA-256 expands to at once"
@@ -24,7 +24,8 @@ pub fn derive(secret: &SecretString, purpose: &str) -> SecretString {
 mod tests {
     use super::*;
 
-    /// From an independent implementation: Python's `hmac`, extract and expand as in sections 2.2 and 2.3.
+    /// The expected value is from an independent implementation: Python's `hmac`, extract and expand by sections 2.2
+    /// and 2.3.
     #[test]
     fn a_derived_secret_is_the_one_of_rfc_5869() {
         let secret = SecretString::from("k".repeat(32));

@@ -23,28 +23,28 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// From milliseconds since the Unix epoch.
+    /// Creates a point in time from milliseconds since the Unix epoch.
     pub fn from_milliseconds(milliseconds: i64) -> Self {
         Self { milliseconds }
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     pub fn milliseconds(self) -> i64 {
         self.milliseconds
     }
 
-    /// Whole seconds since the Unix epoch: JWT's `NumericDate` (RFC 7519, 2) and DynamoDB's TTL.
+    /// Returns the whole seconds since the Unix epoch: JWT's `NumericDate` (RFC 7519, 2) and DynamoDB's TTL.
     pub fn seconds(self) -> i64 {
         self.milliseconds.div_euclid(1000)
     }
 
-    /// How long it is from here to there; nothing if that has passed.
+    /// Returns the time until `later`; zero if that has passed.
     pub fn until(self, later: Self) -> Duration {
         let milliseconds = later.milliseconds.saturating_sub(self.milliseconds);
         Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
     }
 
-    /// This much later; the end of time where that would overflow.
+    /// Adds a duration; saturates at the largest timestamp.
     pub fn plus(self, duration: Duration) -> Self {
         let milliseconds = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Self {
@@ -52,7 +52,7 @@ impl Timestamp {
         }
     }
 
-    /// In this format; nothing past the year 9999.
+    /// Formats the time; `None` after the year 9999.
     pub(crate) fn written(self, format: StaticFormatDescription) -> Option<String> {
         let time = OffsetDateTime::from_unix_timestamp(self.seconds()).ok()?;
         let millisecond = u16::try_from(self.milliseconds.rem_euclid(1000)).ok()?;

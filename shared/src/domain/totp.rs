@@ -1,5 +1,4 @@
-//! Time-based one-time passwords (RFC 6238): SHA-1, 6 digits, 30 seconds, as every authenticator app
-//! knows them.
+//! Time-based one-time passwords (RFC 6238): SHA-1, 6 digits, 30 seconds, as supported by every authenticator app.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +12,7 @@ use super::characters::compact;
 use super::rule::{Parse, rule};
 use super::timestamp::Timestamp;
 
-/// What an app and we have in common: 160 bits (RFC 4226, 4, R6).
+/// The secret shared with an authenticator app: 160 bits (RFC 4226, 4, R6).
 pub struct TotpSecret(Zeroizing<[u8; Self::BYTES]>);
 
 /// Six digits.
@@ -24,7 +23,7 @@ pub struct TotpCode(#[schemars(with = "String", regex(pattern = "^[0-9]{6}$"))] 
 pub type Step = u64;
 
 impl Parse for TotpCode {
-    /// With spaces or hyphens, as apps show it, or without.
+    /// Parses a code, with or without the spaces or hyphens that apps show.
     fn parse(text: &str) -> Result<Self, ValidationError> {
         let code = compact(text);
         if code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -36,39 +35,39 @@ impl Parse for TotpCode {
 }
 
 impl TotpSecret {
-    /// Its length.
+    /// The length of a secret in bytes.
     pub const BYTES: usize = 20;
 
-    /// A new one, or one that was kept.
+    /// Creates a secret from new or stored bytes.
     pub fn new(bytes: [u8; Self::BYTES]) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// The bytes, to be kept encrypted.
+    /// Returns the bytes, to be stored encrypted.
     pub fn expose(&self) -> &[u8; Self::BYTES] {
         &self.0
     }
 
-    /// The step that the code belongs to: the current one, or one to each side (RFC 6238, 5.2). Whether
-    /// it was used before, the store knows.
+    /// Returns the step of the code: the current one, or one step before or after it (RFC 6238, 5.2). Only the store
+    /// knows whether it was used before.
     pub fn verify(&self, code: &TotpCode, now: Timestamp) -> Option<Step> {
         let seconds = u64::try_from(now.seconds()).unwrap_or(0);
         self.totp(None, "").check(code.0.expose_secret(), seconds)
     }
 
-    /// For people to type: base32.
+    /// Returns the secret in base32, for typing.
     pub fn base32(&self) -> SecretString {
         SecretString::from(self.totp(None, "").secret().to_base32())
     }
 
-    /// For an app to read (Key URI format): whose account it is, and where.
+    /// Returns the URL for an app (Key URI format), with the account and the issuer.
     #[expect(clippy::expect_used, reason = "an account is never empty")]
     pub fn url(&self, issuer: &str, account: &str) -> SecretString {
         let url = self.totp(Some(issuer), account).to_url();
         SecretString::from(url.expect("a URL of an account"))
     }
 
-    /// The URL as a QR code: a PNG image, as a `data:` URL.
+    /// Returns the URL as a QR code: a PNG image, as a `data:` URL.
     #[expect(clippy::expect_used, reason = "an address and a name are short enough")]
     pub fn qr_code_url(&self, issuer: &str, account: &str) -> SecretString {
         let png = self.totp(Some(issuer), account).to_qr_png();
@@ -85,12 +84,12 @@ impl TotpSecret {
             .with_secret(self.0.to_vec())
             .with_issuer(issuer.map(label))
             .with_account_name(label(account))
-            .build_noncompliant() // it is compliant: all is set
+            .build_noncompliant() // it is compliant: everything is set
     }
 }
 
-/// Whose account it is, as an app shows it. Apps overwrite an entry of the same issuer and account, so beside other devices
-/// it has the device's name, and where another has that, a part of its id.
+/// Returns the account name for an app. Apps overwrite an entry of the same issuer and account. So if there are other
+/// devices, the label contains the device's name, and if another device has the same name, a part of the device's id.
 pub fn account_label<'a>(
     address: &str,
     device: &str,
@@ -108,8 +107,8 @@ pub fn account_label<'a>(
     }
 }
 
-/// A colon would end the issuer in the URL's label; and what takes more than 600 characters to write in a
-/// URL would not fit into a QR code.
+/// Prepares a text for a label. A colon would end the issuer in the URL, and a text that takes more than 600 characters
+/// in a URL would not fit into a QR code.
 fn label(text: &str) -> String {
     let mut length = 0;
     let text = text.replace(':', " ");
@@ -165,11 +164,10 @@ mod tests {
         }
     }
 
-    /// security.md 32.
     #[test]
     fn the_window_is_one_step_to_each_side_to_the_second() {
         let secret = TotpSecret::new(*b"12345678901234567890");
-        let code = code("050471"); // of the step from 1111111110 to 1111111139
+        let code = code("050471"); // valid in the step from 1111111110 to 1111111139
         for (seconds, is_accepted) in [
             (1_111_111_079, false),
             (1_111_111_080, true),

@@ -1,4 +1,4 @@
-//! A user as the rest of the system sees one.
+//! Users.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,79 +16,79 @@ use super::username::Username;
 /// A user's record. Its field names are the attributes of the item `USER#<id>`/`PROFILE`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct User {
-    /// Never changes.
+    /// The identifier, which never changes.
     pub id: UserId,
-    /// As typed; compared by its canonical form.
+    /// The address as typed; compared by its canonical form.
     pub email: EmailAddress,
-    /// As typed; compared by its canonical form.
+    /// The username as typed; compared by its canonical form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<Username>,
-    /// How the user wants to be called.
+    /// The display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<PersonName>,
-    /// Where the user's picture is.
+    /// The URL of the user's picture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub avatar_url: Option<AvatarUrl>,
-    /// What the user may do.
+    /// The user's permissions.
     pub role: Role,
     /// Whether the user may sign in at all.
     pub status: Status,
-    /// Whether the owner of the address has proven it.
+    /// Whether the address is proven.
     pub email_verified: bool,
-    /// Whether a second factor is asked for.
+    /// Whether two-factor authentication is on.
     pub two_factor_enabled: bool,
     /// The confirmed devices; their secrets are in the credentials table.
     #[serde(default)]
     pub two_factor_devices: Vec<TwoFactorDevice>,
-    /// How many backup codes are unused.
+    /// The number of unused backup codes.
     #[serde(default)]
     pub backup_codes_left: u32,
-    /// When the user registered.
+    /// The time of the registration.
     pub created_at: Timestamp,
-    /// When the record last changed.
+    /// The time of the last change.
     pub updated_at: Timestamp,
-    /// When the user last signed in with a password.
+    /// The time of the last sign-in with a password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_login_at: Option<Timestamp>,
-    /// The one verification token that is valid: a newer one takes its place.
+    /// The only valid verification token: a newer one replaces it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification_token: Option<TokenHash>,
-    /// The token by which the owner of the address says "this wasn't me"; the same in all mails, until the
-    /// address is proven.
+    /// The token of the link "this wasn't me" for the owner of the address; the same in all mails until the address is
+    /// proven.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejection: Option<Rejection>,
-    /// The one token that turns the second factor off again, since it was turned on.
+    /// The only valid token that turns the second factor off, while the second factor is on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo_token: Option<TokenHash>,
-    /// Wrong passwords and codes since the last sign-in.
+    /// The number of wrong passwords and codes since the last sign-in.
     #[serde(default)]
     pub failed_attempts: u32,
-    /// Nobody signs in before a new password was set by mail.
+    /// Whether sign-in is blocked until a new password is set by mail.
     #[serde(default)]
     pub password_reset_required: bool,
-    /// The one reset token that is valid: a newer one takes its place, a new password removes it.
+    /// The only valid reset token: a newer one replaces it, a new password removes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_token: Option<TokenHash>,
-    /// Which sessions are good.
+    /// The session epoch: only sessions of this epoch are valid.
     #[serde(default)]
     pub session_epoch: SessionEpoch,
-    /// A session of an earlier epoch that is good all the same: the one that asked for the change.
+    /// The one session of an earlier epoch that stays valid: the one that requested the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_session: Option<SessionId>,
-    /// Device tokens of before are void: when there was last a new password.
+    /// The time of the last new password: earlier device tokens are revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_tokens_since: Option<Timestamp>,
-    /// When the record goes, in seconds since 1970: of a deleted account, or of one whose address nobody proves.
+    /// The expiry of the record in seconds since 1970: of a deleted account, or of an account with an unproven address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<i64>,
-    /// Counts the changes of the record, so that two of them cannot overwrite each other.
+    /// The number of changes of the record, so that concurrent changes cannot overwrite each other.
     pub version: u64,
 }
 
-/// What of a user's record decides on the user's sessions.
+/// The attributes of a user's record that decide on the user's sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct AccountStatus {
-    /// What the user may do.
+    /// The user's permissions.
     pub role: Role,
     /// Whether the user may sign in at all.
     pub status: Status,
@@ -99,45 +99,45 @@ pub struct AccountStatus {
 }
 
 impl AccountStatus {
-    /// The attributes of the record that it consists of.
+    /// The names of these attributes.
     pub const ATTRIBUTES: &[&str] = &["role", "status", "session_epoch", "kept_session"];
 
-    /// Whether this session, of this epoch, is good by the user's record.
+    /// Returns whether the user's record allows this session of this epoch.
     pub fn allows_session(&self, id: SessionId, epoch: SessionEpoch) -> bool {
         self.status.is_active() && (epoch == self.session_epoch || self.kept_session == Some(id))
     }
 }
 
-/// A token that comes again in each mail: what derives it, and what is stored of it elsewhere.
+/// A rejection token, which is repeated in each mail: its identifier for the outbox and its stored hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejection {
-    /// For the outbox.
+    /// The identifier, for the outbox.
     pub token_id: TokenId,
-    /// Names its item.
+    /// The hash, which names its item.
     pub token: TokenHash,
 }
 
-/// The most devices for the second factor that an account has.
+/// The maximum number of second-factor devices per account.
 pub const MAX_TWO_FACTOR_DEVICES: usize = 5;
 
-/// A device that makes codes for the second factor.
+/// A device that generates codes for the second factor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TwoFactorDevice {
-    /// Names the device in requests.
+    /// The device's identifier in requests.
     pub id: String,
-    /// What its owner calls it.
+    /// The name given by the user.
     pub name: String,
-    /// When its first code was verified.
+    /// The time of the first verified code.
     pub confirmed_at: Timestamp,
 }
 
-/// What a user may do.
+/// The permissions of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Everybody who registers.
+    /// A user who registered.
     User,
-    /// Set in the record by an operator, never through the API.
+    /// An administrator, appointed by an operator in the record, never through the API.
     Admin,
 }
 
@@ -145,23 +145,23 @@ pub enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Yes.
+    /// The user may sign in.
     Active,
-    /// No, by an operator's decision.
+    /// An operator has disabled the account.
     Disabled,
-    /// No, by the user's own; purged when the items' `ttl` has passed.
+    /// The user has deleted the account; it is purged when the items' `ttl` has passed.
     Deleted,
 }
 
 impl Status {
-    /// Whether the user may hold sessions.
+    /// Returns whether the user may hold sessions.
     pub fn is_active(self) -> bool {
         self == Self::Active
     }
 }
 
 impl User {
-    /// A user who has just registered.
+    /// Creates a user who has just registered.
     pub fn new(
         id: UserId,
         email: EmailAddress,
@@ -198,12 +198,12 @@ impl User {
         }
     }
 
-    /// Whether the user may hold sessions.
+    /// Returns whether the user may hold sessions.
     pub fn is_active(&self) -> bool {
         self.status.is_active()
     }
 
-    /// What decides on the user's sessions.
+    /// Returns the attributes that decide on the user's sessions.
     pub fn account_status(&self) -> AccountStatus {
         AccountStatus {
             role: self.role,
@@ -213,11 +213,11 @@ impl User {
         }
     }
 
-    /// Whether the user may sign in, now that it is certain that it is the user. Whatever starts a
-    /// session asks here, because a session cannot be started for anybody else.
+    /// Checks whether the authenticated user may sign in. Starting a session requires the returned [`SignInAllowed`],
+    /// so this check cannot be left out.
     ///
     /// # Errors
-    /// Why not.
+    /// [`SignInRefused`] with the reason.
     pub fn check_sign_in(
         &self,
         verification_is_required: bool,
@@ -239,7 +239,7 @@ impl User {
 pub struct SignInAllowed<'a>(&'a User);
 
 impl SignInAllowed<'_> {
-    /// The user.
+    /// Returns the user.
     pub fn user(&self) -> &User {
         self.0
     }
@@ -248,9 +248,9 @@ impl SignInAllowed<'_> {
 /// Why a user may not sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignInRefused {
-    /// By the user's own decision.
+    /// The user has deleted the account.
     Deleted,
-    /// By an operator's.
+    /// An operator has disabled the account.
     Disabled,
     /// The address must be proven first.
     Unverified,

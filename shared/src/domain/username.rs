@@ -31,7 +31,7 @@ impl Parse for Username {
     }
 }
 
-/// What people take for the service itself, and what frontends have as paths; without underscores.
+/// Names that people would take for the service itself, or that frontends use as paths; without underscores.
 const RESERVED: [&str; 40] = [
     "abuse",
     "account",
@@ -75,7 +75,7 @@ const RESERVED: [&str; 40] = [
     "webmaster",
 ];
 
-/// One that somebody takes now: none that is reserved.
+/// A username for a new claim; reserved names are refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewUsername(Username);
 
@@ -103,12 +103,12 @@ impl From<NewUsername> for Username {
 }
 
 impl Username {
-    /// As typed.
+    /// Returns the username as typed.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What two spellings of one username share.
+    /// Returns the canonical form, shared by all spellings of a username.
     pub fn canonical(&self) -> String {
         self.0.to_ascii_lowercase()
     }

@@ -1,4 +1,4 @@
-//! JSON bodies: one object, no repeated keys, no unknown fields, every broken rule reported.
+//! JSON bodies: one object without repeated keys and unknown fields; every broken rule is reported.
 
 use std::collections::BTreeSet;
 
@@ -10,22 +10,24 @@ use crate::domain::rule::rule;
 use crate::error::ApiError;
 
 pub(crate) const MAX_BYTES: usize = 16 * 1024;
-/// Characters of an unknown field's name that are told.
+/// The maximum number of characters reported of an unknown field's name.
 const MAX_NAME: usize = 64;
-/// Unknown fields that are told: an answer must not become larger than the body that caused it.
+/// The maximum number of unknown fields reported: an answer must not become larger than the body that caused it.
 const MAX_UNKNOWN: usize = 10;
-/// Some programs put it before any text in UTF-8; parsers may ignore it (RFC 8259, 8.1).
+/// Some programs begin every UTF-8 text with it; parsers may ignore it (RFC 8259, 8.1).
 const BYTE_ORDER_MARK: &[u8] = "\u{FEFF}".as_bytes();
 
-/// A body as far as it was understood: nobody knows yet whether it is valid.
+/// A parsed body that is not validated yet.
 pub(crate) struct Body<T> {
     pub(crate) fields: T,
     unknown: BTreeSet<String>,
 }
 
 impl<T: DeserializeOwned + Validate> Body<T> {
+    /// Parses a body.
+    ///
     /// # Errors
-    /// 413, 415 and `malformed_json`.
+    /// `payload_too_large`, `unsupported_media_type` and `malformed_json`.
     pub(crate) fn parse(body: &[u8], content_type: Option<&str>) -> Result<Self, ApiError> {
         if body.len() > MAX_BYTES {
             return Err(ApiError::PayloadTooLarge);
@@ -36,19 +38,19 @@ impl<T: DeserializeOwned + Validate> Body<T> {
         Self::read(body).ok_or(ApiError::MalformedJson)
     }
 
-    /// A body in which all fields are absent.
+    /// Returns a body without any fields.
     ///
     /// # Errors
-    /// None, as long as no field of the type fails to be absent.
+    /// `malformed_json`, only if the type cannot be read without its fields.
     pub(crate) fn absent() -> Result<Self, ApiError> {
         Self::read(b"{}").ok_or(ApiError::MalformedJson)
     }
 
-    /// Nothing for what is not one object without repeated keys: which of two values counts is what parsers disagree
-    /// about and attackers use.
+    /// Parses a body; `None` unless it is one object without repeated keys. Parsers disagree about which of two values
+    /// counts, and attackers exploit that.
     fn read(body: &[u8]) -> Option<Self> {
         let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
-        // serde would take an array for a struct.
+        // serde would accept an array for a struct.
         if !body.trim_ascii_start().starts_with(b"{") {
             return None;
         }
@@ -61,7 +63,7 @@ impl<T: DeserializeOwned + Validate> Body<T> {
         (!is_repeated).then_some(Self { fields, unknown })
     }
 
-    /// The fields, if all of them are valid, by rules that need to know more as well.
+    /// Returns the fields if all of them are valid, also by the rules of `more`, which need further knowledge.
     ///
     /// # Errors
     /// `validation_failed`, with every broken rule.
@@ -83,7 +85,7 @@ impl<T: DeserializeOwned + Validate> Body<T> {
     }
 }
 
-/// Whether there is nothing in a body: some clients write null where they have no body to send.
+/// Returns whether a body is absent: some clients write null if they have no body to send.
 pub(crate) fn is_absent(body: &[u8]) -> bool {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     matches!(body.trim_ascii(), b"" | b"null")
@@ -97,7 +99,7 @@ fn is_json(content_type: &str) -> bool {
     let is_utf8 = |parameter: &str| match parameter.split_once('=') {
         Some((name, value)) if name.trim_end().eq_ignore_ascii_case("charset") => {
             let charset = value.trim_start().trim_matches('"');
-            // The second is no registered name, and common.
+            // `utf8` is not a registered name, but common.
             let names = ["utf-8", "utf8"];
             names.iter().any(|name| charset.eq_ignore_ascii_case(name))
         }
@@ -251,7 +253,7 @@ mod tests {
         };
 
         assert_eq!(details.len(), 10);
-        // Whether one is repeated, is found out among all of them.
+        // Repetition is detected with more unknown fields than are reported.
         assert!(read(&body.replace("f1999", "f0000")).is_none());
     }
 

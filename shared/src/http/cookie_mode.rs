@@ -1,5 +1,5 @@
-//! Cookie mode: the tokens that no script should reach come as cookies, and what comes by cookie needs
-//! proof that a page of ours has sent it (OWASP, "Cross-Site Request Forgery Prevention").
+//! Cookie mode: tokens that no script should reach are delivered as cookies, and requests with such a cookie need proof
+//! that they come from an allowed page (OWASP, "Cross-Site Request Forgery Prevention").
 
 use http::header::{HeaderName, ORIGIN};
 
@@ -14,7 +14,7 @@ use crate::error::ApiError;
 const TRANSPORT: HeaderName = HeaderName::from_static("x-token-transport");
 const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 
-/// How a client takes the refresh token and the device token.
+/// The token delivery: how a client receives the refresh token and the device token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenDelivery {
     /// In the body.
@@ -24,8 +24,8 @@ pub enum TokenDelivery {
 }
 
 impl TokenDelivery {
-    /// As the request asks for; by default in the body. A slip of the finger must not hand a page what it did not
-    /// want to have.
+    /// Returns the delivery that the request asks for; by default in the body. An unknown value is an error: a typing
+    /// error must not put tokens in reach of a page that did not want them.
     ///
     /// # Errors
     /// `validation_failed`.
@@ -42,7 +42,7 @@ impl TokenDelivery {
     }
 }
 
-/// Whether a request is meant to carry the refresh token's cookie, although it has none.
+/// Returns whether a request without the refresh token's cookie comes from a client in cookie mode.
 pub(crate) fn expects_cookie(request: &Request) -> bool {
     let names = [&TRANSPORT, &CSRF_TOKEN, &ORIGIN];
     names.into_iter().any(|name| request.header(name).is_some())
@@ -50,7 +50,7 @@ pub(crate) fn expects_cookie(request: &Request) -> bool {
 
 /// Protects the refresh token's cookie from cross-site request forgery (OWASP CSRF Prevention Cheat Sheet).
 pub struct CsrfProtection {
-    /// The exact origins whose pages may send the cookie.
+    /// The exact origins of the pages that may send the cookie.
     origins: Vec<String>,
     csrf_tokens: CsrfTokens,
 }
@@ -76,7 +76,7 @@ impl CsrfProtection {
         }
     }
 
-    /// The request comes from a page on the list.
+    /// Checks that the request comes from a page on the list.
     ///
     /// # Errors
     /// `origin_not_allowed`.
@@ -88,7 +88,7 @@ impl CsrfProtection {
         }
     }
 
-    /// The page has read the session's CSRF token.
+    /// Checks that the request carries the session's CSRF token.
     ///
     /// # Errors
     /// `csrf_failed`.

@@ -1,26 +1,26 @@
-//! The cookies of cookie mode. `__Host-`: set by this host alone, over TLS, for every path.
+//! The cookies of cookie mode. The prefix `__Host-` means: set by this host only, over TLS, for every path.
 
 use std::time::Duration;
 
 use cookie::{Cookie, SameSite};
 use secrecy::{ExposeSecret, SecretString};
 
-/// The refresh token's.
+/// The refresh token's cookie.
 pub const REFRESH_TOKEN: &str = "__Host-refresh_token";
-/// The device token's.
+/// The device token's cookie.
 pub const DEVICE: &str = "__Host-device";
 
-/// A cookie that holds a token for this long.
+/// Returns a cookie with this token and lifetime.
 pub fn set(name: &str, token: &SecretString, lifetime: Duration) -> String {
     cookie(name, token.expose_secret(), lifetime)
 }
 
-/// Ends a cookie.
+/// Returns a cookie that removes the one of this name.
 pub fn remove(name: &str) -> String {
     cookie(name, "", Duration::ZERO)
 }
 
-/// Out of reach for scripts and for requests from other sites.
+/// Builds a cookie that scripts cannot read and other sites cannot send.
 fn cookie(name: &str, value: &str, lifetime: Duration) -> String {
     let cookie = Cookie::build((name, value))
         .path("/")

@@ -1,4 +1,4 @@
-//! What API Gateway hands over (payload format 2.0), made fit for `lambda_http`.
+//! Events of API Gateway (payload format 2.0), sanitized for `lambda_http`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,12 +16,12 @@ use super::body::MAX_BYTES;
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// A longer text is too large a body once it is decoded.
+/// The maximum length of a base64 body; a longer one exceeds the body limit once decoded.
 const MAX_BASE64: usize = MAX_BYTES.div_ceil(3) * 4;
 
-/// Takes out of an event what the client chose and nobody here reads. `lambda_http` makes a URL of host, scheme, path
-/// and query, and panics where they make none, or where a body is no base64. An event of another kind (payload format
-/// 1.0, a load balancer, a schedule) becomes an empty request, which no route knows.
+/// Removes the fields of an event that the client controls and nothing here reads. `lambda_http` builds a URL from
+/// host, scheme, path and query, and panics if they are not valid, or if a body is not base64. An event of another kind
+/// (payload format 1.0, a load balancer, a schedule) becomes an empty request, which matches no route.
 pub(crate) fn sanitize(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
     let request = match event.payload {
         LambdaRequest::ApiGatewayV2(request) => without_url(request),
@@ -41,13 +41,13 @@ fn without_url(mut request: ApiGatewayV2httpRequest) -> ApiGatewayV2httpRequest 
     request.request_context.stage = None;
     if request.is_base64_encoded {
         let body = request.body.get_or_insert_default();
-        // A body that is no base64 is taken as it stands, and so is one that is too large in any form.
+        // A body that is not base64, or too large to decode, is kept as text.
         request.is_base64_encoded = body.len() <= MAX_BASE64 && STANDARD.decode(body).is_ok();
     }
     request
 }
 
-/// The gateway's word about a request; nothing for an event that is none of an HTTP API.
+/// Returns the gateway's context of a request; `None` for an event that is not from an HTTP API.
 pub(crate) fn context(request: &lambda_http::Request) -> Option<&ApiGatewayV2httpRequestContext> {
     let context = request.extensions().get::<RequestContext>();
     match context {
@@ -56,7 +56,7 @@ pub(crate) fn context(request: &lambda_http::Request) -> Option<&ApiGatewayV2htt
     }
 }
 
-/// The gateway's name for a request; Lambda's for an event of another kind.
+/// Uses the gateway's identifier of a request; Lambda's for an event of another kind.
 #[derive(Clone)]
 pub(crate) struct GatewayRequestId;
 

@@ -1,4 +1,4 @@
-//! HTTP as API Gateway carries it: requests, bodies, cookies and answers. Nothing here asks a store.
+//! HTTP as API Gateway transports it: requests, bodies, cookies and answers. This module uses no store.
 
 pub mod body;
 pub mod cookie_mode;

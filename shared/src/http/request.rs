@@ -1,4 +1,4 @@
-//! A request as a handler sees it.
+//! Requests.
 
 use http::header::{ACCEPT_LANGUAGE, CONTENT_TYPE, COOKIE, HeaderName, USER_AGENT};
 use http::{HeaderValue, Method};
@@ -15,17 +15,17 @@ use crate::domain::language::Language;
 use crate::domain::timestamp::Timestamp;
 use crate::error::ApiError;
 
-/// The longest user agent that is stored, in characters.
+/// The maximum length of a stored user agent, in characters.
 const MAX_USER_AGENT: usize = 256;
 
-/// A request, and its client.
+/// A request and its client.
 pub struct Request {
     http: lambda_http::Request,
     client: ClientInfo,
 }
 
 impl Request {
-    /// `None` for an event that is no request to an HTTP API.
+    /// Creates a request; `None` for an event that is not a request to an HTTP API.
     pub(crate) fn new(http: lambda_http::Request) -> Option<Self> {
         let context = gateway::context(&http)?;
         let header = |name| http.headers().get(name).map(HeaderValue::as_bytes);
@@ -41,70 +41,70 @@ impl Request {
         Some(Self { http, client })
     }
 
-    /// The same request of a client at another address than API Gateway's peer.
+    /// Replaces the client's address, which is API Gateway's peer by default.
     pub(crate) fn with_address(mut self, address: ClientAddress) -> Self {
         self.client.ip = address.to_string();
         self
     }
 
-    /// The client, and when its request was received.
+    /// Returns the client, with the time at which the request was received.
     pub fn client(&self) -> &ClientInfo {
         &self.client
     }
 
-    /// When the request was received.
+    /// Returns the time at which the request was received.
     pub fn received_at(&self) -> Timestamp {
         self.client.received_at
     }
 
-    /// The method.
+    /// Returns the method.
     pub fn method(&self) -> &Method {
         self.http.method()
     }
 
-    /// Whether the gateway has found this route: a method and a path.
+    /// Returns whether the gateway matched this route: a method and a path.
     pub fn is_to(&self, route: &str) -> bool {
         let context = gateway::context(&self.http);
         context.is_some_and(|context| context.route_key.as_deref() == Some(route))
     }
 
-    /// The path, as the client wrote it.
+    /// Returns the path as the client wrote it.
     pub fn path(&self) -> &str {
         let context = gateway::context(&self.http);
         let path = context.and_then(|context| context.http.path.as_deref());
         path.unwrap_or_default()
     }
 
-    /// A header's value; several of one name are joined by commas.
+    /// Returns a header's value; several values of one name are joined by commas.
     pub fn header(&self, name: &HeaderName) -> Option<&str> {
         let value = self.http.headers().get(name)?;
         str::from_utf8(value.as_bytes()).ok()
     }
 
-    /// A cookie's value; of several of one name, the first.
+    /// Returns a cookie's value; the first, if there are several of one name.
     pub fn cookie(&self, name: &str) -> Option<&str> {
-        // Not by the crate `cookie`: it also trims Unicode's white space off a name, and so takes `\u{2000}__Host-x`,
-        // which a browser lets a sibling domain set, for `__Host-x`.
+        // The crate `cookie` is not used: it also trims Unicode white space from a name, and so takes
+        // `\u{2000}__Host-x`, which a browser lets a sibling domain set, for `__Host-x`.
         let pairs = self.header(&COOKIE)?.split(';');
         let mut pairs = pairs.filter_map(|pair| pair.trim_matches([' ', '\t']).split_once('='));
         let (_, value) = pairs.find(|(named, _)| *named == name)?;
         Some(value)
     }
 
-    /// A part of the path that the route names.
+    /// Returns a path parameter of the route.
     pub fn path_parameter(&self, name: &str) -> Option<&str> {
         self.http.path_parameters_ref()?.first(name)
     }
 
-    /// The body, if it is valid.
+    /// Parses and validates the body.
     ///
     /// # Errors
-    /// 413, 415, `malformed_json` or `validation_failed`.
+    /// `payload_too_large`, `unsupported_media_type`, `malformed_json` or `validation_failed`.
     pub fn json<T: DeserializeOwned + Validate>(&self) -> Result<T, ApiError> {
         self.json_with(|_| Ok(()))
     }
 
-    /// The same by rules that need to know more than the body.
+    /// Parses the body and validates it, also by the rules of `more`.
     ///
     /// # Errors
     /// As [`Request::json`].
@@ -115,7 +115,7 @@ impl Request {
         self.body()?.validate(more)
     }
 
-    /// The same where the body may be left out, with all fields absent then.
+    /// Parses and validates a body that may be left out; all fields are absent then.
     ///
     /// # Errors
     /// As [`Request::json`].
@@ -123,7 +123,7 @@ impl Request {
         self.optional_body()?.validate(|_| Ok(()))
     }
 
-    /// Whether the request has no body.
+    /// Returns whether the request has no body.
     pub(crate) fn has_no_body(&self) -> bool {
         self.http.body().is_empty()
     }
@@ -132,7 +132,7 @@ impl Request {
         Body::parse(self.http.body(), self.header(&CONTENT_TYPE))
     }
 
-    /// A body that may be left out, as far as it can be understood.
+    /// Parses a body that may be left out, without validating it.
     pub(crate) fn optional_body<T: DeserializeOwned + Validate>(
         &self,
     ) -> Result<Body<T>, ApiError> {
@@ -143,7 +143,7 @@ impl Request {
     }
 }
 
-/// What is stored of an agent's name.
+/// Returns the stored form of a user agent.
 fn recorded(user_agent: &str) -> String {
     let mut recorded = user_agent.to_owned();
     recorded.retain(|c| !c.is_control());

@@ -21,7 +21,7 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 
 const CONTENT_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
-/// On every answer of every function; a page has its own of two of them.
+/// Returns the headers of every answer of every function; a page replaces two of them.
 pub(crate) fn fixed_headers<B>() -> Vec<HeaderMetadata<http::Response<B>>> {
     let headers = [
         (CACHE_CONTROL, "no-store"),
@@ -47,31 +47,31 @@ pub(crate) fn fixed_headers<B>() -> Vec<HeaderMetadata<http::Response<B>>> {
 /// An answer on its way to the client.
 pub(crate) type Answer = http::Response<String>;
 
-/// How a request ended, for its line in the log: `ok`, or the error's code.
+/// The outcome of a request, for its log line: `ok`, or the error's code.
 #[derive(Clone, Copy)]
 pub(crate) struct Outcome(&'static str);
 
 impl Outcome {
-    /// Nothing for an answer that was made neither by a handler nor of an error.
+    /// Returns the outcome; `None` if the answer came neither from a handler nor from an error.
     pub(crate) fn of<B>(answer: &http::Response<B>) -> Option<&'static str> {
         let outcome = answer.extensions().get::<Self>();
         outcome.map(|Self(outcome)| *outcome)
     }
 }
 
-/// The variable of the limit that was hit, for the line in the log.
+/// The variable of the exceeded limit, for the log line.
 #[derive(Clone)]
 pub(crate) struct LimitedBy(String);
 
 impl LimitedBy {
-    /// Nothing for an answer that no limit has caused.
+    /// Returns the variable; `None` if no limit was exceeded.
     pub(crate) fn of<B>(answer: &http::Response<B>) -> Option<&str> {
         let limited = answer.extensions().get::<Self>();
         limited.map(|Self(variable)| variable.as_str())
     }
 }
 
-/// What a handler answers.
+/// A handler's answer.
 #[derive(Debug)]
 pub struct Response {
     status: StatusCode,
@@ -80,22 +80,22 @@ pub struct Response {
 }
 
 impl Response {
-    /// 200.
+    /// Returns a 200 with a message and these fields.
     pub fn ok(message: &str, fields: impl Serialize) -> Self {
         Self::success(StatusCode::OK, message, fields)
     }
 
-    /// 201.
+    /// Returns a 201 with a message and these fields.
     pub fn created(message: &str, fields: impl Serialize) -> Self {
         Self::success(StatusCode::CREATED, message, fields)
     }
 
-    /// 200 with the message alone.
+    /// Returns a 200 with a message only.
     pub fn done(message: &str) -> Self {
         Self::ok(message, Empty {})
     }
 
-    /// 200 with a page, which may have this style and nothing else: no script, no picture, no form.
+    /// Returns a 200 with a page. The page may use this style and nothing else: no script, no picture, no form.
     pub fn page(html: String, style: &str) -> Self {
         let digest = STANDARD.encode(digest(&SHA256, style.as_bytes()));
         let policy = format!("{CONTENT_POLICY}; style-src 'sha256-{digest}'");
@@ -104,7 +104,7 @@ impl Response {
             CONTENT_TYPE,
             HeaderValue::from_static("text/html; charset=utf-8"),
         );
-        // Base64 fits into a header.
+        // Base64 is always a valid header value.
         if let Ok(policy) = policy.try_into() {
             headers.insert(CONTENT_SECURITY_POLICY, policy);
         }
@@ -115,10 +115,10 @@ impl Response {
         }
     }
 
-    /// 302 to a page elsewhere.
+    /// Returns a 302 to another page.
     ///
     /// # Errors
-    /// For what is no header's value.
+    /// `internal_error` if the URL is not a valid header value.
     pub fn found(url: &str) -> Result<Self, ApiError> {
         let location = HeaderValue::try_from(url);
         let location = location.map_err(|error| ApiError::Internal(error.into()))?;
@@ -140,10 +140,10 @@ impl Response {
         }
     }
 
-    /// The same, setting these cookies.
+    /// Adds cookies.
     pub fn with_cookies(mut self, cookies: Vec<String>) -> Self {
         for cookie in cookies {
-            // Tokens, numbers and constants: all of them fit into a header.
+            // Tokens, numbers and constants are always valid header values.
             if let Ok(cookie) = cookie.try_into() {
                 self.headers.append(SET_COOKIE, cookie);
             }
@@ -151,7 +151,7 @@ impl Response {
         self
     }
 
-    /// The same, naming the methods that the path takes.
+    /// Adds the header `Allow` with the methods of the path.
     pub fn with_allow(mut self, methods: &'static str) -> Self {
         let methods = HeaderValue::from_static(methods);
         self.headers.insert(ALLOW, methods);
@@ -165,7 +165,7 @@ impl Response {
     }
 }
 
-/// What the client is told of an error.
+/// Returns the answer to a failed request.
 pub(crate) fn failure(error: &ApiError, request_id: &str) -> Answer {
     let details = match error {
         ApiError::ValidationFailed(details) => Some(details.clone()),
@@ -209,13 +209,14 @@ fn render(status: StatusCode, body: String, outcome: Outcome) -> Answer {
     answer
 }
 
-/// Tells the client of a limit (IETF draft "RateLimit header fields for HTTP"), unless it was told of another one.
+/// Adds the fields `RateLimit-Policy` and `RateLimit` (IETF draft "RateLimit header fields for HTTP"), unless they are
+/// set already.
 pub(crate) fn set_rate_limit(headers: &mut HeaderMap, quota: &Quota) {
     for (name, value) in [
         (RATE_LIMIT_POLICY, quota.policy.to_string()),
         (RATE_LIMIT, quota.header()),
     ] {
-        // Names and numbers: they fit into a header.
+        // Names and numbers are always valid header values.
         if let Ok(value) = value.try_into() {
             headers.entry(name).or_insert(value);
         }

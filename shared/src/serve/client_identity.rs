@@ -1,4 +1,4 @@
-//! The client's address, by the word of whoever may tell it.
+//! Determines the client's address from trusted sources.
 
 use aws_lc_rs::constant_time;
 use http::header::HeaderName;
@@ -19,9 +19,9 @@ const PROXY_SECRET: HeaderName = HeaderName::from_static("x-gatehouse-proxy-secr
 /// The address of the trusted proxy's client.
 const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("x-gatehouse-client-ip");
 
-/// Finds out the address of a request's client.
+/// Determines the address of a request's client.
 pub(super) struct ClientIdentity {
-    /// CloudFront's secret, and the next one while it is replaced; none without CloudFront.
+    /// CloudFront's secret, and the next one during a rotation; empty without CloudFront.
     origin_verify_secrets: Vec<SecretString>,
     /// The secrets of trusted proxies.
     proxy_secrets: Vec<SecretString>,
@@ -40,27 +40,29 @@ impl ClientIdentity {
         }
     }
 
-    /// The address that a trusted proxy reports, or else the one that CloudFront or API Gateway sees. Headers such as
-    /// `X-Forwarded-For` are written by the client and change nothing.
+    /// Returns the address that a trusted proxy reports, or else the one that CloudFront or API Gateway sees. Headers
+    /// such as `X-Forwarded-For` are under the client's control and ignored.
     ///
     /// # Errors
-    /// `forbidden` for a request that bypasses CloudFront; `validation_failed` for an invalid address of a trusted proxy.
+    /// `forbidden` for a request that bypasses CloudFront; `validation_failed` for an invalid address of a trusted
+    /// proxy.
     pub(super) fn address(&self, request: &Request) -> Result<ClientAddress, ApiError> {
         let sender = self.sender(request)?;
         if !is_sent(&self.proxy_secrets, &PROXY_SECRET, request) {
             return Ok(sender);
         }
         let Some(client) = request.header(&CLIENT_ADDRESS) else {
-            return Ok(sender); // the proxy asks for itself
+            return Ok(sender); // a request of the proxy itself
         };
-        // An error, because a proxy all of whose clients count as one would notice only when they are refused.
+        // An error: otherwise all clients of the proxy would count as one, which would only be noticed when they are
+        // refused.
         ClientAddress::parse(client).ok_or_else(|| {
             let rule = rule("invalid_address", "must be an IP address without a port");
             ApiError::invalid("X-Gatehouse-Client-IP", rule)
         })
     }
 
-    /// The address of whoever has sent the request to API Gateway, or to CloudFront.
+    /// Returns the address that sent the request to API Gateway, or to CloudFront.
     fn sender(&self, request: &Request) -> Result<ClientAddress, ApiError> {
         let peer = || {
             let peer = ClientAddress::parse(&request.client().ip);
@@ -75,12 +77,12 @@ impl ClientIdentity {
         let viewer = request.header(&VIEWER_ADDRESS);
         match viewer.and_then(ClientAddress::parse_with_port) {
             Some(viewer) => Ok(viewer),
-            None => peer(), // CloudFront's address: one client for all, rather than none
+            None => peer(), // falls back to CloudFront's address, shared by all clients
         }
     }
 }
 
-/// Whether the header is one of these secrets, compared in constant time.
+/// Returns whether the header is one of these secrets; compares in constant time.
 fn is_sent(secrets: &[SecretString], header: &HeaderName, request: &Request) -> bool {
     let given = request.header(header).unwrap_or_default();
     let is_given = |secret: &SecretString| {

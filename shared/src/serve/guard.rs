@@ -1,5 +1,5 @@
-//! The checks before the handler: CloudFront's secret, the client's address, bots, rate limits, and the token that says
-//! who is counted.
+//! The checks before the handler: CloudFront's secret, the client's address, bots, rate limits, and the token that
+//! determines whose limits the request counts under.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub trait Tokens {
     /// Reads and verifies a request's token.
     fn read(&self, request: &Request) -> Self::Presented;
 
-    /// The caller whose limits the request counts under; `None` for an anonymous request.
+    /// Returns the caller under whose limits the request counts; `None` for an anonymous request.
     #[expect(private_interfaces, reason = "implemented here alone")]
     fn identify<'a>(
         &self,
@@ -32,7 +32,7 @@ pub trait Tokens {
     ) -> Option<Identified<'a>>;
 }
 
-/// Of an endpoint that takes no tokens.
+/// For an endpoint that takes no tokens.
 pub struct NoTokens;
 
 impl Tokens for NoTokens {
@@ -62,8 +62,8 @@ impl Tokens for AccessTokenVerifier {
         let (claims, subject) = match presented {
             PresentedAccessToken::Absent | PresentedAccessToken::Invalid => return None,
             PresentedAccessToken::Valid(claims) => (claims, Subject::User(claims.sub)),
-            // Clients are told to refresh, however many of them there are at an address. An old token must use up neither
-            // its owner's requests nor its session's refreshes.
+            // Clients with an expired token are expected to refresh, however many share an address. An expired token
+            // must use up neither its user's requests nor its session's refreshes.
             PresentedAccessToken::Expired(claims) => {
                 (claims, Subject::ExpiredSession(claims.sub, claims.sid))
             }
@@ -91,8 +91,8 @@ impl Tokens for RefreshTokenVerifier {
     ) -> Option<Identified<'a>> {
         let claims = presented.claims.as_ref().ok()?;
         Some(Identified {
-            tier: limits.user.as_ref(), // the token does not contain the role
-            // By session: a token whose session is over must not use up its owner's requests.
+            tier: limits.user.as_ref(), // the refresh token does not contain the role
+            // By session: a token whose session has ended must not use up its user's requests.
             subject: Subject::Session(claims.sub, claims.sid),
         })
     }
@@ -101,7 +101,7 @@ impl Tokens for RefreshTokenVerifier {
 /// Checks the requests to one endpoint.
 pub struct Guard<T> {
     clients: ClientIdentity,
-    /// Of a public endpoint.
+    /// Only for a public endpoint.
     bots: Option<BotProtection>,
     limits: Arc<RateLimits>,
     tokens: T,
@@ -117,7 +117,7 @@ pub type AccessTokenGuard = Guard<AccessTokenVerifier>;
 pub type RefreshTokenGuard = Guard<RefreshTokenVerifier>;
 
 impl PublicGuard {
-    /// For a public endpoint.
+    /// Creates the guard of a public endpoint.
     pub fn public(environment: &mut Environment, endpoint: Endpoint) -> Self {
         let limits = RateLimits::from_env(environment, Some(endpoint));
         Self::new(environment, limits, NoTokens).against_bots(environment)
@@ -125,13 +125,13 @@ impl PublicGuard {
 }
 
 impl AccessTokenGuard {
-    /// For a public endpoint at which requests with an access token count under their user.
+    /// Creates the guard of a public endpoint at which requests with an access token count under their user.
     pub fn public_with_access_tokens(environment: &mut Environment, endpoint: Endpoint) -> Self {
         Self::with_access_tokens(environment, Some(endpoint)).against_bots(environment)
     }
 
-    /// For an endpoint that ends sessions: requests without a valid access token have no limit by the minute, so that
-    /// everybody can sign out.
+    /// Creates the guard of an endpoint that ends sessions. Requests without a valid access token have no limit per
+    /// minute, so that everybody can sign out.
     pub fn ending_sessions(environment: &mut Environment) -> Self {
         let limits = Self::limits(environment, None).without_anonymous_tier();
         let tokens = AccessTokenVerifier::from_env(environment);
@@ -153,7 +153,7 @@ impl AccessTokenGuard {
 }
 
 impl RefreshTokenGuard {
-    /// For an endpoint that takes refresh tokens.
+    /// Creates the guard of an endpoint that takes refresh tokens.
     pub fn refreshing_sessions(environment: &mut Environment, endpoint: Endpoint) -> Self {
         let limits = RateLimits::from_env(environment, Some(endpoint)).with_user_tier(environment);
         let tokens = RefreshTokenVerifier::from_env(environment);
@@ -183,7 +183,7 @@ impl<T> Guard<T> {
     }
 }
 
-/// A request that the guard has let in, its token, and its pending count.
+/// A request that passed the guard, its token, and its pending charge.
 pub(super) struct Checked<P> {
     pub(super) request: Request,
     pub(super) token: P,
@@ -191,11 +191,11 @@ pub(super) struct Checked<P> {
 }
 
 impl<T: Tokens> Guard<T> {
-    /// Checks a request; it is not counted yet.
+    /// Checks a request without charging it yet.
     ///
     /// # Errors
-    /// `forbidden` for a request that bypasses CloudFront, `bot_detected`, and `validation_failed` for an invalid address
-    /// of a trusted proxy.
+    /// `forbidden` for a request that bypasses CloudFront, `bot_detected`, and `validation_failed` for an invalid
+    /// address of a trusted proxy.
     pub(super) fn check(&self, request: Request) -> Result<Checked<T::Presented>, ApiError> {
         let address = self.clients.address(&request)?;
         let request = request.with_address(address);
@@ -221,7 +221,7 @@ pub struct AuthenticatedGuard {
 }
 
 impl AuthenticatedGuard {
-    /// For an endpoint with this limit of its own, if any.
+    /// Creates the guard of an endpoint, with this limit of its own, if any.
     pub fn from_env(environment: &mut Environment, endpoint: Option<Endpoint>) -> Self {
         Self {
             guard: Guard::with_access_tokens(environment, endpoint),

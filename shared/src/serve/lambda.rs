@@ -1,4 +1,4 @@
-//! The loop of every function: events in, answers out, until SIGTERM.
+//! The event loop of every function: receives events and returns answers until SIGTERM.
 
 use std::panic::AssertUnwindSafe;
 
@@ -16,16 +16,16 @@ use tracing::Instrument;
 use crate::config::StartError;
 use crate::telemetry;
 
-/// Runs until SIGTERM arrives; the event in hand is answered first, and its answer handed over.
+/// Runs until SIGTERM arrives; the present event is answered first, and its answer handed over.
 ///
 /// # Errors
-/// Where Lambda's Runtime API cannot be reached.
+/// If Lambda's Runtime API cannot be reached.
 pub async fn run<S>(runtime: Runtime<S>) -> Result<(), StartError>
 where
     S: Service<LambdaInvocation, Response = (), Error = Error>,
 {
     let is_busy = &watch::Sender::new(false);
-    // Outside all that the runtime does itself: this future ends when Lambda has taken the answer.
+    // The outermost layer, around the runtime's own: its future ends when Lambda has accepted the answer.
     let tracked = layer_fn(|invocations: S| {
         invocations.map_future(|handing_over| async {
             is_busy.send_replace(true);
@@ -39,10 +39,10 @@ where
     let mut busy = is_busy.subscribe();
     let stopped = async {
         sigterm.recv().await;
-        let _ = busy.wait_for(|is_busy| !is_busy).await; // the sender outlives it
+        let _ = busy.wait_for(|is_busy| !is_busy).await; // never fails: the sender lives longer
     };
     tokio::select! {
-        biased; // an event that is there already is still answered
+        biased; // an event that has arrived is still answered
         ended = runtime.layer(tracked).run() => return ended.map_err(StartError::ended),
         () = stopped => {}
     }
@@ -50,23 +50,23 @@ where
     Ok(())
 }
 
-/// Lambda sends SIGTERM only to functions with an extension: this registers one without events.
+/// Registers an extension without events: Lambda sends SIGTERM only to functions with an extension.
 async fn register_for_sigterm() {
     let extension = lambda_extension::Extension::new()
         .with_events(&[])
         .with_extension_name("gatehouse-sigterm");
     match extension.register().await {
-        // Never answered while the function lives; it must be waited for all the same, or Lambda
-        // takes the extension for one that is still starting.
+        // This request is never answered while the function lives. It must be awaited all the same, or Lambda considers
+        // the extension as still starting.
         Ok(extension) => drop(tokio::spawn(extension.run())),
         Err(_) => tracing::warn!("no SIGTERM before the end: this runtime knows no extensions"),
     }
 }
 
-/// Hands events that are no HTTP requests to the handler.
+/// Passes events that are not HTTP requests to the handler.
 ///
 /// # Errors
-/// Those of [`run`]. An error of the handler fails the invocation alone; its text is logged and told to Lambda.
+/// Those of [`run`]. An error of the handler only fails the invocation; its text is logged and reported to Lambda.
 pub async fn serve_events<E, A, H, F>(handler: H) -> Result<(), StartError>
 where
     E: DeserializeOwned,
@@ -80,12 +80,12 @@ where
         let span = telemetry::span(&context.request_id, None, Some(context));
         let handling = async move {
             let handled = match serde_json::from_value(event.payload) {
-                // Lambda would be told a panic's message, which may quote a value; the hook has logged the place.
+                // Lambda would receive a panic's message, which may contain a value; the hook has logged the location.
                 Ok(event) => match AssertUnwindSafe(handler(event)).catch_unwind().await {
                     Ok(result) => result,
                     Err(_) => Err("the handler panicked".to_owned()),
                 },
-                // Without serde's own words, which may quote the event.
+                // serde's own message is left out, as it may quote the event.
                 Err(_) => Err("no event that is known here".to_owned()),
             };
             telemetry::flush();

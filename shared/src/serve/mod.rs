@@ -1,6 +1,6 @@
 //! Serves HTTP requests, in one of three ways: to everybody ([`serve_public`]), to signed-in users
-//! ([`serve_authenticated`]), or to whoever presents a session's token ([`serve_session`]). A request passes
-//! [`lambda`] → this module → guard → handler → answer; whatever fails on the way, the client gets an answer.
+//! ([`serve_authenticated`]), or to clients with a session's token ([`serve_session`]). A request passes [`lambda`] →
+//! this module → guard → handler → answer; whatever fails on the way, the client gets an answer.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -42,10 +42,10 @@ pub use guard::{
 use rate_limits::Charge;
 pub use rate_limits::{Endpoint, PendingLimits, RequestLimits};
 
-/// A client gets an answer within two seconds, however many stores are slow one after the other.
+/// The client gets an answer within two seconds, even if several stores are slow one after the other.
 const DEADLINE: Duration = Duration::from_millis(1800);
 
-/// Serves everybody. The handler gets requests that were counted under their limits.
+/// Serves everybody. The handler gets requests that were charged under their limits.
 ///
 /// # Errors
 /// Those of [`lambda::run`].
@@ -75,8 +75,8 @@ where
     .await
 }
 
-/// Serves signed-in users. The handler gets the [`Caller`]. The limits, the session and the user's record are asked for
-/// at once, which saves round trips.
+/// Serves signed-in users. The handler gets the [`Caller`]. The limits, the session and the user's record are requested
+/// in parallel, which saves round trips.
 ///
 /// # Errors
 /// Those of [`lambda::run`].
@@ -119,8 +119,8 @@ where
     .await
 }
 
-/// Serves whoever presents a token that names a session. The handler gets the token, which it judges itself, and the
-/// pending count of the request.
+/// Serves clients that present a session's token. The handler gets the token, which it judges itself, and the pending
+/// charge of the request.
 ///
 /// # Errors
 /// Those of [`lambda::run`].
@@ -146,7 +146,7 @@ where
             };
             let handling = async {
                 let result = handler(token, request, PendingLimits(charge.clone())).await;
-                charge.charge().await?; // of a handler that has refused the request before
+                charge.charge().await?; // if the handler returned before charging
                 result
             };
             Handled::counted(handling.await, charge)
@@ -155,7 +155,7 @@ where
     .await
 }
 
-/// Serves everybody without a limit: for answers that cost less than a count.
+/// Serves everybody without limits: for answers that cost less than counting.
 ///
 /// # Errors
 /// Those of [`lambda::run`].
@@ -222,7 +222,7 @@ where
     lambda::run(Runtime::new(service)).await
 }
 
-/// The answer to a request, and its limits in the `RateLimit` headers.
+/// Answers a request, with its limits in the `RateLimit` headers.
 async fn answer<H, F>(handle: &H, request: lambda_http::Request) -> Result<Answer, Infallible>
 where
     H: Fn(Request) -> F,
@@ -243,7 +243,7 @@ where
     Ok(answer)
 }
 
-/// Has the request answered, and logs the result.
+/// Answers a request and logs the outcome.
 async fn observe<S, B>(
     request: lambda_http::Request,
     endpoint: S,
@@ -294,7 +294,7 @@ fn failed(error: &ApiError, request_id: &str) -> Answer {
     failure(error, request_id)
 }
 
-/// The error behind an answer of the layers above the handler.
+/// Returns the error for an answer of the layers above the handler.
 fn by_a_layer(status: StatusCode) -> ApiError {
     match status {
         StatusCode::SERVICE_UNAVAILABLE => ApiError::ServiceUnavailable("no answer in time".into()),
@@ -302,7 +302,8 @@ fn by_a_layer(status: StatusCode) -> ApiError {
     }
 }
 
-/// The panic hook has logged where; the message may quote a value, so it is dropped.
+/// Answers a request whose handler panicked. The panic hook has logged the location; the message may contain a value,
+/// so it is dropped.
 fn panicked(_: Box<dyn Any + Send>) -> Answer {
     let mut answer = Answer::default();
     *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;

@@ -1,4 +1,4 @@
-//! The rate limits of an endpoint, and the count of one request under them.
+//! The rate limits of an endpoint, and the charges of one request.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +8,7 @@ use crate::error::ApiError;
 use crate::store::rate_limiter::{Counter, RateLimiter, Subject, TextHash, Verdict};
 use crate::telemetry;
 
-/// The limit of an endpoint, beside those that all endpoints have.
+/// An endpoint's own limit, in addition to those that all endpoints have.
 #[derive(Clone, Copy)]
 pub struct Endpoint {
     name: &'static str,
@@ -25,7 +25,7 @@ enum Per {
     Caller,
 }
 
-/// Which requests stay counted under the endpoint's limit.
+/// The requests that stay counted under the endpoint's limit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Counted {
     All,
@@ -34,11 +34,11 @@ enum Counted {
 }
 
 impl Endpoint {
-    /// The one limit of all endpoints of the second factor.
+    /// The common limit of all two-factor endpoints.
     pub const TWO_FACTOR: Self = Self::per_client("TWO_FACTOR", "10/15m");
 
-    /// The limit `RATE_LIMIT_<name>` of each user with a valid token, or else of each client. `strict` is its value with
-    /// `RATE_LIMITS=strict`.
+    /// The limit `RATE_LIMIT_<name>` of each user with a valid token, or else of each client. `strict` is its value
+    /// with `RATE_LIMITS=strict`.
     pub const fn per_client(name: &'static str, strict: &'static str) -> Self {
         Self::new(name, strict, Per::Anybody)
     }
@@ -59,24 +59,24 @@ impl Endpoint {
         }
     }
 
-    /// The limit is for failures: the handler takes successes back by [`RequestLimits::take_back`].
+    /// Limits failures only: the handler takes successes back by [`RequestLimits::take_back`].
     pub const fn of_failures(mut self) -> Self {
         self.counted = Counted::Failures;
         self
     }
 
-    /// The limit is for failures with `RATE_LIMITS=balanced`, and else for all requests.
+    /// Limits failures with `RATE_LIMITS=balanced`, and all requests otherwise.
     pub const fn of_failures_if_balanced(mut self) -> Self {
         self.counted = Counted::FailuresIfBalanced;
         self
     }
 }
 
-/// All limits of an endpoint. `None`: there is no such limit.
+/// All limits of an endpoint. `None` means no limit.
 pub(super) struct RateLimits {
     limiter: RateLimiter,
     global: Option<Policy>,
-    /// Of requests without a valid token: `RATE_LIMIT_GUEST`.
+    /// The limit of requests without a valid token: `RATE_LIMIT_GUEST`.
     anonymous: Option<Policy>,
     pub(super) user: Option<Policy>,
     pub(super) admin: Option<Policy>,
@@ -85,7 +85,7 @@ pub(super) struct RateLimits {
     is_of_failures: bool,
 }
 
-/// The caller of a request by its token alone; whether the session is over is not known yet.
+/// The caller named by a request's token alone; the session may have ended.
 pub(super) struct Identified<'a> {
     pub(super) tier: Option<&'a Policy>,
     pub(super) subject: Subject,
@@ -126,7 +126,7 @@ impl RateLimits {
         self
     }
 
-    /// Anonymous requests have no limit of their own.
+    /// Removes the limit of anonymous requests.
     pub(super) fn without_anonymous_tier(mut self) -> Self {
         self.anonymous = None;
         self
@@ -137,8 +137,8 @@ impl RateLimits {
         self.limiter.connect_early().await;
     }
 
-    /// The count of a request under all limits that apply to it. With a token, all of them are its user's or its
-    /// session's: others at the same address cannot use up the requests of somebody who is signed in.
+    /// Creates the charge of a request under all limits that apply to it. With a token, all of them are its user's or
+    /// its session's: others at the same address cannot use up the requests of a signed-in user.
     pub(super) fn charge(
         self: &Arc<Self>,
         request_id: &str,
@@ -185,7 +185,7 @@ fn policy(environment: &mut Environment, name: &str, strict: &str) -> Option<Pol
 }
 
 /// The rate-limit counters of one request: those still to be charged, those charged already, and the remaining quotas,
-/// which the client is told in the `RateLimit` headers.
+/// which are reported to the client in the `RateLimit` headers.
 #[derive(Clone)]
 pub(super) struct Charge(Arc<Charging>);
 
@@ -203,10 +203,10 @@ struct State {
 }
 
 impl Charge {
-    /// Charges what is pending. Where a limit refuses, nothing stays charged. A second call does nothing.
+    /// Charges the pending counters. If a limit refuses, nothing stays charged. A second call does nothing.
     ///
     /// # Errors
-    /// `rate_limited`, and `service_unavailable` or `internal_error` where the store fails.
+    /// `rate_limited`, and `service_unavailable` or `internal_error` if the store fails.
     pub(super) async fn charge(&self) -> Result<(), ApiError> {
         let pending = std::mem::take(&mut self.state().pending);
         let quotas = self.count(pending).await?;
@@ -214,7 +214,7 @@ impl Charge {
         Ok(())
     }
 
-    /// The quota that the client is told.
+    /// Returns the quota to report to the client.
     pub(super) fn tightest(&self) -> Option<Quota> {
         Quota::tightest(&self.state().quotas)
     }
@@ -247,7 +247,7 @@ impl Charge {
             for quota in &mut state.quotas {
                 quota.remaining += u32::from(is_taken_back(&quota.policy));
             }
-            // The client is told of no limit of which nothing is used.
+            // Limits without any charge are not reported to the client.
             let is_unused = |quota: &Quota| quota.remaining >= quota.policy.limit.max;
             state.quotas.retain(|quota| !is_unused(quota));
             let is_of_it = |counter: &mut Counter| is_taken_back(counter.policy());
@@ -262,15 +262,16 @@ impl Charge {
     }
 }
 
-/// The limits of a request that was counted under them.
+/// The limits of a request that was charged under them.
 pub struct RequestLimits(pub(super) Charge);
 
 impl RequestLimits {
-    /// Counts the request under the endpoint's limit of a text as well, such as an address: all clients together may ask
-    /// so often about one. The client is not told the remaining quota, which would reveal that somebody else has asked.
+    /// Also charges the request under the endpoint's limit for a text, such as an address: it limits the requests of
+    /// all clients together about one address. The remaining quota is not reported, as it would reveal that somebody
+    /// else has asked.
     ///
     /// # Errors
-    /// `rate_limited`, and `service_unavailable` or `internal_error` where the store fails.
+    /// `rate_limited`, and `service_unavailable` or `internal_error` if the store fails.
     pub async fn charge_about(&self, text: TextHash) -> Result<(), ApiError> {
         let Some((policy, _)) = &self.0.0.limits.endpoint else {
             return Ok(());
@@ -279,14 +280,14 @@ impl RequestLimits {
         self.0.count(vec![counter]).await.map(|_| ())
     }
 
-    /// Takes the request back from the endpoint's limit, if that is for failures: the request was none. It is charged
-    /// first, so that of many parallel requests no more than the limit are tried.
+    /// Takes the charge under the endpoint's limit back if that limit is for failures, and the request was none. It is
+    /// charged first, so that no more parallel requests than the limit allows are tried.
     pub async fn take_back(&self) {
         self.0.take_back(&[self.limit_of_failures()]).await;
     }
 
-    /// Takes the request of somebody who has shown the password back from the limit of anonymous requests as well: people
-    /// behind one address must not keep each other from signing in. The global limit bounds the cost.
+    /// Also takes back the charge under the limit of anonymous requests, for somebody who has shown the password:
+    /// people behind one address must not keep each other from signing in. The global limit bounds the cost.
     pub async fn take_back_of_owner(&self) {
         let anonymous = self.0.0.limits.anonymous.as_ref();
         self.0
@@ -301,17 +302,17 @@ impl RequestLimits {
     }
 }
 
-/// The limits of a request that is not counted under them yet.
+/// The limits of a request that was not charged under them yet.
 #[must_use = "the handler charges the limits together with its first question to the stores"]
 pub struct PendingLimits(pub(super) Charge);
 
 impl PendingLimits {
-    /// Counts the request. A handler awaits this together with its first question to the stores, which saves a round
-    /// trip; what that question has changed for a request that is refused, the handler undoes. A handler that returns
-    /// without it is answered only after the count all the same.
+    /// Charges the request. A handler awaits this together with its first call to the stores, which saves a round trip;
+    /// if the request is refused, the handler undoes the changes of that call. If a handler returns without calling
+    /// this, the request is charged before the answer is sent.
     ///
     /// # Errors
-    /// `rate_limited`, and `service_unavailable` or `internal_error` where the store fails.
+    /// `rate_limited`, and `service_unavailable` or `internal_error` if the store fails.
     pub async fn charge(self) -> Result<(), ApiError> {
         self.0.charge().await
     }
@@ -328,7 +329,7 @@ mod tests {
         })
     }
 
-    /// The table of docs/configuration.md.
+    /// The limits of each preset.
     #[test]
     fn every_limit_is_the_presets_or_its_own_variable() {
         const OWN: (&str, &str) = ("RATE_LIMIT_REFRESH", "7/1m");

@@ -1,5 +1,5 @@
-//! Who did what, when and from where: in a partition of the user's in `USERS_TABLE`, so that who may add an entry
-//! cannot touch the user; and as a log event.
+//! The audit log: who did what, when and from where. Written as a log event and as an item in `USERS_TABLE`, in a
+//! partition apart from the user's record, so that a function with permission to add entries cannot change the user.
 //!
 //! | pk | sk | attributes |
 //! |---|---|---|
@@ -19,64 +19,64 @@ use crate::domain::id::Id;
 use crate::domain::user::UserId;
 use crate::random;
 
-/// How long an entry stays: 90 days.
+/// The lifetime of an entry: 90 days.
 const LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
-/// The audit trail in a table.
+/// The audit log in a table.
 #[derive(Clone)]
 pub struct Audit {
     dynamodb: DynamoDb,
     table: String,
 }
 
-/// What happened.
+/// An event of the audit log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// An account was made.
+    /// Registration of an account.
     Register,
-    /// Somebody tried to sign in.
+    /// An attempt to sign in.
     Login,
     /// A replaced refresh token was presented.
     RefreshTokenReuse,
-    /// A refresh token that was replaced a moment ago was presented from another network or agent.
+    /// A refresh token replaced a moment ago was presented from another network or agent.
     RefreshTokenRepeated,
-    /// One session was ended by its user, or all of them.
+    /// The user ended the session, or all sessions.
     Logout,
-    /// Other sessions than the asking one were ended by their user.
+    /// The user ended other sessions than the present one.
     SessionRevocation,
     /// Too many wrong passwords: the account is locked for a while.
     AccountLock,
     /// Too many failures in a row: a new password must be set by mail.
     ResetRequirement,
-    /// A password was tried for an account that is locked: in the log alone.
+    /// A password was tried for a locked account. Only logged, without an item.
     LockedAttempt,
     /// A device for the second factor was set up, not confirmed yet.
     TwoFactorSetup,
-    /// A device for the second factor was confirmed; with the first one it is on.
+    /// A device for the second factor was confirmed; the first one turns two-factor authentication on.
     TwoFactorVerify,
-    /// A device was removed; with the last one the second factor is off.
+    /// A device was removed; removing the last one turns two-factor authentication off.
     TwoFactorDisable,
-    /// The second factor was taken off by the mailed link, and all sessions with it.
+    /// The mailed link removed the second factor and ended all sessions.
     TwoFactorUndo,
-    /// New backup codes were made, the old ones are void.
+    /// New backup codes were generated; the old ones are revoked.
     BackupCodesRegeneration,
     /// A backup code was used.
     BackupCodeUse,
     /// Username, name or picture were changed.
     ProfileUpdate,
-    /// Somebody tried to delete the account.
+    /// An attempt to delete the account.
     AccountDelete,
-    /// Somebody tried to change the password.
+    /// An attempt to change the password.
     PasswordChange,
-    /// A link to set a new password was asked for.
+    /// A request for a link to set a new password.
     PasswordResetRequest,
     /// A new password was set by such a link.
     PasswordReset,
-    /// A link to prove the address was asked for again.
+    /// A request for another link to prove the address.
     EmailVerificationRequest,
     /// The address was proven.
     EmailVerification,
-    /// The owner of the address said that the account is not theirs.
+    /// The owner of the address rejected the account.
     EmailRejection,
 }
 
@@ -110,12 +110,12 @@ impl Event {
     }
 }
 
-/// How it ended.
+/// The outcome of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// As asked.
+    /// The action was carried out.
     Success,
-    /// Refused.
+    /// The action was refused.
     Failure,
 }
 
@@ -147,7 +147,7 @@ impl Audit {
         }
     }
 
-    /// An entry as part of the transaction that it is about.
+    /// Creates an entry as part of the transaction it describes.
     pub fn create(
         &self,
         user_id: UserId,
@@ -163,11 +163,11 @@ impl Audit {
     }
 
     /// Commits the writes of successful events together with an entry for each event, all or nothing, and then logs the
-    /// events. `refused` is the meaning of an entry that is there already.
+    /// events. `refused` is the meaning of an entry that exists already.
     ///
     /// # Errors
-    /// [`TransactionError::Refused`] with the meaning of the first condition that did not hold, or
-    /// [`TransactionError::Store`].
+    /// [`TransactionError::Refused`] with the meaning of the first condition that did not hold,
+    /// [`TransactionError::Store`] if the store fails.
     pub async fn commit<C: Copy>(
         &self,
         user_id: UserId,
@@ -187,10 +187,11 @@ impl Audit {
         Ok(())
     }
 
-    /// Writes an entry and the log event.
+    /// Writes an entry and logs the event.
     ///
     /// # Errors
-    /// Those of the store: what cannot be recorded must not succeed silently.
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses: an action that cannot
+    /// be recorded must not succeed silently.
     pub async fn record(
         &self,
         user_id: UserId,
@@ -199,7 +200,7 @@ impl Audit {
         client: &ClientInfo,
     ) -> Result<(), Error> {
         log(Some(user_id), event, outcome, client);
-        // Refused only where a try whose answer got lost has written it already.
+        // The condition only fails if an earlier try, whose answer was lost, has written the entry already.
         self.dynamodb
             .put(
                 &self.table,
@@ -210,21 +211,21 @@ impl Audit {
         Ok(())
     }
 
-    /// A decoy alone, in place of an update that only an existing account takes.
+    /// Makes a decoy write in place of an update that only an existing account gets.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn decoy_update(&self, client: &ClientInfo) -> Result<(), Error> {
         let (key, expression) = decoy_writes::update(client.received_at);
         self.dynamodb.update(&self.table, key, expression).await?;
         Ok(())
     }
 
-    /// The log event alone, where there is no user to write it under; and a stand-in for the entry, so
-    /// that an unknown account takes the time of a known one (ASVS 5.0, 6.3.8).
+    /// Logs an event without a known user, and makes a decoy write in place of the entry, so that an unknown account
+    /// takes the same time as a known one (ASVS 5.0, 6.3.8).
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn record_unknown(
         &self,
         event: Event,
@@ -243,7 +244,7 @@ impl Audit {
     }
 }
 
-/// The log event of something whose entry is part of a transaction, once that has succeeded.
+/// Logs an event whose entry is part of a transaction, after that has succeeded.
 pub fn log(user_id: Option<UserId>, event: Event, outcome: Outcome, client: &ClientInfo) {
     tracing::info!(
         audit = event.name(),

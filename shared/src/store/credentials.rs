@@ -1,4 +1,4 @@
-//! What can sign somebody in, in `CREDENTIALS_TABLE`, which most functions cannot reach.
+//! Password hashes, in `CREDENTIALS_TABLE`, to which most functions have no access.
 //!
 //! | pk | sk | attributes |
 //! |---|---|---|
@@ -43,10 +43,11 @@ impl Credentials {
         }
     }
 
-    /// The user's password hash.
+    /// Finds the user's password hash.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses or an item cannot be
+    /// read.
     pub async fn find_password(
         &self,
         id: UserId,
@@ -59,7 +60,7 @@ impl Credentials {
         Ok(item.map(|item| PasswordHash::from_stored(item.hash)))
     }
 
-    /// The first password of a user.
+    /// Creates the first password of a user.
     pub fn create_password(
         &self,
         user: &User,
@@ -78,11 +79,11 @@ impl Credentials {
         )
     }
 
-    /// Puts a newer hash of the same password in the place of `old`; `false`, and nothing happens, if that
-    /// is not the stored one any more: a password that was changed meanwhile must not come back.
+    /// Replaces `old` by a newer hash of the same password. Returns `false` and changes nothing if `old` is no longer
+    /// stored: a password that was replaced meanwhile must not come back.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn rehash(
         &self,
         id: UserId,
@@ -99,8 +100,8 @@ impl Credentials {
             .await
     }
 
-    /// Changes nothing; refused if none of these is the stored hash any more. Closes the race between
-    /// comparing a password, which takes long, and a new one that is set meanwhile.
+    /// Checks that one of these hashes is still stored; changes nothing. Closes the race between comparing a password,
+    /// which takes long, and a new password set meanwhile.
     pub fn check_password(&self, id: UserId, hashes: &[PasswordHash; 2]) -> TransactWriteItem {
         let [one, other] = hashes;
         let expression = Expression {
@@ -114,7 +115,7 @@ impl Credentials {
         items::check(&self.table, password_key(id), expression)
     }
 
-    /// Puts a new password in the place of `old`. Refused if that is not the stored one any more.
+    /// Replaces `old` by a new password's hash. Refused if `old` is no longer stored.
     pub fn change_password(
         &self,
         id: UserId,
@@ -134,7 +135,7 @@ impl Credentials {
         items::update(&self.table, password_key(id), expression)
     }
 
-    /// The password of an account whose address is proven lasts as it does.
+    /// Removes the expiry of the password once the address is proven, so that it lasts as long as the account.
     pub fn keep_password(&self, id: UserId) -> TransactWriteItem {
         let expression = Expression {
             update: "REMOVE #ttl".to_owned(),
@@ -144,7 +145,7 @@ impl Credentials {
         items::update(&self.table, password_key(id), expression)
     }
 
-    /// Puts a new password in the place of whatever there is, for good. Refused where there is none.
+    /// Replaces any stored hash by a new password's hash, and removes its expiry. Refused if none is stored.
     pub fn reset_password(
         &self,
         id: UserId,
@@ -168,7 +169,7 @@ impl Credentials {
         items::delete(&self.table, password_key(id), expression)
     }
 
-    /// Lets a deleted account's password go with the account.
+    /// Lets a deleted account's password expire with the account.
     pub fn expire_password(&self, id: UserId, purge_at: Timestamp) -> TransactWriteItem {
         let expression = Expression {
             update: "SET #ttl = :ttl".to_owned(),

@@ -1,10 +1,10 @@
-//! Writes in the place of those that there is nobody to make for. A write that is refused is
-//! answered sooner than one that is committed, and would tell a stranger who has no account; so these
-//! are committed, and gone after an hour. They hold nothing.
+//! Decoy writes, made in place of real writes if the account does not exist. A refused write is answered sooner than a
+//! committed one, and would reveal which accounts exist; therefore decoy writes are committed. Their items contain
+//! nothing and expire after an hour.
 //!
 //! | pk | sk | attributes |
 //! |---|---|---|
-//! | `DECOY#01J…` | `NOTHING` | filler, ttl (1 h) |
+//! | `DECOY#01J…` | `DECOY` | filler, ttl (1 h) |
 
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ use crate::domain::id::Id;
 use crate::domain::timestamp::Timestamp;
 use crate::random;
 
-/// How long an item stays: 1 h.
+/// The lifetime of an item: 1 h.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
-/// About the size of what it stands in for.
+/// About the size of a real item.
 const FILLER: &str = "................................................................................................................................................................................................................................................................";
 
-/// The stand-ins in a table.
+/// The decoy writes in a table.
 #[derive(Clone)]
 pub struct DecoyWrites {
     table: String,
@@ -41,13 +41,13 @@ impl DecoyWrites {
         }
     }
 
-    /// One item, as a part of a transaction.
+    /// Creates one item as part of a transaction.
     pub fn create(&self, now: Timestamp) -> TransactWriteItem {
         items::put(&self.table, item(now), Expression::item_is_absent())
     }
 }
 
-/// The same by an update, which what it stands in for is.
+/// Returns a decoy for an update.
 pub(super) fn update(now: Timestamp) -> (Item, Expression) {
     let id = Id::<DecoyWrites>::new(now, random::bytes());
     let expression = Expression {

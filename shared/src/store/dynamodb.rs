@@ -1,4 +1,4 @@
-//! The client of DynamoDB: every wait has an end, every failure a meaning.
+//! The DynamoDB client: every wait is bounded, every failure is classified.
 
 use std::time::Duration;
 
@@ -21,14 +21,14 @@ use crate::config::Environment;
 use crate::domain::timestamp::Timestamp;
 use crate::random;
 
-/// Two dead connections, as a freeze leaves them, cost two attempts; the third one answers.
+/// Two connections that died while the environment was frozen cost two attempts; the third one succeeds.
 const MAX_ATTEMPTS: u32 = 3;
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(500);
-/// For all attempts: within the 1.8 s after which a client is told.
+/// The time-out for all attempts together: below the 1.8 s after which the client gets an answer anyway.
 const OPERATION_TIMEOUT: Duration = Duration::from_millis(1400);
 const INITIAL_BACKOFF: Duration = Duration::from_millis(50);
 
-/// Tries at a write that met a transaction on the same item.
+/// The number of tries for a write that conflicts with a transaction on the same item.
 const MAX_CONFLICT_TRIES: u32 = 4;
 
 /// The connection to DynamoDB; a handle that is cheap to clone.
@@ -36,7 +36,7 @@ const MAX_CONFLICT_TRIES: u32 = 4;
 pub struct DynamoDb(Client);
 
 impl DynamoDb {
-    /// Reads the variables of AWS' SDKs. All stores share one client; it connects with the first request.
+    /// Reads the variables of the AWS SDKs. All stores share one client; it connects with the first request.
     pub fn from_env(environment: &mut Environment) -> Self {
         environment.singleton(|environment| Self::new(&aws::config(environment, "DYNAMODB")))
     }
@@ -57,7 +57,8 @@ impl DynamoDb {
     /// Reads one item, strongly consistent.
     ///
     /// # Errors
-    /// Those of the store; [`Error::Unexpected`] for an item that no code here has written.
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses, or if this code did not
+    /// write the item.
     pub async fn get<T: DeserializeOwned>(
         &self,
         table: &str,
@@ -69,10 +70,10 @@ impl DynamoDb {
         read(answered(found)?.item, now)
     }
 
-    /// The same of these attributes alone.
+    /// Reads these attributes of one item, strongly consistent.
     ///
     /// # Errors
-    /// Those of [`DynamoDb::get`].
+    /// As [`DynamoDb::get`].
     pub async fn get_attributes<T: DeserializeOwned>(
         &self,
         table: &str,
@@ -81,7 +82,7 @@ impl DynamoDb {
         now: Timestamp,
     ) -> Result<Option<T>, Error> {
         let mut request = self.0.get_item().table_name(table).set_key(Some(key));
-        // Whether the item has expired, is always asked.
+        // `ttl` is always read: it says whether the item has expired.
         let names: Vec<&str> = attributes.iter().copied().chain(["ttl"]).collect();
         for name in &names {
             request = request.expression_attribute_names(format!("#{name}"), *name);
@@ -92,11 +93,11 @@ impl DynamoDb {
         read(answered(found)?.item, now)
     }
 
-    /// Reads the items of a partition whose sort keys begin like this, in their order, strongly
-    /// consistent. For the few that one user has: one page is all that is read.
+    /// Reads the items of a partition whose sort keys have this prefix, in order of the sort key, strongly consistent.
+    /// Reads one page only, which is enough for the few items of one user.
     ///
     /// # Errors
-    /// Those of the store; [`Error::Unexpected`] for an item that no code here has written.
+    /// As [`DynamoDb::get`].
     pub async fn query<T: DeserializeOwned>(
         &self,
         table: &str,
@@ -119,10 +120,10 @@ impl DynamoDb {
             .collect()
     }
 
-    /// Puts one item; `false` where the condition did not hold.
+    /// Puts one item; returns `false` if the condition did not hold.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn put(&self, table: &str, item: Item, condition: Expression) -> Result<bool, Error> {
         let request = self
             .0
@@ -135,10 +136,10 @@ impl DynamoDb {
         Ok(write(|| request.clone().send()).await?.is_some())
     }
 
-    /// Changes one item; `false` where the condition did not hold.
+    /// Updates one item; returns `false` if the condition did not hold.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn update(
         &self,
         table: &str,
@@ -149,10 +150,11 @@ impl DynamoDb {
         Ok(write(|| request.clone().send()).await?.is_some())
     }
 
-    /// The same in one try, and returns what was changed as it is now; nothing where the condition did not hold.
+    /// Updates one item in a single try and returns the updated attributes; `None` if the condition did not hold.
     ///
     /// # Errors
-    /// Those of the store; [`Error::Unexpected`] for an item that no code here has written.
+    /// [`Error::Unavailable`] if DynamoDB does not answer or a transaction holds the item, [`Error::Unexpected`] if it
+    /// refuses, or if this code did not write the item.
     pub async fn update_and_read<T: DeserializeOwned>(
         &self,
         table: &str,
@@ -183,12 +185,13 @@ impl DynamoDb {
             .set_expression_attribute_values(expression.values())
     }
 
-    /// Writes all or nothing. A transaction that met another one on the same item is tried again after
-    /// a short random wait, three times; the SDK repeats what got no answer under one idempotency
-    /// token, so nothing is written twice.
+    /// Writes all items or none. A transaction that conflicts with another one on the same item is retried after a
+    /// short random wait, up to three times. The SDK repeats unanswered requests with the same idempotency token, so
+    /// nothing is written twice.
     ///
     /// # Errors
-    /// [`TransactionError::Refused`] with the meaning of the first condition that did not hold.
+    /// [`TransactionError::Refused`] with the meaning of the first condition that did not hold,
+    /// [`TransactionError::Store`] if DynamoDB does not answer, refuses, or the conflict persists.
     pub async fn transact<C: Copy>(
         &self,
         writes: Vec<Write<C>>,
@@ -211,7 +214,7 @@ impl DynamoDb {
                 }
                 error => return Err(classify(error).into()),
             };
-            // The reasons' codes are no type of the SDK's.
+            // The SDK has no type for the codes of cancellation reasons.
             let position = |code| {
                 reasons
                     .iter()
@@ -231,21 +234,21 @@ impl DynamoDb {
     }
 }
 
-/// One write of a transaction, with what it means when its condition does not hold.
+/// One write of a transaction, with the meaning of a failed condition.
 pub struct Write<C> {
-    /// What is written.
+    /// The write.
     pub item: TransactWriteItem,
-    /// What the caller makes of it.
+    /// The caller's meaning of a failed condition.
     pub refused: C,
 }
 
 impl<C> Write<C> {
-    /// A write, and the meaning of its refusal.
+    /// Creates a write with the meaning of its refusal.
     pub fn new(item: TransactWriteItem, refused: C) -> Self {
         Self { item, refused }
     }
 
-    /// Several whose refusal means the same.
+    /// Creates several writes whose refusal means the same.
     pub fn all(items: impl IntoIterator<Item = TransactWriteItem>, refused: C) -> Vec<Self>
     where
         C: Copy,
@@ -255,14 +258,14 @@ impl<C> Write<C> {
     }
 }
 
-/// A random identifier exists already.
+/// A random identifier that exists already.
 #[derive(Clone, Copy, Debug)]
 pub struct Collision;
 
 /// Why a transaction wrote nothing.
 #[derive(Debug)]
 pub enum TransactionError<C> {
-    /// A condition did not hold: the first one that did not.
+    /// The meaning of the first condition that did not hold.
     Refused(C),
     /// The store failed.
     Store(Error),
@@ -278,20 +281,20 @@ fn conflicting() -> Error {
     unavailable(CONFLICT)
 }
 
-/// Whether other transactions have kept one from being done.
+/// Returns whether a write failed because of conflicting transactions.
 pub(crate) fn is_conflict(error: &Error) -> bool {
     error.to_string().ends_with(CONFLICT)
 }
 
 const CONFLICT: &str = "another transaction, again and again";
 
-/// Up to 20, 40, 80 ms.
+/// Returns a random wait of up to 20, 40 or 80 ms.
 fn jitter(attempt: u32) -> Duration {
     random::up_to(Duration::from_millis(10 << attempt))
 }
 
-/// What a single write answers; nothing where its condition did not hold. One that met a transaction on the same item is tried again after a
-/// short random wait, three times.
+/// Sends a single write; `None` if its condition did not hold. A write that conflicts with a transaction on the same
+/// item is retried after a short random wait, up to three times.
 async fn write<T, E, F>(send: impl Fn() -> F) -> Result<Option<T>, Error>
 where
     F: Future<Output = Result<T, SdkError<E>>>,
@@ -300,7 +303,7 @@ where
     write_in(MAX_CONFLICT_TRIES, send).await
 }
 
-/// The same in so many tries.
+/// As [`write()`], with this number of tries.
 async fn write_in<T, E, F>(tries: u32, send: impl Fn() -> F) -> Result<Option<T>, Error>
 where
     F: Future<Output = Result<T, SdkError<E>>>,
@@ -323,7 +326,7 @@ where
     Err(conflicting())
 }
 
-/// What a read found.
+/// Returns the answer of a read, or its classified error.
 fn answered<T, E>(result: Result<T, SdkError<E>>) -> Result<T, Error>
 where
     ServiceError: From<SdkError<E>>,
@@ -334,10 +337,10 @@ where
     }
 }
 
-/// What DynamoDB says to a request that it did not do.
+/// Returns the error with which DynamoDB refused a request.
 ///
 /// # Errors
-/// [`Error::Unavailable`] where it does not answer, or the fault is its own.
+/// [`Error::Unavailable`] if DynamoDB does not answer, or answers with a 5xx status.
 fn refusal<E>(error: SdkError<E>) -> Result<ServiceError, Error>
 where
     ServiceError: From<SdkError<E>>,
@@ -356,15 +359,15 @@ where
     }
 }
 
-/// What a refusal means. The service's own message stays out where it could quote an item.
+/// Classifies a refusal. Leaves the service's own message out, as it could quote an item.
 fn classify(error: ServiceError) -> Error {
     let code = error.code().unwrap_or("no code");
-    // Of these codes the SDK has types for some.
+    // The SDK has types for some of these codes only.
     if THROTTLING_ERRORS.contains(&code) || TRANSIENT_ERRORS.contains(&code) {
         return unavailable(code);
     }
     match code {
-        // Tells an operator which permission is missing; it quotes names of resources only.
+        // The message tells an operator which permission is missing; it only quotes names of resources.
         "AccessDeniedException" => {
             let message = error.message().unwrap_or_default();
             Error::Unexpected(format!("DynamoDB: {code}: {message}"))
@@ -381,10 +384,10 @@ fn unreadable() -> Error {
     Error::Unexpected("DynamoDB: an item that no code here has written".to_owned())
 }
 
-/// Reads an item's attributes; nothing for one that is absent, or expired and not yet swept.
+/// Deserialises an item; `None` if it is absent, or expired and not yet deleted.
 ///
 /// # Errors
-/// [`Error::Unexpected`] for an item that no code here has written.
+/// [`Error::Unexpected`] if this code did not write the item.
 fn read<T: DeserializeOwned>(item: Option<Item>, now: Timestamp) -> Result<Option<T>, Error> {
     let Some(item) = item else { return Ok(None) };
     let ttl: Option<i64> = match item.get("ttl") {

@@ -1,4 +1,4 @@
-//! Items, expressions and the parts of transactions, as the SDK takes them.
+//! Items, expressions and parts of transactions, in the types of the SDK.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,15 +10,15 @@ use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 
 use crate::domain::timestamp::Timestamp;
 
-/// An item as the SDK has it.
+/// An item in the SDK's type.
 pub type Item = HashMap<String, AttributeValue>;
 
-/// The key of an item.
+/// Returns the key of an item.
 pub fn key(pk: String, sk: &str) -> Item {
     Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
 }
 
-/// An item: its key and what `attributes` serialises to.
+/// Builds an item from its key and the serialised `attributes`.
 ///
 /// # Panics
 /// Never for the plain structs of this crate.
@@ -32,30 +32,29 @@ pub fn item(pk: String, sk: &str, attributes: &impl Serialize) -> Item {
     item
 }
 
-/// An expression with the names and values it speaks of. Names of attributes are written `#name`:
-/// many of them are reserved words.
+/// An expression with its attribute names and values. Attribute names are written `#name`, as many are reserved words.
 #[derive(Default)]
 pub struct Expression {
-    /// What to change; empty for a put or a delete.
+    /// The update expression; empty for a put or a delete.
     pub update: String,
-    /// What must hold.
+    /// The condition.
     pub condition: String,
-    /// The values, by their placeholder.
+    /// The values, by placeholder.
     pub values: Vec<(&'static str, AttributeValue)>,
 }
 
 impl Expression {
-    /// Holds where there is no such item yet.
+    /// The condition that the item does not exist yet.
     pub fn item_is_absent() -> Self {
         Self::condition("attribute_not_exists(pk)")
     }
 
-    /// Holds where there is such an item.
+    /// The condition that the item exists.
     pub fn item_exists() -> Self {
         Self::condition("attribute_exists(pk)")
     }
 
-    /// A condition without values.
+    /// Creates a condition without values.
     pub fn condition(condition: &str) -> Self {
         Self {
             condition: condition.to_owned(),
@@ -63,7 +62,7 @@ impl Expression {
         }
     }
 
-    /// The names of the attributes in the expression.
+    /// Returns the names of the attributes in the expression.
     pub(super) fn names(&self) -> Option<HashMap<String, String>> {
         let text = format!("{} {}", self.update, self.condition);
         let names = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '#'));
@@ -83,7 +82,7 @@ impl Expression {
     }
 }
 
-/// A part of a transaction that puts an item, under a condition.
+/// Returns the part of a transaction that puts an item under a condition.
 #[expect(clippy::expect_used, reason = "all that the builder asks for is set")]
 pub fn put(table: &str, item: Item, expression: Expression) -> TransactWriteItem {
     let put = Put::builder()
@@ -97,7 +96,7 @@ pub fn put(table: &str, item: Item, expression: Expression) -> TransactWriteItem
     TransactWriteItem::builder().put(put).build()
 }
 
-/// A part of a transaction that changes an item, under a condition.
+/// Returns the part of a transaction that updates an item under a condition.
 #[expect(clippy::expect_used, reason = "all that the builder asks for is set")]
 pub fn update(table: &str, key: Item, expression: Expression) -> TransactWriteItem {
     let update = Update::builder()
@@ -112,7 +111,7 @@ pub fn update(table: &str, key: Item, expression: Expression) -> TransactWriteIt
     TransactWriteItem::builder().update(update).build()
 }
 
-/// A part of a transaction that changes nothing, and only holds under a condition.
+/// Returns the part of a transaction that only checks a condition.
 #[expect(clippy::expect_used, reason = "all that the builder asks for is set")]
 pub fn check(table: &str, key: Item, expression: Expression) -> TransactWriteItem {
     let check = ConditionCheck::builder()
@@ -126,7 +125,7 @@ pub fn check(table: &str, key: Item, expression: Expression) -> TransactWriteIte
     TransactWriteItem::builder().condition_check(check).build()
 }
 
-/// A part of a transaction that deletes an item, under a condition.
+/// Returns the part of a transaction that deletes an item under a condition.
 #[expect(clippy::expect_used, reason = "all that the builder asks for is set")]
 pub fn delete(table: &str, key: Item, expression: Expression) -> TransactWriteItem {
     let delete = Delete::builder()
@@ -140,17 +139,17 @@ pub fn delete(table: &str, key: Item, expression: Expression) -> TransactWriteIt
     TransactWriteItem::builder().delete(delete).build()
 }
 
-/// A string attribute.
+/// Creates a string attribute.
 pub fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }
 
-/// A number attribute.
+/// Creates a number attribute.
 pub fn number(value: impl fmt::Display) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// The value of a TTL attribute: seconds since the epoch.
+/// Creates the value of a TTL attribute: seconds since 1970.
 pub fn ttl(expiry: Timestamp) -> AttributeValue {
     number(expiry.seconds())
 }

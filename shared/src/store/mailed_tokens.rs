@@ -1,9 +1,9 @@
-//! Tokens that travel by mail, by their hash, in `USERS_TABLE`. (Those that allow a new password are in Redis.)
+//! Tokens sent by mail, stored by their hash in `USERS_TABLE`. (Password reset tokens are in Redis.)
 //!
 //! | pk | sk | attributes |
 //! |---|---|---|
 //! | `VERIFY#<sha256 of the token>` | `TOKEN` | user_id, expires_at, ttl (24 h); it stays after the proof, for a second click |
-//! | `REJECT#<sha256 of the token>` | `TOKEN` | user_id; goes with the proof of the address, or has the account's own `ttl` |
+//! | `REJECT#<sha256 of the token>` | `TOKEN` | user_id; removed when the address is proven, or expires with the account's own `ttl` |
 //! | `UNDO#<sha256 of the token>` | `TOKEN` | user_id, expires_at, ttl (72 h) |
 
 use std::time::Duration;
@@ -18,12 +18,12 @@ use crate::domain::email_token::{Purpose, TokenHash};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::{Rejection, UserId};
 
-/// From issue to expiry of a token that proves an address: 24 h.
+/// The lifetime of a token that proves an address: 24 h.
 const VERIFICATION_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
-/// The same of a token that turns the second factor off again: 72 h.
+/// The lifetime of a token that turns the second factor off: 72 h.
 const UNDO_LIFETIME: Duration = Duration::from_secs(72 * 60 * 60);
 
-/// The mailed tokens in a table. Which one of a user's is valid, the user's record says.
+/// The mailed tokens in a table. The user's record says which of a user's tokens is valid.
 #[derive(Clone)]
 pub struct MailedTokens {
     dynamodb: DynamoDb,
@@ -62,10 +62,11 @@ impl MailedTokens {
         }
     }
 
-    /// Whose token this is, while it has not expired.
+    /// Finds the user of a token that has not expired.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses or an item cannot be
+    /// read.
     pub async fn find(
         &self,
         purpose: Purpose,
@@ -78,7 +79,7 @@ impl MailedTokens {
         Ok(item.map(|item| item.user_id))
     }
 
-    /// A new token that proves an address.
+    /// Creates a token that proves an address.
     pub fn create_verification(
         &self,
         hash: &TokenHash,
@@ -89,7 +90,7 @@ impl MailedTokens {
         self.create(Purpose::VerifyEmail, hash, user_id, Some(expires_at))
     }
 
-    /// A new token that turns the second factor off again.
+    /// Creates a token that turns the second factor off.
     pub fn create_undo(
         &self,
         hash: &TokenHash,
@@ -100,7 +101,7 @@ impl MailedTokens {
         self.create(Purpose::UndoTwoFactor, hash, user_id, Some(expires_at))
     }
 
-    /// A new token that removes an account whose address nobody has proven; it lasts as long as that.
+    /// Creates a token that removes an account with an unproven address; it lasts as long as that account.
     pub fn create_rejection(
         &self,
         hash: &TokenHash,
@@ -126,13 +127,13 @@ impl MailedTokens {
         items::put(&self.table, item, Expression::item_is_absent())
     }
 
-    /// Removes a token that was used. Refused if somebody else used it first.
+    /// Removes a used token. Refused if it was used already.
     pub fn remove(&self, purpose: Purpose, hash: &TokenHash) -> TransactWriteItem {
         let expression = Expression::item_exists();
         items::delete(&self.table, key(purpose, hash), expression)
     }
 
-    /// Removes the token that nobody needs once the address is proven, or the account is gone.
+    /// Removes the rejection token once the address is proven, or the account removed.
     pub fn discard_rejection(&self, rejection: &Rejection) -> TransactWriteItem {
         self.remove(Purpose::RejectEmail, &rejection.token)
     }

@@ -1,5 +1,5 @@
-//! DynamoDB holds what must never be lost, Redis what may expire. Everything that is "check, then
-//! write" is one atomic call: a condition, a transaction or a script.
+//! Stores. DynamoDB holds data that must never be lost, Redis holds data that may expire. Every "check, then write" is
+//! one atomic call: a condition, a transaction or a script.
 
 pub mod audit;
 pub mod credentials;
@@ -16,13 +16,13 @@ pub mod suppression_list;
 pub mod two_factor;
 pub mod users;
 
-/// Why a store did not do what it was asked.
+/// Why a store did not carry out a call.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It does not answer, or not in time; another try may succeed.
+    /// The store does not answer, or not in time; another try may succeed.
     #[error("unavailable: {0}")]
     Unavailable(String),
-    /// It refused, or answered what no code here has written; another try will not help.
+    /// The store refused the call, or returned data that this code did not write; another try will not help.
     #[error("unexpected: {0}")]
     Unexpected(String),
 }

@@ -1,5 +1,5 @@
-//! Mail that is to be sent, written in the transaction of its cause, in `USERS_TABLE`: no mail
-//! without its cause, no cause without its mail, and no endpoint that waits for a mail server.
+//! Mail to be sent, in `USERS_TABLE`. An entry is written in the same transaction as the event that causes it: no event
+//! without its mail, no mail without its event, and no endpoint waits for a mail server.
 //!
 //! | pk | sk | attributes |
 //! |---|---|---|
@@ -20,7 +20,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::domain::user::{User, UserId};
 use crate::random;
 
-/// How long an entry stays: 7 days.
+/// The lifetime of an entry: 7 days.
 const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The outbox in a table.
@@ -29,19 +29,19 @@ pub struct Outbox {
     table: String,
 }
 
-/// What a mail is about.
+/// The subject of a mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Prove that the address is yours.
+    /// A link to prove the address.
     VerifyEmail,
-    /// Set a new password with this link.
+    /// A link to set a new password.
     ResetPassword,
-    /// Your password was changed, by somebody who is signed in.
+    /// The password was changed by a signed-in user.
     PasswordChanged,
-    /// Your password was reset, by a mailed link.
+    /// The password was reset by a mailed link.
     PasswordWasReset,
-    /// Somebody signed in from a device that was not seen before.
+    /// A sign-in from a new device.
     NewDevice,
     /// Two-factor authentication was turned on.
     TwoFactorOn,
@@ -49,32 +49,32 @@ pub enum Kind {
     TwoFactorOff,
     /// A backup code was used.
     BackupCodeUsed,
-    /// Too many wrong codes of the second factor, after the right password.
+    /// Too many wrong codes of the second factor after the right password.
     TwoFactorLocked,
     /// Too many failures in a row: a new password must be set with this link.
     ResetRequired,
-    /// A session is perhaps used by somebody else.
+    /// A session may be in use by somebody else.
     SessionUsedElsewhere,
-    /// Your account has been deleted.
+    /// The account was deleted.
     AccountDeleted,
 }
 
-/// The identifiers of the tokens that a mail's links carry.
+/// The identifiers of the tokens in a mail's links.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Links {
-    /// Of what its button does.
+    /// The token of the button's link.
     pub token_id: Option<TokenId>,
-    /// Of "this wasn't me".
+    /// The token of the link "this wasn't me".
     pub rejection_token_id: Option<TokenId>,
 }
 
 impl Links {
-    /// Of a mail without links.
+    /// Returns no links.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Of a mail with a button alone.
+    /// Returns the link of a button only.
     pub fn button(token_id: TokenId) -> Self {
         Self {
             token_id: Some(token_id),
@@ -83,39 +83,39 @@ impl Links {
     }
 }
 
-/// A mail that is to be sent.
+/// A mail to be sent.
 #[derive(Serialize, Deserialize)]
 pub struct OutboxEntry {
-    /// What it is about.
+    /// The subject of the mail.
     pub kind: Kind,
     user_id: UserId,
-    /// The address.
+    /// The recipient's address.
     pub to: String,
-    /// How its reader wants to be called.
+    /// The recipient's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Of the token that its link carries.
+    /// The identifier of the token in the button's link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_id: Option<TokenId>,
-    /// The same of the link "this wasn't me".
+    /// The identifier of the token in the link "this wasn't me".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejection_token_id: Option<TokenId>,
-    /// Where its cause came from: an address and an agent.
+    /// The IP address of the client that caused the mail.
     #[serde(default)]
     pub ip: String,
-    /// What the agent calls itself.
+    /// The user agent of the client that caused the mail.
     #[serde(default)]
     pub user_agent: String,
-    /// What its reader reads; English where a later version of this code knows more languages.
+    /// The recipient's language; English if a later version of this code stored a language unknown here.
     #[serde(default, deserialize_with = "As::<DefaultOnError>::deserialize")]
     pub language: Language,
-    /// When its cause happened.
+    /// The time of the event.
     pub created_at: Timestamp,
     ttl: i64,
 }
 
 impl OutboxEntry {
-    /// What the partition keys of all entries begin with.
+    /// The prefix of all entries' partition keys.
     pub const PREFIX: &str = "OUTBOX#";
 }
 
@@ -127,8 +127,9 @@ impl Outbox {
         }
     }
 
-    /// A mail to a user. Of the token that its link carries, only the identifier is stored. An address that is not
-    /// proven may be a stranger's: who registered it must not choose words that the stranger reads in our name.
+    /// Creates a mail to a user. Stores only the identifiers of its links' tokens. The name is left out until the
+    /// address is proven: the address may be a stranger's, and whoever registered it must not choose words that the
+    /// stranger reads in a mail of this service.
     pub fn create(
         &self,
         kind: Kind,

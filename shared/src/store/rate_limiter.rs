@@ -1,17 +1,17 @@
-//! Who has asked how often, in Redis: exact sliding windows.
+//! Counters of requests and failures, in Redis: exact sliding windows.
 //!
 //! | key | type | content |
 //! |---|---|---|
 //! | `rate_limit:<policy>:{<client, user or hash>}` | sorted set | ids of requests by time (ms) |
 //! | `rate_limit:<policy>:{<userId>}:<sessionId>`, with `:expired` | sorted set | the same, by refresh tokens and expired access tokens |
-//! | `login_failures:{<hash of what was typed>}`, `login_failures:{<userId>}:<deviceId>` | sorted set | the same, of wrong passwords |
-//! | `account_failures:{<userId or hash>}` | sorted set | the same, whatever was typed |
-//! | `reauthentication_failures:{<userId>}:<sessionId>` | sorted set | the same, of somebody who is signed in |
-//! | `two_factor_failures:{<userId>}` | sorted set | the same, of wrong codes |
-//! | `two_factor_failures:{<client>}` | sorted set | ids of users by time (ms): accounts for which wrong codes came from there |
+//! | `login_failures:{<hash of the identifier typed>}`, `login_failures:{<userId>}:<deviceId>` | sorted set | ids of requests with wrong passwords by time (ms) |
+//! | `account_failures:{<userId or hash>}` | sorted set | the same, whichever identifier was typed |
+//! | `reauthentication_failures:{<userId>}:<sessionId>` | sorted set | the same, of a signed-in user |
+//! | `two_factor_failures:{<userId>}` | sorted set | ids of requests with wrong codes by time (ms) |
+//! | `two_factor_failures:{<client>}` | sorted set | ids of users by time (ms): accounts for which this client sent wrong codes |
 //!
-//! The braces are literal: what is about one client, or about one user, is in one slot of a cluster and
-//! one call of a script. The server's clock alone decides, so that functions with different clocks agree.
+//! The braces are literal: keys about one client, or about one user, are in one slot of a cluster and in one call of a
+//! script. Only the server's clock counts, so that functions with different clocks agree.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,51 +33,51 @@ use crate::domain::session::SessionId;
 use crate::domain::user::UserId;
 use crate::domain::username::Username;
 
-/// Whose requests are counted.
+/// The subject whose requests are counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// A client's, by its network.
+    /// A client, identified by its network.
     Client(ClientAddress),
-    /// A user's.
+    /// A user.
     User(UserId),
-    /// A session's.
+    /// A session.
     Session(UserId, SessionId),
-    /// Those with a session's expired access tokens.
+    /// A session, for requests with its expired access tokens.
     ExpiredSession(UserId, SessionId),
-    /// A user's from one device.
+    /// A user on one device.
     Device(UserId, DeviceId),
-    /// Those about a text, of which only a hash is kept.
+    /// A text, of which only a hash is stored.
     Text(TextHash),
 }
 
-/// The HMAC-SHA256 of a text, in hexadecimal: without the key, nobody finds an address (or a password in the wrong
-/// field) by searching.
+/// The HMAC-SHA256 of a text, in hexadecimal: without the key, nobody can recover an address (or a password typed into
+/// the wrong field) by brute force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextHash(String);
 
-/// Hashes texts for the names of counters. The kind is part of what is hashed: an address that is typed as a username
-/// names nothing, and is counted as nothing else.
+/// Hashes texts for the names of counters. The kind of text is part of the hash input, so an address typed as a
+/// username has a counter of its own.
 pub struct TextHasher(hmac::Key);
 
 impl TextHasher {
-    /// Under a key of its own from this secret.
+    /// Derives the key from this secret.
     pub fn new(secret: &SecretString) -> Self {
         let key = secret::derive(secret, "names of counters");
         let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose_secret().as_bytes());
         Self(key)
     }
 
-    /// Of an address, in every spelling the same.
+    /// Hashes an address; all spellings of it have the same hash.
     pub fn email(&self, email: &EmailAddress) -> TextHash {
         self.hash("email", &email.canonical())
     }
 
-    /// Of a username, in every spelling the same.
+    /// Hashes a username; all spellings of it have the same hash.
     pub fn username(&self, username: &Username) -> TextHash {
         self.hash("username", &username.canonical())
     }
 
-    /// Of a text that can name no account.
+    /// Hashes a text that cannot be an account's address or username.
     pub fn impossible(&self, text: &str) -> TextHash {
         self.hash("impossible", text)
     }
@@ -88,44 +88,44 @@ impl TextHasher {
     }
 }
 
-/// A policy as it applies to a subject. Made here alone, so that keys are built from typed parts.
+/// A counter: a policy applied to a subject. Only created here, so that keys are built from typed parts.
 #[derive(Clone, Debug)]
 pub struct Counter {
     key: String,
-    /// The slot that the key is in.
+    /// The hash tag, which determines the key's cluster slot.
     tag: String,
-    /// What is counted, where it is not the request.
+    /// The member to count, if it is not the request's id.
     member: Option<String>,
     policy: Policy,
 }
 
 impl Counter {
-    /// The requests of a subject under a policy.
+    /// Counts the requests of a subject under a policy.
     pub fn requests(policy: &Policy, subject: &Subject) -> Self {
         Self::new(&format!("rate_limit:{}", policy.name), policy, subject)
     }
 
-    /// The wrong passwords for a text, or from a device.
+    /// Counts the wrong passwords for an identifier, or from a device.
     pub fn login_failures(policy: &Policy, subject: &Subject) -> Self {
         Self::new("login_failures", policy, subject)
     }
 
-    /// The wrong passwords of an account.
+    /// Counts the wrong passwords of an account.
     pub fn account_failures(policy: &Policy, subject: &Subject) -> Self {
         Self::new("account_failures", policy, subject)
     }
 
-    /// The wrong passwords of a session.
+    /// Counts the wrong passwords of a session.
     pub fn reauthentication_failures(policy: &Policy, subject: &Subject) -> Self {
         Self::new("reauthentication_failures", policy, subject)
     }
 
-    /// The wrong codes of an account, or of a client.
+    /// Counts the wrong codes of an account, or of a client.
     pub fn two_factor_failures(policy: &Policy, subject: &Subject) -> Self {
         Self::new("two_factor_failures", policy, subject)
     }
 
-    /// The same, where not each request counts, but each account that requests are about.
+    /// Counts each account once instead of each request.
     pub fn of_accounts(self, account: UserId) -> Self {
         Self {
             member: Some(account.to_string()),
@@ -133,7 +133,7 @@ impl Counter {
         }
     }
 
-    /// The policy.
+    /// Returns the policy.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
@@ -161,12 +161,12 @@ impl Counter {
     }
 }
 
-/// Whether a request passes.
+/// The decision about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It was counted under every policy; this is what is left of each.
+    /// The request was counted under every policy; with the quota left under each.
     Passes(Vec<Quota>),
-    /// It was counted under none; these are used up.
+    /// The request was counted under no policy; with the exhausted quotas.
     Refused(Vec<Quota>),
 }
 
@@ -191,11 +191,12 @@ impl RateLimiter {
         self.redis.connect_early().await;
     }
 
-    /// Counts a request under all of these, or under none. What is in one slot is one step; where
-    /// another slot refuses, what was counted is taken back.
+    /// Counts a request under all of these counters, or under none. Counters in one slot are charged in one step; if
+    /// another slot refuses, the charges are taken back.
     ///
     /// # Errors
-    /// Those of the store: a request that cannot be counted must not pass.
+    /// [`Error::Unavailable`] if Redis does not answer, [`Error::Unexpected`] if it refuses or its answer cannot be
+    /// read. A request that cannot be counted must not pass.
     pub async fn count(&self, request_id: &str, counters: &[Counter]) -> Result<Verdict, Error> {
         let mut slots: Vec<Vec<&Counter>> = Vec::new();
         for counter in counters {
@@ -258,8 +259,8 @@ impl RateLimiter {
         })
     }
 
-    /// Lets a request count no longer. Best effort: what stays counts against its own client until
-    /// the window has passed.
+    /// Takes back a request's charges. Best effort: a charge that stays counts against the client until the window has
+    /// passed.
     pub async fn take_back(&self, request_id: &str, counters: impl IntoIterator<Item = &Counter>) {
         let remove = counters.into_iter().map(|counter| async {
             let command = Cmd::zrem(&counter.key, counter.member(request_id));
@@ -270,10 +271,10 @@ impl RateLimiter {
         }
     }
 
-    /// Forgets all that was counted.
+    /// Deletes these counters.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if Redis does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn clear(&self, counters: &[Counter]) -> Result<(), Error> {
         let clear = counters.iter().map(|counter| async {
             let command = Cmd::del(&counter.key);

@@ -1,9 +1,10 @@
-//! The connection to Redis or Valkey: opened when first used, or with TLS when the environment starts,
-//! bounded in time, and replaced as soon as it does not answer. While a Lambda environment is frozen its
-//! sockets can die without a word, and the client's own reconnection does not notice a time-out; so we do.
+//! The connection to Redis or Valkey. It is opened with the first command, or with TLS when the environment starts.
+//! Every wait is bounded, and a connection that does not answer is replaced at once. While a Lambda environment is
+//! frozen, its sockets can die unnoticed, and the client's own reconnection does not react to a time-out; this module
+//! does.
 //!
-//! What is sent here may be sent twice: when an answer does not come, nobody knows whether the
-//! command ran. Every command and script must therefore mean the same the second time.
+//! A command may be sent twice: without an answer it is unknown whether the command ran. Every command and script must
+//! therefore have the same effect the second time (idempotency).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,27 +25,27 @@ use tokio::sync::Mutex;
 use super::Error;
 use crate::config::Environment;
 
-/// A name to resolve, two handshakes over TLS, a password and a cluster's map: on a fraction of a processor this takes a
-/// while. What a request has left of its time bounds it, too.
+/// The time to connect. Resolving a name, two TLS handshakes, authenticating and reading a cluster's slot map take a
+/// while on a fraction of a CPU. The request's remaining time bounds it as well.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The same where no request waits. Lambda gives the start of an environment ten seconds.
+/// The time to connect when no request waits. Lambda allows ten seconds for the start of an environment.
 const EARLY_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Where Redis is.
+/// The address of Redis.
 struct Config {
-    /// `redis://` or `rediss://` (TLS); it may contain a password.
+    /// A `redis://` or `rediss://` (TLS) URL; it may contain a password.
     url: SecretString,
-    /// Whether the server is a cluster that redirects.
+    /// Whether the server is a cluster, which redirects commands.
     is_cluster: bool,
-    /// Certificates (PEM) that vouch for the server, in the place of the public authorities.
+    /// The certificate authorities (PEM) to trust instead of the public ones.
     ca: Option<String>,
 }
 
-/// The URL is no URL of Redis.
+/// The URL is not a Redis URL.
 struct InvalidUrl;
 
-/// A connection to Redis that heals itself.
+/// A connection to Redis that reconnects by itself.
 pub struct Redis {
     server: Server,
     connects_early: bool,
@@ -61,11 +62,12 @@ enum Call<'a> {
     Script(&'a ScriptCall<'a>),
 }
 
-/// A Lua script. Every key that it touches is among its `KEYS`: a serverless cache refuses others.
+/// A Lua script. It must list every key that it touches in its `KEYS`: a serverless cache refuses other keys.
 pub struct Script {
     text: &'static str,
     digest: String,
-    /// By these it is run, by its digest and by its text: a user who may only read a key may run nothing else on it.
+    /// The commands that run the script, by digest and by text. Redis users with read-only permissions may only use the
+    /// read-only variants.
     commands: [&'static str; 2],
 }
 
@@ -77,7 +79,7 @@ pub struct ScriptCall<'a> {
 }
 
 impl Script {
-    /// A script of this text.
+    /// Creates a script from its text.
     pub fn new(text: &'static str) -> Self {
         let digest = redis::Script::new(text).get_hash().to_owned();
         Self {
@@ -87,7 +89,7 @@ impl Script {
         }
     }
 
-    /// One that writes nothing.
+    /// Creates a script that writes nothing.
     pub fn read_only(text: &'static str) -> Self {
         Self {
             commands: ["EVALSHA_RO", "EVAL_RO"],
@@ -95,7 +97,7 @@ impl Script {
         }
     }
 
-    /// Its call, without keys and arguments yet.
+    /// Starts a call, without keys and arguments.
     pub fn call(&self) -> ScriptCall<'_> {
         ScriptCall {
             script: self,
@@ -106,13 +108,13 @@ impl Script {
 }
 
 impl ScriptCall<'_> {
-    /// Names one more key.
+    /// Adds a key.
     pub fn key(&mut self, key: impl Into<String>) -> &mut Self {
         self.keys.push(key.into());
         self
     }
 
-    /// Gives one more argument.
+    /// Adds an argument.
     pub fn arg(&mut self, argument: impl ToRedisArgs) -> &mut Self {
         argument.write_redis_args(&mut self.arguments);
         self
@@ -128,8 +130,8 @@ impl ScriptCall<'_> {
         command
     }
 
-    /// By its digest; the node that does not know it is told its text, which it then keeps. (`SCRIPT LOAD` would go to
-    /// all nodes of a cluster, and fail with any of them.)
+    /// Runs the script by its digest. If the node does not know it, sends the text, which the node then keeps. (`SCRIPT
+    /// LOAD` would go to all nodes of a cluster, and fail if any of them fails.)
     async fn send<T: FromRedisValue>(&self, connection: &mut Connection) -> RedisResult<T> {
         let [by_digest, by_text] = self.script.commands;
         let by_digest = self.command(by_digest, &self.script.digest);
@@ -169,12 +171,12 @@ impl Redis {
         })
     }
 
-    /// Connects with the first command.
+    /// Creates the client; it connects with the first command.
     ///
     /// # Errors
-    /// For a URL that is none.
+    /// [`InvalidUrl`] if the URL is not a Redis URL.
     fn new(config: &Config) -> Result<Self, InvalidUrl> {
-        // The one TLS stack's provider; a second call finds it installed.
+        // Installs the provider of the only TLS stack; a second call has no effect.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let is_known = ["redis://", "rediss://"]
             .iter()
@@ -187,7 +189,7 @@ impl Redis {
         Ok(Self::with(server, uses_tls || config.is_cluster))
     }
 
-    /// Used while configuration errors are collected; never connects.
+    /// Placeholder used while configuration errors are collected; never connects.
     #[expect(clippy::expect_used, reason = "the address is a constant")]
     fn placeholder() -> Self {
         let client = Client::open("redis://127.0.0.1:9").expect("an address");
@@ -202,9 +204,9 @@ impl Redis {
         }
     }
 
-    /// Connects before there is anything to ask: a starting environment has a whole CPU, and time, for what would take
-    /// its first request, on a fraction of one, several times as long. Without TLS and cluster there is nothing to gain.
-    /// Best effort: the first request connects once more, and tells.
+    /// Connects before the first request. A starting environment has a whole CPU and time to spare; on a fraction of a
+    /// CPU, connecting would take the first request several times as long. Without TLS and cluster there is nothing to
+    /// gain. Best effort: on failure the first request connects again and reports the error.
     pub async fn connect_early(&self) {
         if self.connects_early && self.connect(EARLY_CONNECT_TIMEOUT).await.is_err() {
             tracing::warn!("Redis does not answer yet");
@@ -214,15 +216,17 @@ impl Redis {
     /// Runs a command.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where it cannot be connected, or after two tries.
+    /// [`Error::Unavailable`] if Redis cannot be reached, or does not answer in two tries. [`Error::Unexpected`] if the
+    /// command is wrong or its answer cannot be read.
     pub async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
         self.send(Call::Command(command)).await
     }
 
-    /// Runs a script; it is loaded where it is not known yet.
+    /// Runs a script; loads it first if the server does not know it.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where it cannot be connected, or after two tries.
+    /// [`Error::Unavailable`] if Redis cannot be reached, or does not answer in two tries. [`Error::Unexpected`] if the
+    /// script is wrong or its answer cannot be read.
     pub async fn invoke<T: FromRedisValue>(&self, script: &ScriptCall<'_>) -> Result<T, Error> {
         self.send(Call::Script(script)).await
     }
@@ -263,8 +267,8 @@ impl Redis {
         if let Some(connection) = &*current {
             return Ok(connection.clone());
         }
-        // Boxed, so that a command that needs none does not carry what connecting takes.
-        // It bounds the handshakes as well: the client bounds the socket alone.
+        // Boxed, so that a command with an open connection does not carry the size of the connecting future. The
+        // time-out includes the handshakes: the client's own covers the socket only.
         let connecting = tokio::time::timeout(patience, Box::pin(self.server.connect()));
         let timed_out = |_| RedisError::from((ErrorKind::Io, "connecting timed out"));
         let connection = connecting.await.map_err(timed_out)??;
@@ -357,7 +361,7 @@ fn are_certificates(pem: &str) -> bool {
     certificates.peek().is_some() && certificates.all(|certificate| certificate.is_ok())
 }
 
-/// Whether another connection might do better.
+/// Returns whether a new connection might succeed.
 fn connection_is_dead(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_timeout()
@@ -368,8 +372,8 @@ fn connection_is_dead(error: &RedisError) -> bool {
         || error.code() == Some("NOAUTH")
 }
 
-/// What the server says in words of its own (OOM, BUSY, NOAUTH, …) passes: memory is freed, a
-/// script ends, an operator acts. What remains is a mistake in a script or in what it returns.
+/// Classifies an error. Conditions that the server reports with a code of its own (OOM, BUSY, NOAUTH, …) pass: memory
+/// is freed, a script ends, an operator acts. Everything else is a mistake in a script or in its return value.
 fn classify(error: RedisError) -> Error {
     match error.kind() {
         ErrorKind::UnexpectedReturnType
@@ -379,7 +383,7 @@ fn classify(error: RedisError) -> Error {
     }
 }
 
-/// The kind and code alone: an error's text may quote a command's arguments.
+/// Returns the error's kind and code only: its text may quote a command's arguments.
 fn describe(error: &RedisError) -> String {
     format!(
         "Redis: {:?}{}",

@@ -1,6 +1,6 @@
-//! Tokens that allow to set a new password, in Redis, by their hash: whose each is, for an hour. Which
-//! one of a user's is valid, the user's record says; there it is also used up, in the transaction that
-//! writes the new password, so that a failure between the two costs nobody the token.
+//! Password reset tokens, in Redis: the hash of each token with its user, for an hour. The user's record says which of
+//! a user's tokens is valid. The token is used up in the record as well, in the transaction that writes the new
+//! password, so that a failure between the two cannot cost the user the token.
 //!
 //! | key | type | content |
 //! |---|---|---|
@@ -14,7 +14,7 @@ use crate::config::Environment;
 use crate::domain::email_token::TokenHash;
 use crate::domain::user::UserId;
 
-/// From issue to expiry: 1 h.
+/// The lifetime of a token: 1 h.
 const LIFETIME_SECONDS: u64 = 60 * 60;
 
 /// The reset tokens of all users.
@@ -34,11 +34,11 @@ impl ResetTokens {
         }
     }
 
-    /// Keeps a token. Where there is no user, a command of the same cost that keeps nothing (`XX`: only
-    /// if the key exists), so that both take the same time.
+    /// Stores a token. Without a user, runs a command of the same cost that stores nothing (`XX`: only if the key
+    /// exists), so that both cases take the same time.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if Redis does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn create(&self, hash: &TokenHash, user_id: Option<UserId>) -> Result<(), Error> {
         let mut command = redis::cmd("SET");
         command.arg(key(hash));
@@ -51,19 +51,19 @@ impl ResetTokens {
         Ok(())
     }
 
-    /// Whose token this is, while it has not expired.
+    /// Finds the user of a token that has not expired.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if Redis does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn find_user(&self, hash: &TokenHash) -> Result<Option<UserId>, Error> {
         let id: Option<String> = self.redis.run(redis::cmd("GET").arg(key(hash))).await?;
         Ok(id.and_then(|id| id.parse().ok()))
     }
 
-    /// Forgets a token that was used.
+    /// Deletes a used token.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if Redis does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn remove(&self, hash: &TokenHash) -> Result<(), Error> {
         self.redis.run(redis::cmd("DEL").arg(key(hash))).await
     }

@@ -1,17 +1,18 @@
-//! Sessions, in Redis: the truth about being signed in.
+//! Sessions, in Redis: the authority on who is signed in.
 //!
 //! | key | type | content |
 //! |---|---|---|
 //! | `sessions:{<userId>}` | hash | for each session id JSON: counter, rotated_at, created_at, last_used_at, expires_at, absolute_expires_at (ms), rotated_by, ip, network, user_agent, role, remember, epoch, repeated_elsewhere |
 //! | `devices:{<userId>}` | hash | for each device id JSON: created_at, last_used_at, expires_at (ms), ip, user_agent |
 //!
-//! One key holds all sessions of a user: a script must name every key that it touches, and what ends all of them cannot
-//! know their names. The braces are literal: they keep what one script touches in one slot of a cluster. Each change
-//! is one script, so that a refresh cannot outrun a revocation, and the server's clock alone decides, so that functions
-//! with different clocks agree.
+//! One key holds all sessions of a user: a script must name every key that it touches, and a script that ends all
+//! sessions cannot know their ids. The braces are literal: they keep all keys of one script in one slot of a cluster.
+//! Each change is one script, so that a refresh cannot outrun a revocation. Only the server's clock counts, so that
+//! functions with different clocks agree.
 //!
-//! A new password, a second factor and a deletion end sessions in the user's record, with the change itself: sessions of
-//! an epoch before the record's are over, whatever is still here (see [`SessionEpoch`]).
+//! A new password, a change of the second factor and a deletion end sessions by the user's record, in the same
+//! transaction: sessions of an epoch before the record's have ended, even if they are still stored here (see
+//! [`SessionEpoch`]).
 
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
@@ -28,9 +29,9 @@ use crate::domain::session::{Lifetime, RotationPolicy, Session, SessionEpoch, Se
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::{Role, SignInAllowed, UserId};
 
-/// The newest sessions of a user stay, the oldest beyond this number is ended.
+/// The maximum number of sessions per user; beyond it the oldest session is ended.
 const MAX_SESSIONS: usize = 10;
-/// The same for devices, by their last sign-in.
+/// The maximum number of devices per user; beyond it the device with the oldest sign-in is removed.
 const MAX_DEVICES: usize = 10;
 
 /// The sessions of all users.
@@ -47,50 +48,50 @@ pub struct Sessions {
     list: LazyLock<Script>,
 }
 
-/// A session as a request finds it.
+/// A live session as read from the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// How long ago its user signed in.
+    /// The time since the user signed in.
     pub age: Duration,
-    /// The epoch that it was started in.
+    /// The epoch in which the session started.
     pub epoch: SessionEpoch,
 }
 
-/// What is known of the place that a sign-in comes from.
+/// What the store knows about the origin of a sign-in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Known {
-    /// A session was last used from this address with this agent.
+    /// Whether a session was last used from this address with this agent.
     pub client: bool,
-    /// The device is among the user's.
+    /// Whether the device is one of the user's.
     pub device: bool,
 }
 
-/// What became of a refresh token.
+/// The outcome of presenting a refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rotation {
-    /// It was the current one; the session, of this epoch, has a new one.
+    /// The token was the current one and has been replaced; with the epoch of the session.
     Rotated(Rotated, SessionEpoch),
-    /// It was replaced a moment ago; this is its successor once more.
+    /// The token was replaced within the grace period; its successor is returned again.
     Repeated(Session, SessionEpoch, Repetition),
-    /// Its session is over.
+    /// The session has ended.
     Gone,
-    /// It was replaced before; the session has been ended (RFC 9700, 4.14.2).
+    /// The token had been replaced before; the session has been ended (RFC 9700, 4.14.2).
     Reused,
 }
 
-/// Who asks for a successor that was handed out already.
+/// Who asks for a successor that was already handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repetition {
     /// The same agent in the same network as before.
     Same,
-    /// Another one: perhaps somebody who has copied the token.
+    /// Another client: perhaps somebody who copied the token.
     Elsewhere {
-        /// For the first time in this session.
+        /// Whether this is the first time in this session.
         is_first: bool,
     },
 }
 
-/// A rotation, and what the session was before.
+/// A rotation, with the state of the session before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rotated {
     /// The session with its new token.
@@ -99,20 +100,20 @@ pub struct Rotated {
     previously_expired_at: i64,
 }
 
-/// A session or a device as its owner sees it.
+/// A session or a device as shown to its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed<I> {
-    /// Names it.
+    /// The session's or device's identifier.
     pub id: I,
-    /// When its user signed in, on a device for the first time.
+    /// The time of the sign-in; for a device, of the first sign-in.
     pub created_at: Timestamp,
-    /// When it was last refreshed; of a device, when its user last signed in.
+    /// The time of the last refresh; for a device, of the last sign-in.
     pub last_used_at: Timestamp,
-    /// The address that it was last used from.
+    /// The IP address of the last use.
     pub ip: String,
-    /// The agent that it was last used by.
+    /// The user agent of the last use.
     pub user_agent: String,
-    /// The epoch that a session was started in.
+    /// The epoch in which the session started; 0 for a device.
     pub epoch: SessionEpoch,
 }
 
@@ -124,7 +125,7 @@ fn devices_key(user_id: UserId) -> String {
     format!("devices:{{{user_id}}}")
 }
 
-/// A script about sessions, after what all of them begin with.
+/// Builds a script from the shared beginning of all session scripts and its own file.
 macro_rules! script {
     ($file:literal) => {
         script!($file, new)
@@ -159,7 +160,7 @@ impl Sessions {
     /// Starts a session on a device.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if Redis does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn start(
         &self,
         id: SessionId,
@@ -196,7 +197,7 @@ impl Sessions {
     /// Replaces the refresh token with this counter by its successor.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if Redis does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn rotate(
         &self,
         id: SessionId,
@@ -257,11 +258,11 @@ impl Sessions {
         }
     }
 
-    /// Takes back a rotation whose successor could not be handed out, so that the client's token
-    /// stays the current one however long the outage lasts.
+    /// Undoes a rotation whose successor could not be handed out, so that the client's token stays the current one,
+    /// however long the outage lasts.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if Redis does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn undo(&self, rotated: &Rotated) -> Result<(), Error> {
         let session = &rotated.session;
         let mut call = on_session(&self.undo_rotation, session.id, session.user_id);
@@ -272,10 +273,10 @@ impl Sessions {
         self.redis.invoke(&call).await
     }
 
-    /// The session, while it is not over.
+    /// Finds a session; `None` if it has ended.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if Redis does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn find(&self, id: SessionId, user_id: UserId) -> Result<Option<Found>, Error> {
         let call = on_session(&self.find, id, user_id);
         let found: Vec<i64> = self.redis.invoke(&call).await?;
@@ -289,10 +290,10 @@ impl Sessions {
         }
     }
 
-    /// What is known of the address, the agent and the device that a sign-in comes from.
+    /// Returns whether the address, agent and device of a sign-in are known.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if Redis does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn before_sign_in(
         &self,
         user_id: UserId,
@@ -307,10 +308,10 @@ impl Sessions {
         Ok(Known { client, device })
     }
 
-    /// The sessions and the devices of a user, newest first.
+    /// Lists a user's sessions and devices, newest first.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if Redis does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn list(
         &self,
         user_id: UserId,
@@ -320,39 +321,39 @@ impl Sessions {
         Ok((listed(sessions)?, listed(devices)?))
     }
 
-    /// Ends one session, or one device of this id; `false` where it was over already.
+    /// Ends the session, or removes the device, with this id. Returns `false` if it had already ended.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if Redis does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn revoke<T>(&self, id: Id<T>, user_id: UserId) -> Result<bool, Error> {
         let mut call = on_user(&self.revoke, user_id);
         call.arg(id.to_string());
         self.redis.invoke(&call).await
     }
 
-    /// Ends all sessions and devices of a user.
+    /// Ends all sessions and removes all devices of a user.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if Redis does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn revoke_all(&self, user_id: UserId) -> Result<(), Error> {
         let call = on_user(&self.revoke_all, user_id);
         self.redis.invoke(&call).await
     }
 
-    /// Ends all sessions of a user but this one.
+    /// Ends all sessions of a user except this one.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if Redis does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn revoke_others(&self, id: SessionId, user_id: UserId) -> Result<(), Error> {
         let mut call = on_user(&self.revoke_others, user_id);
         call.arg(id.to_string());
         self.redis.invoke(&call).await
     }
 
-    /// The same with all devices, in whose place this one is the only one.
+    /// Ends all sessions of the device's user except this one, and replaces all devices by `device`.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if Redis does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn revoke_others_and_devices(
         &self,
         id: SessionId,
@@ -369,12 +370,12 @@ impl Sessions {
         self.redis.invoke(&call).await
     }
 
-    /// Ends all sessions and devices of a user because this session asks for it. `false`, and nothing
-    /// ended, if it is over itself while others live: whoever stole a token that was revoked since must
-    /// not be able to throw its owner out.
+    /// Ends all sessions and removes all devices of a user at the request of this session. Returns `false` and ends
+    /// nothing if this session has itself ended while others live: somebody who stole a token that was revoked since
+    /// must not be able to sign the owner out.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if Redis does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn revoke_all_as(&self, id: SessionId, user_id: UserId) -> Result<bool, Error> {
         let mut call = on_user(&self.revoke_all, user_id);
         call.arg(id.to_string());
@@ -382,14 +383,14 @@ impl Sessions {
     }
 }
 
-/// A call of a script that is about a user's sessions and devices.
+/// Starts a call of a script about a user's sessions and devices.
 fn on_user(script: &Script, user_id: UserId) -> ScriptCall<'_> {
     let mut call = script.call();
     call.key(sessions_key(user_id)).key(devices_key(user_id));
     call
 }
 
-/// A call of a script that is about one session.
+/// Starts a call of a script about one session.
 fn on_session(script: &Script, id: SessionId, user_id: UserId) -> ScriptCall<'_> {
     let mut call = script.call();
     call.key(sessions_key(user_id)).arg(id.to_string());
@@ -398,7 +399,7 @@ fn on_session(script: &Script, id: SessionId, user_id: UserId) -> ScriptCall<'_>
 
 type Row = (String, i64, i64, String, String, i64);
 
-/// Newest first.
+/// Parses the rows and sorts them, newest first.
 fn listed<I: FromStr>(mut rows: Vec<Row>) -> Result<Vec<Listed<I>>, Error> {
     rows.sort_unstable_by(|one, other| (other.1, &other.0).cmp(&(one.1, &one.0)));
     let listed = |(id, created_at, last_used_at, ip, user_agent, epoch): Row| {
@@ -435,7 +436,7 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A script's answer: a word, then numbers.
+/// Splits a script's answer into its first word and the numbers after it.
 fn split(answer: Vec<redis::Value>) -> Result<(String, Vec<i64>), Error> {
     let mut values = answer.into_iter();
     let word = values.next().ok_or_else(unreadable)?;

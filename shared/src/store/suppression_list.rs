@@ -1,5 +1,5 @@
-//! SuppressionList that get no mail any more, marked at the claim on them, in `USERS_TABLE`. The mark goes with
-//! the claim: whoever registers a freed address begins without one.
+//! The suppression list: addresses that get no more mail, marked at the claim on the address, in `USERS_TABLE`. The
+//! mark disappears with the claim: an address that is freed and registered again starts without a mark.
 //!
 //! | pk | sk | attributes |
 //! |---|---|---|
@@ -15,17 +15,17 @@ use crate::config::Environment;
 use crate::domain::email_address::EmailAddress;
 use crate::domain::timestamp::Timestamp;
 
-/// Why mails to an address are pointless, or unwelcome.
+/// Why an address gets no more mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Undeliverable {
-    /// There is no such mailbox.
+    /// The mailbox does not exist.
     Bounce,
-    /// Its owner marked a mail as spam.
+    /// The recipient marked a mail as spam.
     Complaint,
 }
 
 impl Undeliverable {
-    /// As it is stored.
+    /// Returns the stored form.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Bounce => "bounce",
@@ -34,7 +34,7 @@ impl Undeliverable {
     }
 }
 
-/// The addresses of a table.
+/// The suppression list in a table.
 #[derive(Clone)]
 pub struct SuppressionList {
     dynamodb: DynamoDb,
@@ -55,10 +55,10 @@ impl SuppressionList {
         }
     }
 
-    /// Marks an address; `false` where nobody has it.
+    /// Marks an address; returns `false` if no account claims it.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn mark(
         &self,
         address: &EmailAddress,
@@ -67,7 +67,7 @@ impl SuppressionList {
     ) -> Result<bool, Error> {
         let expression = Expression {
             update: "SET #undeliverable = :reason, #undeliverable_at = :now".to_owned(),
-            // No mark without a claim: it would stand in the way of the next owner's.
+            // Without a claim no mark is written: the item would block the next owner's claim.
             condition: "attribute_exists(pk)".to_owned(),
             values: vec![
                 (":reason", text(reason.as_str())),
@@ -78,10 +78,11 @@ impl SuppressionList {
         self.dynamodb.update(&self.table, key, expression).await
     }
 
-    /// Whether mails to an address are pointless, or unwelcome.
+    /// Returns whether the address is on the suppression list.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses or an item cannot be
+    /// read.
     pub async fn is_undeliverable(
         &self,
         address: &EmailAddress,

@@ -5,7 +5,7 @@
 //! | `TOTP#<user id>` | `DEVICE#<deviceId>` | secret (encrypted), name, created_at, is_stepped_up, session_id; confirmed_at and last_used_step, or `ttl` (1 h) while it is pending |
 //! | `CODE#<user id>` | `HASH#<sha256>` | created_at; used_at once used |
 //!
-//! Their partitions are not that of the password, so that who may write the one cannot write the other.
+//! Their partitions differ from the password's, so that permission to write one does not include the other.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::domain::totp::Step;
 use crate::domain::user::UserId;
 
-/// From a device's setup to the last moment for its first code: 1 h.
+/// The lifetime of a pending device, from its setup to its first code: 1 h.
 const PENDING_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
 const DEVICE: &str = "DEVICE#";
@@ -43,28 +43,29 @@ pub struct TwoFactorStore {
     table: String,
 }
 
-/// A device as it is stored.
+/// A stored device.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StoredDevice {
-    /// Names the device.
+    /// The sort key, which contains the device's id.
     #[serde(rename = "sk", skip_serializing)]
     sort_key: String,
-    /// What its codes are made of.
+    /// The encrypted TOTP secret.
     pub secret: Sealed,
-    /// What its owner calls it.
+    /// The name given by the user.
     pub name: String,
-    /// When it was set up.
+    /// The time of the setup.
     pub created_at: Timestamp,
-    /// Whether another factor was shown for it.
+    /// Whether the user proved another factor for the setup.
     #[serde(default)]
     pub is_stepped_up: bool,
-    /// The session that set it up, after proof of its user; its first code needs no further proof there.
+    /// The session that set the device up after reauthentication; in this session its first code needs no further
+    /// proof.
     #[serde(default)]
     pub session_id: Option<SessionId>,
-    /// When its first code was verified; until then it is pending.
+    /// The time of the first verified code; until then the device is pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_at: Option<Timestamp>,
-    /// No code of this step or one before works any more.
+    /// The last used time step: codes of this step and earlier ones are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used_step: Option<Step>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,7 +73,7 @@ pub struct StoredDevice {
 }
 
 impl StoredDevice {
-    /// A device that is set up and not confirmed yet.
+    /// Creates a device that is not confirmed yet.
     pub fn pending(
         id: &str,
         name: String,
@@ -94,16 +95,16 @@ impl StoredDevice {
         }
     }
 
-    /// Names the device in requests.
+    /// Returns the device's id, as used in requests.
     pub fn id(&self) -> &str {
         self.sort_key.trim_start_matches(DEVICE)
     }
 }
 
-/// A backup code as it is stored.
+/// A stored backup code.
 #[derive(Clone, Copy, Debug)]
 pub struct BackupCode {
-    /// Whether it was used.
+    /// Whether the code was used.
     pub is_used: bool,
 }
 
@@ -126,10 +127,11 @@ impl TwoFactorStore {
         }
     }
 
-    /// The user's devices, confirmed and pending, the oldest first.
+    /// Finds the user's devices, confirmed and pending, the oldest first.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses or an item cannot be
+    /// read.
     pub async fn find_devices(
         &self,
         id: UserId,
@@ -140,10 +142,11 @@ impl TwoFactorStore {
             .await
     }
 
-    /// The user's backup codes, used ones as well.
+    /// Finds the hashes of the user's backup codes, including used ones.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses or an item cannot be
+    /// read.
     pub async fn find_backup_codes(
         &self,
         id: UserId,
@@ -161,14 +164,13 @@ impl TwoFactorStore {
             .collect())
     }
 
-    /// Keeps a new device.
+    /// Creates a device.
     pub fn create_device(&self, id: UserId, device: &StoredDevice) -> TransactWriteItem {
         let item = items::item(devices(id), &device.sort_key, device);
         items::put(&self.table, item, Expression::item_is_absent())
     }
 
-    /// Makes a pending device an active one, and uses up the step of its first code. Refused if that
-    /// has happened already.
+    /// Confirms a pending device and uses up the step of its first code. Refused if the device is confirmed already.
     pub fn confirm_device(
         &self,
         id: UserId,
@@ -184,9 +186,9 @@ impl TwoFactorStore {
         items::update(&self.table, self.device_key(id, device.id()), expression)
     }
 
-    /// Uses up a step of an active device. The condition closes the race between two uses of one code:
-    /// neither this step nor one before works again (RFC 6238, 5.2). A secret that was sealed under
-    /// the key before takes the place of the stored one.
+    /// Uses up a step of a confirmed device. The condition closes the race between two uses of one code: neither this
+    /// step nor an earlier one works again (RFC 6238, 5.2). If `resealed` is given (the secret was encrypted under the
+    /// previous key), it replaces the stored secret.
     pub fn use_step(
         &self,
         id: UserId,
@@ -203,11 +205,10 @@ impl TwoFactorStore {
         items::update(&self.table, self.device_key(id, device), expression)
     }
 
-    /// Puts a secret that was sealed anew in the place of the one that it was made of, if that is still
-    /// the stored one.
+    /// Replaces the stored secret by a newly encrypted one, if `old` is still stored.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn reseal(
         &self,
         id: UserId,
@@ -225,7 +226,7 @@ impl TwoFactorStore {
         Ok(())
     }
 
-    /// Removes a device whose own code allows it: uses up the step by that.
+    /// Removes a device on the strength of its own code, and thereby uses up the step.
     pub fn remove_device_by_step(&self, id: UserId, device: &str, step: Step) -> TransactWriteItem {
         items::delete(&self.table, self.device_key(id, device), unused_step(step))
     }
@@ -236,7 +237,7 @@ impl TwoFactorStore {
         items::delete(&self.table, key, Expression::item_exists())
     }
 
-    /// Keeps a new backup code.
+    /// Creates a backup code.
     pub fn create_backup_code(
         &self,
         id: UserId,
@@ -249,10 +250,11 @@ impl TwoFactorStore {
         items::put(&self.table, item, Expression::item_is_absent())
     }
 
-    /// A backup code of the user.
+    /// Finds a backup code of the user.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses or an item cannot be
+    /// read.
     pub async fn find_backup_code(
         &self,
         id: UserId,
@@ -283,7 +285,7 @@ impl TwoFactorStore {
         items::update(&self.table, self.backup_code_key(id, hash), expression)
     }
 
-    /// Removes a backup code that allows its own removal: uses it up by that.
+    /// Removes a backup code on the strength of that code itself, and thereby uses it up.
     pub fn remove_unused_backup_code(
         &self,
         id: UserId,
@@ -301,10 +303,11 @@ impl TwoFactorStore {
         )
     }
 
-    /// Removes whatever is there: devices, pending ones too, and backup codes.
+    /// Returns the removals of all devices, including pending ones, and of all backup codes.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses or an item cannot be
+    /// read.
     pub async fn remove_all(
         &self,
         id: UserId,
@@ -319,7 +322,7 @@ impl TwoFactorStore {
         Ok(devices.chain(codes).collect())
     }
 
-    /// Lets a device of a deleted account go with the account.
+    /// Lets a deleted account's device expire with the account.
     pub fn expire_device(
         &self,
         id: UserId,
@@ -329,7 +332,7 @@ impl TwoFactorStore {
         self.expire(self.device_key(id, device), purge_at)
     }
 
-    /// The same of a backup code.
+    /// Lets a deleted account's backup code expire with the account.
     pub fn expire_backup_code(
         &self,
         id: UserId,

@@ -1,4 +1,4 @@
-//! JWTs (RFC 7519) under the rules of RFC 8725 and RFC 9068. `alg` is pinned, `kid` chooses among the configured keys,
+//! JWTs (RFC 7519) under the rules of RFC 8725 and RFC 9068. `alg` is pinned, `kid` selects one of the configured keys,
 //! and every claim is compared.
 
 use std::marker::PhantomData;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::timestamp::Timestamp;
 
-/// What signs a kind of token.
+/// The configuration for signing one kind of token.
 #[derive(Clone, Debug)]
 pub struct SigningConfig {
     /// The current secret.
@@ -25,30 +25,30 @@ pub struct SigningConfig {
     pub audience: String,
 }
 
-/// What verifies a kind of token.
+/// The configuration for verifying one kind of token.
 #[derive(Clone, Debug)]
 pub struct VerifyingConfig {
-    /// What signs it now.
+    /// The current signing configuration.
     pub current: SigningConfig,
-    /// What signed it before: until the last of those tokens has expired.
+    /// The previous secret, needed until the last token signed with it has expired.
     pub previous_secret: Option<SecretString>,
 }
 
 /// Why a token is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenError {
-    /// Not ours, not for this, or tampered with.
+    /// The token is not ours, not of this kind, or was tampered with.
     Invalid,
-    /// Ours, but its time is over.
+    /// The token was valid, but has expired.
     Expired,
 }
 
-/// The claims of one kind of token, beside those that every token has.
+/// The claims of one kind of token, in addition to those that every token has.
 pub trait Claims: Serialize + DeserializeOwned {
-    /// The type in the header: explicit typing (RFC 8725, 3.11), so that no kind of token passes for another.
+    /// The type in the header: explicit typing (RFC 8725, 3.11), so that no kind of token is accepted as another.
     const TYPE: &'static str;
 
-    /// Whether the claims agree with each other, and name this kind.
+    /// Returns whether the claims agree with each other and name this kind of token.
     fn are_consistent(&self) -> bool;
 }
 
@@ -65,11 +65,11 @@ struct AllClaims<C> {
 
 const ALGORITHM: Algorithm = Algorithm::HS256;
 
-/// How far ahead of this clock a token may have been issued. A function's clock may be slow by minutes, and nothing else
-/// of it fails for that; a clock that is slower would take tokens that have expired long ago.
+/// How far in the future a token may have been issued. A function's clock may be slow by minutes without any other
+/// failure. A clock that is slower still would accept tokens that expired long ago.
 const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(30 * 60);
 
-/// `alg` as a text: the library's enumeration also reads `{"HS256":null}`.
+/// The header's `alg` as a text: the library's enumeration also reads `{"HS256":null}`.
 #[derive(Deserialize)]
 struct NamedAlgorithm {
     alg: String,
@@ -85,7 +85,7 @@ pub struct Issuer<C> {
 }
 
 impl<C: Claims> Issuer<C> {
-    /// With this key.
+    /// Creates an issuer with this key.
     pub fn new(config: SigningConfig) -> Self {
         let mut header = Header::new(ALGORITHM);
         header.typ = Some(C::TYPE.to_owned());
@@ -99,7 +99,7 @@ impl<C: Claims> Issuer<C> {
         }
     }
 
-    /// A token with these claims, issued and expiring at these seconds since the epoch.
+    /// Signs a token with these claims; `iat` and `exp` are seconds since the Unix epoch.
     #[expect(clippy::expect_used, reason = "HMAC signs all plain structs")]
     pub(in crate::domain) fn sign(&self, own: C, iat: i64, exp: i64) -> SecretString {
         let claims = AllClaims {
@@ -115,23 +115,23 @@ impl<C: Claims> Issuer<C> {
 
 /// Verifies one kind of token.
 pub struct Verifier<C> {
-    /// By their ids, the current one first.
+    /// The keys with their ids, the current one first.
     keys: Vec<(String, DecodingKey)>,
     validation: Validation,
     claims: PhantomData<fn(C)>,
 }
 
 impl<C: Claims> Verifier<C> {
-    /// With these keys.
+    /// Creates a verifier with these keys.
     pub fn new(config: VerifyingConfig) -> Self {
         let secrets = std::iter::once(&config.current.secret).chain(&config.previous_secret);
         let key =
             |secret: &SecretString| DecodingKey::from_secret(secret.expose_secret().as_bytes());
-        // RFC 8725, 3.1: the algorithm is not the token's to choose.
+        // RFC 8725, 3.1: the token must not choose the algorithm.
         let mut validation = Validation::new(ALGORITHM);
         validation.set_issuer(&[config.current.issuer]);
         validation.set_audience(&[config.current.audience]);
-        // The time is an argument: it is compared below.
+        // The time is an argument; expiry is checked below.
         validation.validate_exp = false;
         Self {
             keys: secrets
@@ -142,10 +142,10 @@ impl<C: Claims> Verifier<C> {
         }
     }
 
-    /// The claims of a token that is valid now.
+    /// Returns the claims of a token that is valid now.
     ///
     /// # Errors
-    /// [`TokenError::Expired`] only for a token that was valid once.
+    /// [`TokenError::Expired`] for a token that was valid once, otherwise [`TokenError::Invalid`].
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<C, TokenError> {
         let claims = self.decode(token).ok_or(TokenError::Invalid)?;
         if !claims.own.are_consistent() {
@@ -154,20 +154,20 @@ impl<C: Claims> Verifier<C> {
         if claims.iat > now.plus(MAX_CLOCK_DIFFERENCE).seconds() {
             return Err(TokenError::Invalid);
         }
-        // RFC 7519, 4.1.4: on or after `exp` it must not be accepted.
+        // RFC 7519, 4.1.4: on or after `exp` the token must not be accepted.
         match now.seconds() < claims.exp {
             true => Ok(claims.own),
             false => Err(TokenError::Expired),
         }
     }
 
-    /// The claims of a token that is valid, or was once: enough only to end its session.
+    /// Returns the claims of a token that is or was valid: sufficient only to end its session.
     pub fn valid_or_expired(&self, token: &str, now: Timestamp) -> Option<C> {
         let valid = self.verify(token, now).ok();
         valid.or_else(|| self.expired(token, now))
     }
 
-    /// The claims of a token that was valid once, and is not any more: enough only to know whom to count.
+    /// Returns the claims of a token that was valid and has expired: sufficient only to know whom to charge.
     pub fn expired(&self, token: &str, now: Timestamp) -> Option<C> {
         match self.verify(token, now) {
             Err(TokenError::Expired) => Some(self.decode(token)?.own),
@@ -183,7 +183,7 @@ impl<C: Claims> Verifier<C> {
         }
         let header = jsonwebtoken::decode_header(token).ok()?;
         let is_of_this_kind = header.typ?.eq_ignore_ascii_case(C::TYPE);
-        // RFC 7515, 4.1.11: the library reads past what must be understood and is not.
+        // RFC 7515, 4.1.11: the library ignores `crit`, which names extensions that must be understood.
         if !is_of_this_kind || header.crit.is_some() {
             return None;
         }
@@ -194,7 +194,7 @@ impl<C: Claims> Verifier<C> {
     }
 }
 
-/// Names a shared secret without telling anything of it.
+/// Returns an identifier of a secret that reveals nothing about it.
 pub(in crate::domain) fn key_id(secret: &SecretString) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
     URL_SAFE_NO_PAD.encode(&hmac::sign(&key, b"gatehouse key id").as_ref()[..8])

@@ -21,33 +21,33 @@ pub use jwt::{Claims, Issuer, SigningConfig, TokenError, Verifier, VerifyingConf
 pub struct AccessClaims {
     /// The user.
     pub sub: UserId,
-    /// The same, under the name that clients of other systems look for.
+    /// The user again, under the name that clients of other systems expect.
     #[serde(rename = "userId")]
     pub user_id: UserId,
     /// The session.
     pub sid: SessionId,
-    /// Names this token.
+    /// The token's identifier.
     pub jti: String,
-    /// What the user might do when the token was issued.
+    /// The user's role when the token was issued.
     pub role: Role,
     #[serde(rename = "type")]
     kind: Kind,
 }
 
-/// The claims of a refresh token. All of them are derived from the session, so that the same state
-/// of a session always gives the same token, to the byte.
+/// The claims of a refresh token. All of them are derived from the session, so that the same state of a session always
+/// gives the same token, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefreshClaims {
     /// The user.
     pub sub: UserId,
-    /// The same.
+    /// The user again.
     #[serde(rename = "userId")]
     pub user_id: UserId,
     /// The session.
     pub sid: SessionId,
     #[serde(rename = "type")]
     kind: Kind,
-    /// How often the session had been refreshed.
+    /// The session's refresh counter.
     pub counter: u64,
 }
 
@@ -78,7 +78,7 @@ impl Claims for RefreshClaims {
 /// Verifies access tokens.
 pub type AccessTokenVerifier = Verifier<AccessClaims>;
 
-/// Verifies refresh tokens. Whether one is its session's current one, only the session's store can say.
+/// Verifies refresh tokens. Only the session store knows whether a token is its session's current one.
 pub type RefreshTokenVerifier = Verifier<RefreshClaims>;
 
 /// Issues access tokens.
@@ -88,13 +88,14 @@ pub struct AccessTokenIssuer {
 }
 
 impl AccessTokenIssuer {
-    /// With this key, for this long.
+    /// Creates an issuer with this key and lifetime.
     pub fn new(config: SigningConfig, expiry: Duration) -> Self {
         let issuer = Issuer::new(config);
         Self { issuer, expiry }
     }
 
-    /// A token for this session, and how long it lives: not longer than the session's refresh token.
+    /// Issues a token for this session; returns it with its lifetime, which never exceeds that of the session's refresh
+    /// token.
     pub fn issue(
         &self,
         session: &Session,
@@ -120,13 +121,13 @@ impl AccessTokenIssuer {
 pub struct RefreshTokenIssuer(Issuer<RefreshClaims>);
 
 impl RefreshTokenIssuer {
-    /// With this key; how long a token lives is its session's.
+    /// Creates an issuer with this key; a token's lifetime is its session's.
     pub fn new(config: SigningConfig) -> Self {
         Self(Issuer::new(config))
     }
 
-    /// The session's current token, and how long it still lives: never longer than a session does, though
-    /// the request that this moment is of may have come a second before the store made the token.
+    /// Issues the session's current token; returns it with its remaining lifetime, which never exceeds a session's:
+    /// `now` is the time of the request, and may be a second before the store made the token.
     pub fn issue(&self, session: &Session, now: Timestamp) -> (SecretString, Duration) {
         let exp = session.expires_at.seconds();
         let claims = RefreshClaims {

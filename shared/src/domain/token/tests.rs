@@ -23,7 +23,7 @@ fn verifying(secret: &str, previous: Option<&str>) -> VerifyingConfig {
     }
 }
 
-/// Both sides of one kind of token.
+/// Issuer and verifier of access tokens.
 struct Access {
     issuer: AccessTokenIssuer,
     verifier: AccessTokenVerifier,
@@ -61,7 +61,7 @@ fn session() -> Session {
     }
 }
 
-/// A token with the given header and claims, signed with the secret as HMAC-SHA256.
+/// Creates a token with the given header and claims, signed with the secret as HMAC-SHA256.
 fn forge(header: &impl ToString, claims: &impl ToString, secret: &str) -> String {
     let header = URL_SAFE_NO_PAD.encode(header.to_string());
     let claims = URL_SAFE_NO_PAD.encode(claims.to_string());
@@ -71,7 +71,7 @@ fn forge(header: &impl ToString, claims: &impl ToString, secret: &str) -> String
     format!("{message}.{signature}")
 }
 
-/// That a token is valid only with each member of its header and of its claims, once, and both of them
+/// Asserts that a token is valid only if every member of its header and claims is present exactly once, and both are
 /// objects.
 pub(in super::super) fn assert_all_is_needed(
     token: &SecretString,
@@ -107,12 +107,12 @@ pub(in super::super) fn assert_all_is_needed(
                 !with(&json!(values).to_string()),
                 "{nulls} more: {values:?}"
             );
-            values.push(&Value::Null); // what may be missing
+            values.push(&Value::Null); // optional
         }
     }
 }
 
-/// Where the name stands in a part of a token.
+/// Returns the position of a name in a part of a token.
 fn position(token: &SecretString, part: usize, name: &str) -> usize {
     let text = token.expose_secret().split('.').nth(part).unwrap();
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap();
@@ -149,7 +149,7 @@ fn the_algorithm_is_named_by_a_text() {
     }
 }
 
-/// A clock that is behind would take what has expired.
+/// A slow clock would accept expired tokens.
 #[test]
 fn a_token_of_the_future_is_refused() {
     let access = access("current", None);
@@ -214,7 +214,7 @@ fn a_signature_has_one_spelling() {
     let (token, _) = tokens.issue(&session(), at(1_000_000));
     let token = token.expose_secret();
     let (message, signature) = token.rsplit_once('.').unwrap();
-    // 32 bytes are 43 characters, and the last one has two bits that say nothing.
+    // 32 bytes are 43 characters; the last character has two unused bits.
     let last = signature.chars().last().unwrap();
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let other = alphabet
@@ -409,7 +409,7 @@ proptest! {
         let (token, _) = tokens.issue(&session(), at(1_000_000));
         let mut text = token.expose_secret().to_owned();
         let at_index = position.index(text.len());
-        let last = text.len() - 1; // its lowest bits belong to no byte
+        let last = text.len() - 1; // its lowest bits are unused
         prop_assume!(at_index != last && text[at_index..=at_index] != new && &text[at_index..=at_index] != ".");
         text.replace_range(at_index..=at_index, &new);
 

@@ -1,8 +1,9 @@
--- Counts a request against several limits: against each, or, if one of them is used up, against none.
--- Asking twice about one request counts it once.
--- KEYS: a sorted set for each limit (one slot); ARGV: the request's id, then for each limit the most
--- requests and the window (ms)
--- Returns: 1 if it was counted, else 0; then for each limit how many are left, and ms until one more is
+-- Counts a request against several limits: against each of them or, if one is used up, against none.
+-- A second call for the same request does not count it again.
+-- KEYS: a sorted set for each limit (all in one slot)
+-- ARGV: the request's id, then for each limit the maximum number of requests and the window (ms)
+-- Returns: 1 if the request was counted, else 0; then for each limit the number of requests left and the ms until one
+-- more is free
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local counts, passes = {}, 1
@@ -19,7 +20,7 @@ for i, key in ipairs(KEYS) do
     counts[i] = counts[i] + redis.call('ZADD', key, 'NX', now, ARGV[1])
     redis.call('PEXPIRE', key, window)
   end
-  -- The request whose end lets the next one in: the oldest, or a later one where the limit was lowered.
+  -- The next request passes when this one leaves the window: the oldest, or a later one if the limit was lowered.
   local at = math.max(counts[i] - most, 0)
   local request = redis.call('ZRANGE', key, at, at, 'WITHSCORES')
   table.insert(answer, math.max(most - counts[i], 0))

@@ -1,6 +1,6 @@
--- The sessions of a user, and the devices.
--- Returns for each session: id, created_at, last_used_at, ip, user_agent, epoch; for each device the same
--- without an epoch
+-- Lists a user's sessions and devices.
+-- Returns: for each session: id, created_at, last_used_at, ip, user_agent, epoch; for each device the same, with epoch
+-- 0
 local function list(key)
   local rows = {}
   for id, record in pairs(all(key)) do

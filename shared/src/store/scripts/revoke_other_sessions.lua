@@ -1,6 +1,6 @@
--- Ends all sessions of a user but one; with a new password all devices as well.
--- ARGV: the id to keep; then, with a new password: the id of the device that goes on, ip, user agent, device
--- lifetime (ms), most devices
+-- Ends all sessions of a user except one. After a new password it also removes all devices.
+-- ARGV: the id of the session to keep; then, after a new password: the id of the device to keep, ip, user agent, device
+-- lifetime (ms), maximum number of devices
 for _, id in ipairs(redis.call('HKEYS', KEYS[1])) do
   if id ~= ARGV[1] then redis.call('HDEL', KEYS[1], id) end
 end

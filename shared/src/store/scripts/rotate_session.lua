@@ -1,17 +1,20 @@
--- Replaces a session's refresh token by its successor: the one decision about a refresh.
--- ARGV: session id, counter of the token presented, idle lifetime (ms), the same when remembered, grace (ms), ip, user agent, request id,
--- network
--- Returns: 'rotated' or 'repeated', then epoch, counter, rotated_at, expires_at; on 'rotated' also what
--- rotated_at and expires_at were before, on 'repeated' whether somebody else may be asking (2: for the
--- first time, 1, or 0); or 'gone', 'reused' alone
+-- Replaces a session's refresh token with its successor. Every decision about a refresh is made here.
+-- ARGV: session id, counter of the presented token, idle lifetime (ms), idle lifetime of a remembered session (ms),
+-- grace period (ms), ip, user agent, request id, network
+-- Returns one of:
+-- 'rotated', epoch, counter, rotated_at, expires_at, previous rotated_at, previous expires_at
+-- 'repeated', epoch, counter, rotated_at, expires_at, suspicion (0: same client, 1: another client, 2: another client
+-- for the first time)
+-- 'gone'
+-- 'reused'
 local session = read(KEYS[1], ARGV[1])
 if not session then return {'gone'} end
 local presented, rotated_at, expires_at = tonumber(ARGV[2]), session.rotated_at, session.expires_at
 
--- The same request asks again when it got no answer: that is no second use, however short the grace.
+-- A request that repeats itself because it got no answer is not a second use, however short the grace period.
 local is_recent = now - rotated_at <= tonumber(ARGV[5]) or session.rotated_by == ARGV[8]
 if presented == session.counter - 1 and is_recent then
-  -- The token's owner asks again from where it was exchanged; whoever copied it, from elsewhere.
+  -- The token's owner repeats a request from the same place; somebody who copied the token comes from elsewhere.
   local elsewhere = (session.network ~= ARGV[9] or session.user_agent ~= ARGV[7]) and session.rotated_by ~= ARGV[8]
   local suspicion = 0
   if elsewhere then
@@ -25,7 +28,7 @@ if presented < session.counter then
   redis.call('HDEL', KEYS[1], ARGV[1])
   return {'reused'}
 end
--- A token ahead of the record is ours all the same: a failover lost the last write.
+-- A counter ahead of the record is valid too: a failover lost the last write.
 local idle = session.remember and ARGV[4] or ARGV[3]
 session.counter, session.rotated_at, session.rotated_by = presented + 1, now, ARGV[8]
 session.expires_at = math.min(now + idle, session.absolute_expires_at)

@@ -1,7 +1,7 @@
--- Starts a session and ends the oldest beyond the limit. Running twice starts it once.
--- ARGV: session id, idle lifetime (ms), maximum lifetime (ms), ip, user agent, role, remember (0/1), most
--- sessions, the epoch of the user's sessions, device id, device lifetime (ms), most devices
--- Returns: the server's time, when the session's token expires (both ms since 1970)
+-- Starts a session and ends the oldest ones beyond the maximum. A second call with the same id does not start another.
+-- ARGV: session id, idle lifetime (ms), maximum lifetime (ms), ip, user agent, role, remember (0/1), maximum number of
+-- sessions, the user's session epoch, device id, device lifetime (ms), maximum number of devices
+-- Returns: the server's time, the expiry of the session's refresh token (both in ms since 1970)
 local absolute_expires_at = now + ARGV[3]
 local expires_at = math.min(now + ARGV[2], absolute_expires_at)
 write(KEYS[1], ARGV[1], {

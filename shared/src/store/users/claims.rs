@@ -15,7 +15,7 @@ struct Claim {
     user_id: UserId,
 }
 
-/// The key of the claim on an address.
+/// Returns the key of the claim on an address.
 pub(in crate::store) fn email_key(email: &EmailAddress) -> Item {
     items::key(format!("EMAIL#{}", email.canonical()), "CLAIM")
 }
@@ -25,10 +25,11 @@ fn username_key(username: &Username) -> Item {
 }
 
 impl Users {
-    /// Who has claimed this address.
+    /// Finds the user who claims this address.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses or an item cannot be
+    /// read.
     pub async fn find_id_by_email(
         &self,
         email: &EmailAddress,
@@ -37,10 +38,11 @@ impl Users {
         self.find_claim(email_key(email), now).await
     }
 
-    /// Who has claimed this username.
+    /// Finds the user who claims this username.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses or an item cannot be
+    /// read.
     pub async fn find_id_by_username(
         &self,
         username: &Username,
@@ -54,13 +56,13 @@ impl Users {
         Ok(claim.map(|claim| claim.user_id))
     }
 
-    /// The user's claim on the address, as long as the record lasts. Refused while somebody else holds it: of
-    /// two registrations in a race, one wins.
+    /// Claims the address for the user, for as long as the record lasts. Refused while another user holds the claim: of
+    /// two concurrent registrations, one succeeds.
     pub fn claim_email(&self, user: &User, now: Timestamp) -> TransactWriteItem {
         self.claim(email_key(&user.email), user, now)
     }
 
-    /// The user's claim on a username. Refused while somebody else holds it.
+    /// Claims a username for the user. Refused while another user holds the claim.
     pub fn claim_username(
         &self,
         username: &Username,
@@ -70,7 +72,8 @@ impl Users {
         self.claim(username_key(username), user, now)
     }
 
-    /// TTL sweeps late: a claim whose time has passed is free although it is still there.
+    /// Puts a claim. DynamoDB deletes expired items late, so an expired claim counts as free even while it is still
+    /// there.
     fn claim(&self, key: Item, user: &User, now: Timestamp) -> TransactWriteItem {
         let mut item = key;
         item.insert("user_id".to_owned(), text(user.id.to_string()));
@@ -89,22 +92,22 @@ impl Users {
         )
     }
 
-    /// Gives a username back.
+    /// Releases the claim on a username.
     pub fn release_username(&self, username: &Username, id: UserId) -> TransactWriteItem {
         items::delete(&self.table, username_key(username), held_by(id))
     }
 
-    /// Gives an address back.
+    /// Releases the claim on an address.
     pub fn release_email(&self, email: &EmailAddress, id: UserId) -> TransactWriteItem {
         items::delete(&self.table, email_key(email), held_by(id))
     }
 
-    /// The claim on the address of an account whose address is proven lasts as it does.
+    /// Removes the expiry of the claim on a proven address, so that it lasts as long as the account.
     pub fn keep_email(&self, user: &User) -> TransactWriteItem {
         self.keep(email_key(&user.email), user.id)
     }
 
-    /// The same of the username.
+    /// Removes the expiry of the claim on a username in the same way.
     pub fn keep_username(&self, username: &Username, id: UserId) -> TransactWriteItem {
         self.keep(username_key(username), id)
     }
@@ -115,8 +118,8 @@ impl Users {
         items::update(&self.table, key, expression)
     }
 
-    /// Lets a deleted account's address go when the account is purged, not before: until then nobody
-    /// takes it over.
+    /// Lets the claim on a deleted account's address expire with the account, not before: until then nobody can take
+    /// the address over.
     pub fn expire_email(
         &self,
         email: &EmailAddress,
@@ -126,7 +129,7 @@ impl Users {
         self.expire(email_key(email), id, purge_at)
     }
 
-    /// The same for the username.
+    /// Lets the claim on a deleted account's username expire in the same way.
     pub fn expire_username(
         &self,
         username: &Username,

@@ -6,8 +6,8 @@
 //! | `EMAIL#ada@example.com` | `CLAIM` | user_id; `ttl` once deleted |
 //! | `USERNAME#ada` | `CLAIM` | user_id; `ttl` once deleted |
 //!
-//! The functions that return a [`TransactWriteItem`] are parts for one transaction: its caller
-//! decides what belongs together.
+//! Functions that return a [`TransactWriteItem`] produce parts of a transaction; the caller decides which parts belong
+//! together.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -37,7 +37,7 @@ pub struct Users {
     table: String,
 }
 
-/// The partition in which all that belongs to one user stands, in both tables.
+/// Returns the partition of one user, in both tables.
 pub(super) fn partition(id: UserId) -> String {
     format!("USER#{id}")
 }
@@ -55,18 +55,20 @@ impl Users {
         }
     }
 
-    /// The user with this id, deleted ones included until they are purged.
+    /// Finds the user with this id; deleted users are found until they are purged.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses or an item cannot be
+    /// read.
     pub async fn find(&self, id: UserId, now: Timestamp) -> Result<Option<User>, Error> {
         self.dynamodb.get(&self.table, profile_key(id), now).await
     }
 
-    /// The same, but only what decides on the user's sessions is sent and read.
+    /// Finds only the attributes that decide on the user's sessions.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses or an item cannot be
+    /// read.
     pub async fn find_account_status(
         &self,
         id: UserId,
@@ -77,14 +79,14 @@ impl Users {
             .await
     }
 
-    /// The record of a new user.
+    /// Creates the record of a new user.
     pub fn create(&self, user: &User) -> TransactWriteItem {
         let item = items::item(partition(user.id), PROFILE, user);
         items::put(&self.table, item, Expression::item_is_absent())
     }
 
-    /// The profile as `user` has it now. Refused if the record has changed since it was read, so
-    /// that of two changes at once neither is lost.
+    /// Writes the profile fields of `user`. Refused if the record has changed since it was read, so that no concurrent
+    /// change is lost.
     pub fn update_profile(&self, user: &User, now: Timestamp) -> TransactWriteItem {
         let fields = [
             (
@@ -128,8 +130,8 @@ impl Users {
         self.update_if_unchanged(user, update, values)
     }
 
-    /// The soft deletion of an account: no sign-in from now on, gone after the purge. Refused if the
-    /// record has changed since it was read.
+    /// Soft-deletes an account: sign-in is refused from now on, and the record is purged later. Refused if the record
+    /// has changed since it was read.
     pub fn delete(&self, user: &User, now: Timestamp, purge_at: Timestamp) -> TransactWriteItem {
         let update = format!(
             "SET #status = :deleted, #updated_at = :now, #version = :next, #ttl = :ttl, {END_SESSIONS} REMOVE #kept_session"
@@ -145,7 +147,7 @@ impl Users {
         self.update_if_unchanged(user, update, values)
     }
 
-    /// Makes this the one verification token that is valid. Refused where there is nothing to verify.
+    /// Makes this the only valid verification token. Refused if the address is verified already.
     pub fn set_verification_token(&self, id: UserId, token: &TokenHash) -> TransactWriteItem {
         let changes = Expression {
             update: "SET #verification_token = :token".to_owned(),
@@ -158,8 +160,7 @@ impl Users {
         self.update_active(id, changes)
     }
 
-    /// Marks the address verified. Refused unless this is the one token that is valid: it works once,
-    /// also in parallel.
+    /// Marks the address verified. Refused unless this is the only valid token: it works once, also under concurrency.
     pub fn verify_email(&self, id: UserId, token: &TokenHash, now: Timestamp) -> TransactWriteItem {
         let changes = Expression {
             update: "SET #email_verified = :true, #updated_at = :now \
@@ -176,7 +177,7 @@ impl Users {
         self.update_active(id, changes)
     }
 
-    /// Removes a record that nobody has verified. Refused if it was verified or changed since it was read.
+    /// Removes an unverified record. Refused if it was verified or changed since it was read.
     pub fn remove_unverified(&self, user: &User) -> TransactWriteItem {
         let expression = Expression {
             condition: "#email_verified = :false AND #version = :read".to_owned(),
@@ -189,8 +190,8 @@ impl Users {
         items::delete(&self.table, profile_key(user.id), expression)
     }
 
-    /// A change of an active account's record, counted in its version. Refused for any other account,
-    /// and where `changes` has a condition that does not hold.
+    /// Changes an active account's record and increments its version. Refused for any other account, and if a condition
+    /// of `changes` does not hold.
     fn update_active(&self, id: UserId, mut changes: Expression) -> TransactWriteItem {
         let set = changes.update.strip_prefix("SET ").unwrap_or_default();
         changes.update = format!("SET #version = #version + :one, {set}");
@@ -223,10 +224,10 @@ impl Users {
     }
 }
 
-/// Ends the sessions of the epoch until now: a part of an update, with `:zero` and `:one`.
+/// Part of an update: ends the sessions of the present epoch. Needs the values `:zero` and `:one`.
 const END_SESSIONS: &str = "#session_epoch = if_not_exists(#session_epoch, :zero) + :one";
 
-/// Takes the second factor off: a part of an update, with [`no_second_factor`]'s values.
+/// Part of an update: removes the second factor. Needs the values of [`no_second_factor`].
 const NO_SECOND_FACTOR: &str = "#two_factor_enabled = :false, #two_factor_devices = :none, \
                                 #backup_codes_left = :zero";
 
@@ -238,7 +239,7 @@ fn no_second_factor() -> [(&'static str, AttributeValue); 3] {
     ]
 }
 
-/// Refused where sessions were ended since the user was read.
+/// Adds the condition that no sessions were ended since the user was read.
 fn expect_epoch(expression: &mut Expression, user: &User) {
     let epoch = user.session_epoch;
     let is_same = match epoch == SessionEpoch::default() {

@@ -1,4 +1,4 @@
-//! Changes of a user's record at sign-in and with a new password.
+//! Changes of a user's record at sign-in and for a new password.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Deserialize;
@@ -12,13 +12,13 @@ use crate::store::Error;
 use crate::store::dynamodb::is_conflict;
 use crate::store::items::{Expression, TransactWriteItem, number, text};
 
-/// Forgets the failures of before: a part of an update, with `:zero`.
+/// Part of an update: resets the counter of failed attempts. Needs the value `:zero`.
 const FORGIVE: &str = "#failed_attempts = :zero";
 
 impl Users {
-    /// Notes a sign-in; failures before it are forgiven. Refused if the account is not active any more, or if
-    /// there was a change that ends sessions (a new password, a second factor): the condition closes the race
-    /// between reading the user and starting the session.
+    /// Records a sign-in and resets the failed attempts. Refused if the account is no longer active, or if a change has
+    /// ended sessions (a new password, a second factor): the condition closes the race between reading the user and
+    /// starting the session.
     pub fn record_login(&self, user: &User, now: Timestamp) -> TransactWriteItem {
         let mut expression = Expression {
             update: format!("SET #last_login_at = :now, {FORGIVE}"),
@@ -33,7 +33,7 @@ impl Users {
         self.update(user.id, expression)
     }
 
-    /// The same with a backup code, which ends all other sessions.
+    /// Records a sign-in with a backup code, which ends all other sessions.
     pub fn record_login_with_backup_code(&self, user: &User, now: Timestamp) -> TransactWriteItem {
         let mut changes = Expression {
             update: format!(
@@ -51,12 +51,13 @@ impl Users {
         self.update_active(user.id, changes)
     }
 
-    /// Counts a wrong password or code, and returns how many there were in a row; nothing where there is no
-    /// such user (any more), or where another transaction is at the record: to wait for it would tell that there
-    /// is one.
+    /// Counts a wrong password or code and returns the number of failures in a row. Returns `None` if the user does not
+    /// exist (any more), or if another transaction holds the record: waiting for it would reveal that the account
+    /// exists.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses or an item cannot be
+    /// read.
     pub async fn count_failure(&self, id: UserId) -> Result<Option<u32>, Error> {
         #[derive(Deserialize)]
         struct Counted {
@@ -77,7 +78,7 @@ impl Users {
         Ok(counted.map(|counted| counted.failed_attempts))
     }
 
-    /// Lets nobody sign in before a new password was set by the link of this token.
+    /// Blocks sign-in until a new password is set by the link with this token.
     pub fn require_reset(&self, id: UserId, token: &TokenHash) -> TransactWriteItem {
         let changes = Expression {
             update: "SET #password_reset_required = :true, #reset_token = :token".to_owned(),
@@ -90,7 +91,7 @@ impl Users {
         self.update_active(id, changes)
     }
 
-    /// Makes this the one reset token that is valid. Refused for an account that is not active.
+    /// Makes this the only valid reset token. Refused for an account that is not active.
     pub fn set_reset_token(&self, id: UserId, token: &TokenHash) -> TransactWriteItem {
         let changes = Expression {
             update: "SET #reset_token = :token".to_owned(),
@@ -100,12 +101,12 @@ impl Users {
         self.update_active(id, changes)
     }
 
-    /// Uses up the reset token, ends all sessions and voids the device tokens. Refused unless this is the one
-    /// token that is valid: it works once, also in parallel.
+    /// Uses up the reset token, ends all sessions and revokes the device tokens. Refused unless this is the only valid
+    /// token: it works once, also under concurrency.
     ///
-    /// Whoever got the mail has proven the address. Where nobody had before, somebody else may have made the
-    /// account: nothing stays that was set up in it, so that its owner does not meet a stranger's second factor.
-    /// Then it is refused as well if the record has changed since it was read.
+    /// Receiving the mail proves the address. If the address was unproven, somebody else may have created the account:
+    /// all its settings are removed, so that the owner of the address does not meet a stranger's second factor. In this
+    /// case the change is also refused if the record has changed since it was read.
     pub fn consume_reset_token(
         &self,
         user: &User,
@@ -140,9 +141,9 @@ impl Users {
         self.update_active(user.id, changes)
     }
 
-    /// Notes a new password: a reset token that is on its way is void, as are the device tokens, and all
-    /// sessions but this one are over. Refused for an account that is not active, and where sessions were ended
-    /// since the user was read: this one is perhaps among them.
+    /// Records a new password: revokes the reset token and the device tokens, and ends all sessions except `kept`.
+    /// Refused for an account that is not active, and if sessions were ended since the user was read, as `kept` may be
+    /// among them.
     pub fn record_new_password(
         &self,
         user: &User,

@@ -1,4 +1,4 @@
-//! Changes of a user's record with the second factor.
+//! Changes of a user's record for the second factor.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
@@ -11,9 +11,9 @@ use crate::domain::user::User;
 use crate::store::items::{Expression, TransactWriteItem, number, text};
 
 impl Users {
-    /// Turns the second factor off by a mailed token, ends all sessions, and lets nobody sign in before a new
-    /// password was set by the link of another one. Refused unless this is the one token that is valid, and
-    /// if the record has changed since it was read.
+    /// Turns the second factor off with a mailed token, ends all sessions, and blocks sign-in until a new password is
+    /// set by the link with the `reset` token. Refused unless `undo` is the only valid token, and if the record has
+    /// changed since it was read.
     pub fn undo_two_factor(
         &self,
         user: &User,
@@ -42,7 +42,7 @@ impl Users {
         self.update_active(user.id, changes)
     }
 
-    /// The second factor as `user` has it now. With `ends_sessions` all of the user's but this one are over.
+    /// Writes the second factor of `user`. With `ends_sessions`, ends all of the user's sessions except that one.
     /// Refused if the record has changed since it was read.
     #[expect(
         clippy::expect_used,
