@@ -110,7 +110,7 @@ impl ApiError {
 
     /// Converts the error for a caller who is signed in: the password or the code is wrong, not the authentication (RFC
     /// 9110, 15.5.4), so clients must not refresh their tokens because of it.
-    pub fn of_signed_in(self) -> Self {
+    pub fn for_signed_in(self) -> Self {
         match self {
             Self::InvalidCredentials => Self::SignedInInvalidCredentials,
             Self::TwoFactorInvalid => Self::SignedInTwoFactorInvalid,
@@ -419,7 +419,9 @@ impl From<UnknownHash> for ApiError {
 impl From<store::Error> for ApiError {
     fn from(error: store::Error) -> Self {
         match error {
-            store::Error::Unavailable(_) => Self::ServiceUnavailable(Box::new(error)),
+            store::Error::Unavailable(_) | store::Error::Conflict => {
+                Self::ServiceUnavailable(Box::new(error))
+            }
             store::Error::Unexpected(_) => Self::Internal(Box::new(error)),
         }
     }

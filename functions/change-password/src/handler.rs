@@ -41,7 +41,7 @@ pub async fn change_password(
     request: Request,
 ) -> Result<Response, ApiError> {
     let changed = change(app, &caller, &request).await;
-    changed.map_err(ApiError::of_signed_in)
+    changed.map_err(ApiError::for_signed_in)
 }
 
 async fn change(app: &App, caller: &Caller, request: &Request) -> Result<Response, ApiError> {

@@ -33,7 +33,7 @@ pub async fn delete_account(
     request: Request,
 ) -> Result<Response, ApiError> {
     let deleted = delete(app, &caller, &request).await;
-    deleted.map_err(ApiError::of_signed_in)
+    deleted.map_err(ApiError::for_signed_in)
 }
 
 async fn delete(app: &App, caller: &Caller, request: &Request) -> Result<Response, ApiError> {
@@ -97,13 +97,13 @@ async fn write(
     let mut used_up = Vec::new();
     for device in store.find_devices(user.id, now).await? {
         let id = device.id();
-        match code.filter(|code| code.is_of_device(id)) {
+        match code.filter(|code| code.matches_device(id)) {
             Some(code) => used_up.push(code.remove_device(store, id)),
             None => items.push(store.expire_device(user.id, id, purge_at)),
         }
     }
     for hash in store.find_backup_codes(user.id, now).await? {
-        match code.filter(|code| code.is_of_backup_code(&hash)) {
+        match code.filter(|code| code.matches_backup_code(&hash)) {
             Some(code) => used_up.push(code.remove_backup_code(store, &hash)),
             None => items.push(store.expire_backup_code(user.id, &hash, purge_at)),
         }

@@ -52,7 +52,7 @@ impl Account {
         let (user, hash, known, attempt) = tokio::join!(
             app.users.find(id, now),
             app.credentials.find_password(id, now),
-            app.sessions.before_sign_in(id, device_id, client),
+            app.sessions.known_client(id, device_id, client),
             app.lockout.attempt(&target, client),
         );
         let mut attempt = attempt?;
@@ -68,7 +68,7 @@ impl Account {
         };
         let is_void = |device| {
             let user = user.as_ref();
-            !known.device || user.is_some_and(|user| device::is_void(device, user))
+            !known.device || user.is_some_and(|user| device::is_revoked(device, user))
         };
         if device.is_some_and(is_void) {
             // It counts like everybody else's.

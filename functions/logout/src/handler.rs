@@ -38,7 +38,11 @@ pub async fn logout(
                 return Err(ApiError::TokenExpired);
             }
             // A session that is over has no say over others, and must not be told it had.
-            if !app.sessions.revoke_all_as(session_id, user_id).await? {
+            if !app
+                .sessions
+                .revoke_all_by_session(session_id, user_id)
+                .await?
+            {
                 return Err(ApiError::TokenRevoked);
             }
             (true, "Signed out on all devices.")
@@ -105,7 +109,7 @@ impl App {
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
         let app = Self {
-            guard: AccessTokenGuard::ending_sessions(&mut environment),
+            guard: AccessTokenGuard::for_logout(&mut environment),
             refresh_tokens: RefreshTokenVerifier::from_env(&mut environment),
             csrf_protection: CsrfProtection::from_env(&mut environment),
             sessions: Sessions::from_env(&mut environment),

@@ -76,7 +76,7 @@ async fn exchange(
     let (session, epoch, repetition) = match rotation {
         Rotation::Rotated(Rotated { session, .. }, epoch) => (session, epoch, Repetition::Same),
         Rotation::Repeated(session, epoch, repetition) => (session, epoch, repetition),
-        Rotation::Gone => return Err(ApiError::RefreshTokenInvalid),
+        Rotation::Ended => return Err(ApiError::RefreshTokenInvalid),
         Rotation::Reused => {
             record_reuse(app, claims.sub, client).await?;
             return Err(ApiError::RefreshTokenReused);
@@ -188,7 +188,7 @@ impl App {
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
         let app = Self {
-            guard: RefreshTokenGuard::refreshing_sessions(&mut environment, LIMIT),
+            guard: RefreshTokenGuard::for_refresh(&mut environment, LIMIT),
             users: Users::from_env(&mut environment),
             outbox: Outbox::from_env(&mut environment),
             audit: Audit::from_env(&mut environment),

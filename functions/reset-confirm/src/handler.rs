@@ -66,7 +66,7 @@ pub async fn confirm_reset(app: &App, request: Request) -> Result<Response, ApiE
     // By the record the sessions are over already.
     let tidy_up = async {
         app.sessions.revoke_all(user.id).await?;
-        app.lockout.forgive_all(&user).await;
+        app.lockout.clear_all_failures(&user).await;
         app.reset_tokens.remove(token).await
     };
     timing::best_effort("removing what is over with a new password", tidy_up).await;

@@ -24,7 +24,7 @@ pub async fn request_reset(
     let email = body.email.into_inner();
     limits.charge_about(app.links.hash(&email)).await?;
     let work = write(app, &email, request.client());
-    app.links.in_answer_time(work).await?;
+    app.links.in_equal_time(work).await?;
     Ok(Response::done(
         "If there is an account with this address, a mail is on its way.",
     ))

@@ -8,7 +8,7 @@ use shared::error::ApiError;
 use shared::http::{Method, Request, Response};
 use shared::serve::{AuthenticatedGuard, Endpoint};
 use shared::store::audit::{Audit, Event, Outcome};
-use shared::store::sessions::{Listed, Sessions};
+use shared::store::sessions::{ListEntry, Sessions};
 
 const LIMIT: Endpoint = Endpoint::per_caller("SESSIONS", "20/15m");
 
@@ -40,8 +40,8 @@ pub async fn sessions(app: &App, caller: Caller, request: Request) -> Result<Res
 async fn list(app: &App, caller: &Caller) -> Result<Response, ApiError> {
     let (sessions, devices) = app.sessions.list(caller.user.id).await?;
     let status = caller.user.account_status();
-    let is_good = |session: &Listed<_>| status.allows_session(session.id, session.epoch);
-    let session = |session: Listed<_>| Session {
+    let is_good = |session: &ListEntry<_>| status.allows_session(session.id, session.epoch);
+    let session = |session: ListEntry<_>| Session {
         current: session.id == caller.session_id,
         id: session.id,
         created_at: session.created_at,
@@ -50,8 +50,9 @@ async fn list(app: &App, caller: &Caller) -> Result<Response, ApiError> {
         user_agent: session.user_agent,
     };
     let since = caller.user.device_tokens_since;
-    let is_known = |device: &Listed<DeviceId>| since.is_none_or(|since| device.id.time() >= since);
-    let device = |device: Listed<_>| Device {
+    let is_known =
+        |device: &ListEntry<DeviceId>| since.is_none_or(|since| device.id.time() >= since);
+    let device = |device: ListEntry<_>| Device {
         id: device.id,
         created_at: device.created_at,
         last_used_at: device.last_used_at,

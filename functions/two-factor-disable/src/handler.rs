@@ -19,7 +19,7 @@ use shared::timing;
 
 pub async fn disable(app: &App, caller: Caller, request: Request) -> Result<Response, ApiError> {
     let removed = turn_off(app, &caller, &request).await;
-    removed.map_err(ApiError::of_signed_in)
+    removed.map_err(ApiError::for_signed_in)
 }
 
 async fn turn_off(app: &App, caller: &Caller, request: &Request) -> Result<Response, ApiError> {
@@ -133,12 +133,12 @@ async fn removals(
             continue;
         }
         let item = code.remove_device(store, device);
-        removals.add(item, code.is_of_device(device));
+        removals.add(item, code.matches_device(device));
     }
     if is_off {
         for hash in store.find_backup_codes(id, now).await? {
             let item = code.remove_backup_code(store, &hash);
-            removals.add(item, code.is_of_backup_code(&hash));
+            removals.add(item, code.matches_backup_code(&hash));
         }
     }
     Ok(removals)

@@ -3,7 +3,7 @@ use shared::api::Field;
 use shared::api::two_factor_setup::{TwoFactorSetupAnswer, TwoFactorSetupRequest};
 use shared::auth::authentication::Caller;
 use shared::auth::reauthentication::Reauthentication;
-use shared::auth::two_factor::{Refused, TwoFactor, VerifiedCode, check_room};
+use shared::auth::two_factor::{Refused, TwoFactor, VerifiedCode, check_device_count};
 use shared::config::Environment;
 use shared::domain::client_info::ClientInfo;
 use shared::domain::id::Id;
@@ -27,7 +27,7 @@ const DEFAULT_NAME: &str = "Authenticator";
 
 pub async fn set_up(app: &App, caller: Caller, request: Request) -> Result<Response, ApiError> {
     let added = add(app, &caller, &request).await;
-    added.map_err(ApiError::of_signed_in)
+    added.map_err(ApiError::for_signed_in)
 }
 
 async fn add(app: &App, caller: &Caller, request: &Request) -> Result<Response, ApiError> {
@@ -36,7 +36,7 @@ async fn add(app: &App, caller: &Caller, request: &Request) -> Result<Response, 
     let name = body.device_name.map(Field::into_inner);
     let code = body.token.map(Field::into_inner);
     let password = body.password.map(Field::into_inner);
-    check_room(user)?;
+    check_device_count(user)?;
     if user.two_factor_enabled && code.is_none() {
         return Err(ApiError::TwoFactorRequired);
     }

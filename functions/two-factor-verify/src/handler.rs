@@ -6,7 +6,9 @@ use shared::auth::authentication::Caller;
 use shared::auth::email_tokens::EmailTokens;
 use shared::auth::reauthentication::Reauthentication;
 use shared::auth::retry::write_current;
-use shared::auth::two_factor::{Refused, TwoFactor, VerifiedCode, check_room, mint_backup_codes};
+use shared::auth::two_factor::{
+    Refused, TwoFactor, VerifiedCode, check_device_count, mint_backup_codes,
+};
 use shared::config::Environment;
 use shared::domain::backup_code::{BackupCodeHash, COUNT};
 use shared::domain::client_info::ClientInfo;
@@ -50,7 +52,7 @@ type BackupCodes = Vec<(SecretString, BackupCodeHash)>;
 
 pub async fn verify(app: &App, caller: Caller, request: Request) -> Result<Response, ApiError> {
     let answered = answer(app, &caller, &request).await;
-    answered.map_err(ApiError::of_signed_in)
+    answered.map_err(ApiError::for_signed_in)
 }
 
 async fn answer(app: &App, caller: &Caller, request: &Request) -> Result<Response, ApiError> {
@@ -128,7 +130,7 @@ fn check_device(user: &User, device: &StoredDevice) -> Result<(), ApiError> {
     if user.two_factor_enabled && !device.is_stepped_up {
         return Err(ApiError::TwoFactorRequired);
     }
-    check_room(user)
+    check_device_count(user)
 }
 
 async fn turn_on(

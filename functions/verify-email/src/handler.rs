@@ -108,7 +108,7 @@ async fn confirm(
         return Ok(());
     }
     let device = device::presented(&app.device_tokens, user.id, request);
-    if device.is_some_and(|device| !device::is_void(device, user)) {
+    if device.is_some_and(|device| !device::is_revoked(device, user)) {
         return Ok(());
     }
     if let Some(password) = password {

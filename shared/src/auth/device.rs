@@ -9,7 +9,7 @@ use crate::http::{Request, cookies};
 const DEVICE_TOKEN: HeaderName = HeaderName::from_static("x-device-token");
 
 /// Returns whether the device's token is revoked: a new password revokes all earlier ones.
-pub fn is_void(device: Device, user: &User) -> bool {
+pub fn is_revoked(device: Device, user: &User) -> bool {
     let since = user.device_tokens_since;
     since.is_some_and(|since| device.id.time() < since)
 }

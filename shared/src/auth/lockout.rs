@@ -169,7 +169,7 @@ impl LoginLockout {
     }
 
     /// Clears the failures of a user who has set a new password.
-    pub async fn forgive_all(&self, user: &User) {
+    pub async fn clear_all_failures(&self, user: &User) {
         let email = Some(self.hasher.email(&user.email));
         let username = user.username.as_ref();
         let username = username.map(|username| self.hasher.username(username));

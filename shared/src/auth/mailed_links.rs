@@ -16,7 +16,7 @@ use crate::random;
 use crate::store::Error;
 use crate::store::audit::{self, Audit, Event, Outcome};
 use crate::store::decoy_writes::DecoyWrites;
-use crate::store::dynamodb::{DynamoDb, TransactionError, Write, is_conflict};
+use crate::store::dynamodb::{DynamoDb, TransactionError, Write};
 use crate::store::items::TransactWriteItem;
 use crate::store::outbox::Outbox;
 use crate::store::rate_limiter::{TextHash, TextHasher};
@@ -63,7 +63,7 @@ impl MailedLinks {
     }
 
     /// Does the work and hides how long it took.
-    pub async fn in_answer_time<T>(&self, work: impl Future<Output = T>) -> T {
+    pub async fn in_equal_time<T>(&self, work: impl Future<Output = T>) -> T {
         timing::in_multiples_of(ANSWER_TIME, work).await
     }
 
@@ -109,7 +109,7 @@ impl MailedLinks {
             Ok(()) => success,
             Err(TransactionError::Refused(Refused)) => Outcome::Failure,
             // Only existing items can be in conflict, and the client must not learn whether the address has an account.
-            Err(TransactionError::Store(error)) if is_conflict(&error) => Outcome::Failure,
+            Err(TransactionError::Store(Error::Conflict)) => Outcome::Failure,
             Err(TransactionError::Store(error)) => return Err(error.into()),
         };
         audit::log(user.map(|user| user.id), event, outcome, client);

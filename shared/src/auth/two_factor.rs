@@ -388,12 +388,12 @@ impl VerifiedCode {
     }
 
     /// Returns whether removing this backup code uses the code up as well.
-    pub fn is_of_backup_code(&self, hash: &BackupCodeHash) -> bool {
+    pub fn matches_backup_code(&self, hash: &BackupCodeHash) -> bool {
         matches!(&self.kind, CodeKind::BackupCode(own) if own == hash)
     }
 
     /// Returns whether removing this device uses the code up as well.
-    pub fn is_of_device(&self, id: &str) -> bool {
+    pub fn matches_device(&self, id: &str) -> bool {
         matches!(&self.kind, CodeKind::Step { device, .. } if device == id)
     }
 }
@@ -402,7 +402,7 @@ impl VerifiedCode {
 ///
 /// # Errors
 /// `validation_failed`.
-pub fn check_room(user: &User) -> Result<(), ApiError> {
+pub fn check_device_count(user: &User) -> Result<(), ApiError> {
     if user.two_factor_devices.len() < MAX_TWO_FACTOR_DEVICES {
         return Ok(());
     }

@@ -20,7 +20,7 @@ pub struct Sealed(pub(crate) String);
 
 /// The text cannot be decrypted: it was tampered with, belongs to another owner, or its key is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unopenable;
+pub struct DecryptionFailed;
 
 /// A decrypted text.
 pub struct Opened {
@@ -62,18 +62,20 @@ impl Cipher {
     /// Decrypts a text that was encrypted for the same `owner`.
     ///
     /// # Errors
-    /// [`Unopenable`] for every failure.
-    pub fn open(&self, sealed: &Sealed, owner: &str) -> Result<Opened, Unopenable> {
-        let (id, text) = sealed.0.split_once('.').ok_or(Unopenable)?;
-        let text = URL_SAFE_NO_PAD.decode(text).map_err(|_| Unopenable)?;
-        let (nonce, text) = text.split_first_chunk().ok_or(Unopenable)?;
+    /// [`DecryptionFailed`] for every failure.
+    pub fn open(&self, sealed: &Sealed, owner: &str) -> Result<Opened, DecryptionFailed> {
+        let (id, text) = sealed.0.split_once('.').ok_or(DecryptionFailed)?;
+        let text = URL_SAFE_NO_PAD.decode(text).map_err(|_| DecryptionFailed)?;
+        let (nonce, text) = text.split_first_chunk().ok_or(DecryptionFailed)?;
         let mut keys = self.keys.iter().enumerate();
-        let (at, (_, key)) = keys.find(|(_, (known, _))| known == id).ok_or(Unopenable)?;
+        let (at, (_, key)) = keys
+            .find(|(_, (known, _))| known == id)
+            .ok_or(DecryptionFailed)?;
         let mut text = Zeroizing::new(text.to_vec());
         let aad = Aad::from(owner.as_bytes());
         let length = key
             .open_in_place(Nonce::assume_unique_for_key(*nonce), aad, &mut text)
-            .map_err(|_| Unopenable)?
+            .map_err(|_| DecryptionFailed)?
             .len();
         text.truncate(length);
         Ok(Opened {
@@ -99,7 +101,11 @@ mod tests {
         SecretString::from(letter.repeat(32))
     }
 
-    fn open(cipher: &Cipher, sealed: &Sealed, owner: &str) -> Result<(Vec<u8>, bool), Unopenable> {
+    fn open(
+        cipher: &Cipher,
+        sealed: &Sealed,
+        owner: &str,
+    ) -> Result<(Vec<u8>, bool), DecryptionFailed> {
         let opened = cipher.open(sealed, owner)?;
         Ok((opened.plaintext.to_vec(), opened.is_outdated))
     }
@@ -113,14 +119,14 @@ mod tests {
             open(&cipher, &sealed, "user|device"),
             Ok((b"text".to_vec(), false))
         );
-        assert_eq!(open(&cipher, &sealed, "user|other"), Err(Unopenable));
+        assert_eq!(open(&cipher, &sealed, "user|other"), Err(DecryptionFailed));
         let rotated = Cipher::new(&secret("b"), Some(&secret("a")));
         assert_eq!(
             open(&rotated, &sealed, "user|device"),
             Ok((b"text".to_vec(), true))
         );
         let gone = Cipher::new(&secret("b"), None);
-        assert_eq!(open(&gone, &sealed, "user|device"), Err(Unopenable));
+        assert_eq!(open(&gone, &sealed, "user|device"), Err(DecryptionFailed));
     }
 
     #[test]
@@ -131,11 +137,15 @@ mod tests {
             let mut bytes = sealed.clone().into_bytes();
             bytes[at] = if bytes[at] == b'B' { b'C' } else { b'B' };
             let tampered = Sealed(String::from_utf8(bytes).unwrap());
-            assert_eq!(open(&cipher, &tampered, "owner"), Err(Unopenable), "{at}");
+            assert_eq!(
+                open(&cipher, &tampered, "owner"),
+                Err(DecryptionFailed),
+                "{at}"
+            );
         }
         for short in ["", ".", "a", &sealed[..sealed.len() - 1], &sealed[..20]] {
             let short = Sealed(short.to_owned());
-            assert_eq!(open(&cipher, &short, "owner"), Err(Unopenable));
+            assert_eq!(open(&cipher, &short, "owner"), Err(DecryptionFailed));
         }
     }
 }

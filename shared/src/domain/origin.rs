@@ -5,7 +5,7 @@ use url::Url;
 /// Returns whether a list of origins may contain this text: an exact origin in the form browsers send. Apps have
 /// schemes of their own (`capacitor://localhost`). Names of the local machine may have any port (`http://localhost:*`),
 /// as a development server takes whichever port is free.
-pub fn is_listable(text: &str) -> bool {
+pub fn is_valid_entry(text: &str) -> bool {
     let origin = match text.strip_suffix(":*") {
         Some(without_port) if !is_this_machine(without_port) => return false,
         Some(without_port) => without_port,
@@ -17,7 +17,10 @@ pub fn is_listable(text: &str) -> bool {
         && Url::parse(origin).is_ok_and(|url| match url.origin().is_tuple() {
             true => url.origin().ascii_serialization() == origin,
             false => {
-                url.has_host() && url.scheme() != "file" && is_bare(&url) && url.as_str() == origin
+                url.has_host()
+                    && url.scheme() != "file"
+                    && is_origin_only(&url)
+                    && url.as_str() == origin
             }
         })
 }
@@ -26,12 +29,12 @@ pub fn is_listable(text: &str) -> bool {
 pub fn parse_list(text: &str) -> Option<Vec<String>> {
     let origins = text.split(',').map(str::trim);
     origins
-        .map(|text| is_listable(text).then(|| text.to_owned()))
+        .map(|text| is_valid_entry(text).then(|| text.to_owned()))
         .collect()
 }
 
 /// Returns whether the list's entry matches this origin.
-pub fn is_meant(listed: &str, origin: &str) -> bool {
+pub fn matches(listed: &str, origin: &str) -> bool {
     match listed.strip_suffix(":*") {
         None => listed == origin,
         Some(machine) => origin.strip_prefix(machine).is_some_and(|port| {
@@ -48,7 +51,7 @@ fn is_this_machine(origin: &str) -> bool {
 }
 
 /// Returns whether a URL consists of scheme, host and port only.
-fn is_bare(url: &Url) -> bool {
+fn is_origin_only(url: &Url) -> bool {
     url.path().is_empty()
         && url.query().is_none()
         && url.fragment().is_none()
@@ -74,7 +77,7 @@ mod tests {
             "ionic://localhost:8100",
             "chrome-extension://abcdefghijklmnop",
         ] {
-            assert!(is_listable(good), "{good}");
+            assert!(is_valid_entry(good), "{good}");
         }
         for bad in [
             "",
@@ -94,7 +97,7 @@ mod tests {
             "file://localhost",
             "javascript:alert(1)",
         ] {
-            assert!(!is_listable(bad), "{bad}");
+            assert!(!is_valid_entry(bad), "{bad}");
         }
     }
 
@@ -105,7 +108,7 @@ mod tests {
             "http://localhost:1",
             "http://localhost:65535",
         ] {
-            assert!(is_meant("http://localhost:*", origin), "{origin}");
+            assert!(matches("http://localhost:*", origin), "{origin}");
         }
         for origin in [
             "https://localhost:1",
@@ -117,9 +120,9 @@ mod tests {
             "http://localhostile",
             "http://localhost:*",
         ] {
-            assert!(!is_meant("http://localhost:*", origin), "{origin}");
+            assert!(!matches("http://localhost:*", origin), "{origin}");
         }
-        assert!(is_meant("capacitor://localhost", "capacitor://localhost"));
-        assert!(!is_meant("https://a.example", "https://a.example:444"));
+        assert!(matches("capacitor://localhost", "capacitor://localhost"));
+        assert!(!matches("https://a.example", "https://a.example:444"));
     }
 }

@@ -6,7 +6,7 @@ use http::header::{HeaderName, ORIGIN};
 use super::Request;
 use crate::config::Environment;
 use crate::domain::csrf_token::CsrfTokens;
-use crate::domain::origin::{self, is_meant};
+use crate::domain::origin::{self, matches};
 use crate::domain::rule::rule;
 use crate::domain::session::SessionId;
 use crate::error::ApiError;
@@ -82,7 +82,7 @@ impl CsrfProtection {
     /// `origin_not_allowed`.
     pub fn origin(&self, request: &Request) -> Result<(), ApiError> {
         let origin = request.header(&ORIGIN);
-        match origin.filter(|origin| self.origins.iter().any(|listed| is_meant(listed, origin))) {
+        match origin.filter(|origin| self.origins.iter().any(|listed| matches(listed, origin))) {
             Some(_) => Ok(()),
             None => Err(ApiError::OriginNotAllowed),
         }

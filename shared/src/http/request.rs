@@ -33,7 +33,7 @@ impl Request {
         let language = header(ACCEPT_LANGUAGE).unwrap_or_default();
         let client = ClientInfo {
             ip: context.http.source_ip.clone().unwrap_or_default(),
-            user_agent: recorded(&String::from_utf8_lossy(user_agent)),
+            user_agent: sanitized(&String::from_utf8_lossy(user_agent)),
             language: Language::accepted(str::from_utf8(language).unwrap_or_default()),
             request_id: context.request_id.clone().unwrap_or_default(),
             received_at: clock::now(),
@@ -144,13 +144,13 @@ impl Request {
 }
 
 /// Returns the stored form of a user agent.
-fn recorded(user_agent: &str) -> String {
-    let mut recorded = user_agent.to_owned();
-    recorded.retain(|c| !c.is_control());
-    if let Some((end, _)) = recorded.char_indices().nth(MAX_USER_AGENT) {
-        recorded.truncate(end);
+fn sanitized(user_agent: &str) -> String {
+    let mut sanitized = user_agent.to_owned();
+    sanitized.retain(|c| !c.is_control());
+    if let Some((end, _)) = sanitized.char_indices().nth(MAX_USER_AGENT) {
+        sanitized.truncate(end);
     }
-    recorded
+    sanitized
 }
 
 #[cfg(test)]
@@ -159,10 +159,10 @@ mod tests {
 
     #[test]
     fn an_agents_name_is_stored_without_control_characters_and_not_endless() {
-        assert_eq!(recorded("Train/2.0\t\u{85}x"), "Train/2.0x");
-        assert_eq!(recorded(&"é".repeat(256)), "é".repeat(256));
+        assert_eq!(sanitized("Train/2.0\t\u{85}x"), "Train/2.0x");
+        assert_eq!(sanitized(&"é".repeat(256)), "é".repeat(256));
         assert_eq!(
-            recorded(&format!("\n{}x", "é".repeat(256))),
+            sanitized(&format!("\n{}x", "é".repeat(256))),
             "é".repeat(256)
         );
     }

@@ -132,7 +132,7 @@ impl AccessTokenGuard {
 
     /// Creates the guard of an endpoint that ends sessions. Requests without a valid access token have no limit per
     /// minute, so that everybody can sign out.
-    pub fn ending_sessions(environment: &mut Environment) -> Self {
+    pub fn for_logout(environment: &mut Environment) -> Self {
         let limits = Self::limits(environment, None).without_anonymous_tier();
         let tokens = AccessTokenVerifier::from_env(environment);
         Self::new(environment, limits, tokens)
@@ -154,7 +154,7 @@ impl AccessTokenGuard {
 
 impl RefreshTokenGuard {
     /// Creates the guard of an endpoint that takes refresh tokens.
-    pub fn refreshing_sessions(environment: &mut Environment, endpoint: Endpoint) -> Self {
+    pub fn for_refresh(environment: &mut Environment, endpoint: Endpoint) -> Self {
         let limits = RateLimits::from_env(environment, Some(endpoint)).with_user_tier(environment);
         let tokens = RefreshTokenVerifier::from_env(environment);
         Self::new(environment, limits, tokens)

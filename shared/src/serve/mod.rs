@@ -265,7 +265,7 @@ where
         let Ok(answer) = endpoint.oneshot(request).await;
         let answer = match Outcome::of(&answer) {
             Some(_) => answer.map(UnsyncBoxBody::new),
-            None => failed(&by_a_layer(answer.status()), &id).map(in_a_box),
+            None => failed(&layer_error(answer.status()), &id).map(in_a_box),
         };
         tracing::info!(
             outcome = Outcome::of(&answer).unwrap_or_default(),
@@ -295,7 +295,7 @@ fn failed(error: &ApiError, request_id: &str) -> Answer {
 }
 
 /// Returns the error for an answer of the layers above the handler.
-fn by_a_layer(status: StatusCode) -> ApiError {
+fn layer_error(status: StatusCode) -> ApiError {
     match status {
         StatusCode::SERVICE_UNAVAILABLE => ApiError::ServiceUnavailable("no answer in time".into()),
         _ => ApiError::Internal("the handler panicked".into()),

@@ -28,7 +28,7 @@ pub struct DecoyWrites {
 }
 
 #[derive(Serialize)]
-struct Nothing {
+struct DecoyItem {
     filler: &'static str,
     ttl: i64,
 }
@@ -61,9 +61,9 @@ pub(super) fn update(now: Timestamp) -> (Item, Expression) {
 
 pub(super) fn item(now: Timestamp) -> Item {
     let id = Id::<DecoyWrites>::new(now, random::bytes());
-    let nothing = Nothing {
+    let decoy = DecoyItem {
         filler: FILLER,
         ttl: now.plus(LIFETIME).seconds(),
     };
-    items::item(format!("DECOY#{id}"), "DECOY", &nothing)
+    items::item(format!("DECOY#{id}"), "DECOY", &decoy)
 }

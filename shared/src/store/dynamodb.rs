@@ -165,7 +165,7 @@ impl DynamoDb {
         let request = request.return_values(ReturnValue::UpdatedNew);
         let updated = write_in(1, || request.clone().send()).await?;
         let attributes = updated.and_then(|output| output.attributes);
-        let read = attributes.map(|item| from_item(item).map_err(|_| unreadable()));
+        let read = attributes.map(|item| from_item(item).map_err(|_| unexpected_data()));
         read.transpose()
     }
 
@@ -230,7 +230,7 @@ impl DynamoDb {
             }
             tokio::time::sleep(jitter(attempt)).await;
         }
-        Err(conflicting().into())
+        Err(Error::Conflict.into())
     }
 }
 
@@ -277,17 +277,6 @@ impl<C> From<Error> for TransactionError<C> {
     }
 }
 
-fn conflicting() -> Error {
-    unavailable(CONFLICT)
-}
-
-/// Returns whether a write failed because of conflicting transactions.
-pub(crate) fn is_conflict(error: &Error) -> bool {
-    error.to_string().ends_with(CONFLICT)
-}
-
-const CONFLICT: &str = "another transaction, again and again";
-
 /// Returns a random wait of up to 20, 40 or 80 ms.
 fn jitter(attempt: u32) -> Duration {
     random::up_to(Duration::from_millis(10 << attempt))
@@ -323,7 +312,7 @@ where
             error => return Err(classify(error)),
         }
     }
-    Err(conflicting())
+    Err(Error::Conflict)
 }
 
 /// Returns the answer of a read, or its classified error.
@@ -380,7 +369,7 @@ fn unavailable(what: &str) -> Error {
     Error::Unavailable(format!("DynamoDB: {what}"))
 }
 
-fn unreadable() -> Error {
+fn unexpected_data() -> Error {
     Error::Unexpected("DynamoDB: an item that no code here has written".to_owned())
 }
 
@@ -391,12 +380,12 @@ fn unreadable() -> Error {
 fn read<T: DeserializeOwned>(item: Option<Item>, now: Timestamp) -> Result<Option<T>, Error> {
     let Some(item) = item else { return Ok(None) };
     let ttl: Option<i64> = match item.get("ttl") {
-        Some(AttributeValue::N(number)) => Some(number.parse().map_err(|_| unreadable())?),
-        Some(_) => return Err(unreadable()),
+        Some(AttributeValue::N(number)) => Some(number.parse().map_err(|_| unexpected_data())?),
+        Some(_) => return Err(unexpected_data()),
         None => None,
     };
     if ttl.is_some_and(|ttl| ttl <= now.seconds()) {
         return Ok(None);
     }
-    from_item(item).map(Some).map_err(|_| unreadable())
+    from_item(item).map(Some).map_err(|_| unexpected_data())
 }

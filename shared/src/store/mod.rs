@@ -22,6 +22,9 @@ pub enum Error {
     /// The store does not answer, or not in time; another try may succeed.
     #[error("unavailable: {0}")]
     Unavailable(String),
+    /// Other transactions on the same item prevented the write, again and again; another try may succeed.
+    #[error("unavailable: conflicting transactions")]
+    Conflict,
     /// The store refused the call, or returned data that this code did not write; another try will not help.
     #[error("unexpected: {0}")]
     Unexpected(String),

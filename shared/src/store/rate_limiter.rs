@@ -239,11 +239,11 @@ impl RateLimiter {
         }
         let answer: Vec<i64> = self.redis.invoke(&call).await?;
         let [passes, states @ ..] = &answer[..] else {
-            return Err(unreadable());
+            return Err(unexpected_data());
         };
         let (states, rest) = states.as_chunks::<2>();
         if states.len() != slot.len() || !rest.is_empty() {
-            return Err(unreadable());
+            return Err(unexpected_data());
         }
         let quotas = slot
             .iter()
@@ -293,6 +293,6 @@ impl Verdict {
     }
 }
 
-fn unreadable() -> Error {
+fn unexpected_data() -> Error {
     Error::Unexpected("Redis: a counter that no code here has written".to_owned())
 }

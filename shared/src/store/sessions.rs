@@ -50,7 +50,7 @@ pub struct Sessions {
 
 /// A live session as read from the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct LiveSession {
     /// The time since the user signed in.
     pub age: Duration,
     /// The epoch in which the session started.
@@ -59,7 +59,7 @@ pub struct Found {
 
 /// What the store knows about the origin of a sign-in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownClient {
     /// Whether a session was last used from this address with this agent.
     pub client: bool,
     /// Whether the device is one of the user's.
@@ -74,7 +74,7 @@ pub enum Rotation {
     /// The token was replaced within the grace period; its successor is returned again.
     Repeated(Session, SessionEpoch, Repetition),
     /// The session has ended.
-    Gone,
+    Ended,
     /// The token had been replaced before; the session has been ended (RFC 9700, 4.14.2).
     Reused,
 }
@@ -102,7 +102,7 @@ pub struct Rotated {
 
 /// A session or a device as shown to its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed<I> {
+pub struct ListEntry<I> {
     /// The session's or device's identifier.
     pub id: I,
     /// The time of the sign-in; for a device, of the first sign-in.
@@ -190,7 +190,7 @@ impl Sessions {
         let times: Vec<i64> = self.redis.invoke(&call).await?;
         match times[..] {
             [now, expires_at] => Ok(session(id, user_id, 0, now, expires_at)),
-            _ => Err(unreadable()),
+            _ => Err(unexpected_data()),
         }
     }
 
@@ -252,9 +252,9 @@ impl Sessions {
                     repetition,
                 ))
             }
-            ("gone", []) => Ok(Rotation::Gone),
+            ("gone", []) => Ok(Rotation::Ended),
             ("reused", []) => Ok(Rotation::Reused),
-            _ => Err(unreadable()),
+            _ => Err(unexpected_data()),
         }
     }
 
@@ -277,16 +277,16 @@ impl Sessions {
     ///
     /// # Errors
     /// [`Error::Unavailable`] if Redis does not answer, [`Error::Unexpected`] if it refuses.
-    pub async fn find(&self, id: SessionId, user_id: UserId) -> Result<Option<Found>, Error> {
+    pub async fn find(&self, id: SessionId, user_id: UserId) -> Result<Option<LiveSession>, Error> {
         let call = on_session(&self.find, id, user_id);
         let found: Vec<i64> = self.redis.invoke(&call).await?;
         match found[..] {
-            [age, epoch] => Ok(Some(Found {
+            [age, epoch] => Ok(Some(LiveSession {
                 age: Duration::from_millis(u64::try_from(age).unwrap_or_default()),
                 epoch: SessionEpoch::from(epoch),
             })),
             [] => Ok(None),
-            _ => Err(unreadable()),
+            _ => Err(unexpected_data()),
         }
     }
 
@@ -294,18 +294,18 @@ impl Sessions {
     ///
     /// # Errors
     /// [`Error::Unavailable`] if Redis does not answer, [`Error::Unexpected`] if it refuses.
-    pub async fn before_sign_in(
+    pub async fn known_client(
         &self,
         user_id: UserId,
         device: Option<DeviceId>,
         client: &ClientInfo,
-    ) -> Result<Known, Error> {
+    ) -> Result<KnownClient, Error> {
         let mut call = on_user(&self.before_sign_in, user_id);
         call.arg(&client.ip)
             .arg(&client.user_agent)
             .arg(device.map(|id| id.to_string()).unwrap_or_default());
         let (client, device) = self.redis.invoke(&call).await?;
-        Ok(Known { client, device })
+        Ok(KnownClient { client, device })
     }
 
     /// Lists a user's sessions and devices, newest first.
@@ -315,7 +315,7 @@ impl Sessions {
     pub async fn list(
         &self,
         user_id: UserId,
-    ) -> Result<(Vec<Listed<SessionId>>, Vec<Listed<DeviceId>>), Error> {
+    ) -> Result<(Vec<ListEntry<SessionId>>, Vec<ListEntry<DeviceId>>), Error> {
         let call = on_user(&self.list, user_id);
         let (sessions, devices) = self.redis.invoke(&call).await?;
         Ok((listed(sessions)?, listed(devices)?))
@@ -376,7 +376,11 @@ impl Sessions {
     ///
     /// # Errors
     /// [`Error::Unavailable`] if Redis does not answer, [`Error::Unexpected`] if it refuses.
-    pub async fn revoke_all_as(&self, id: SessionId, user_id: UserId) -> Result<bool, Error> {
+    pub async fn revoke_all_by_session(
+        &self,
+        id: SessionId,
+        user_id: UserId,
+    ) -> Result<bool, Error> {
         let mut call = on_user(&self.revoke_all, user_id);
         call.arg(id.to_string());
         self.redis.invoke(&call).await
@@ -400,10 +404,10 @@ fn on_session(script: &Script, id: SessionId, user_id: UserId) -> ScriptCall<'_>
 type Row = (String, i64, i64, String, String, i64);
 
 /// Parses the rows and sorts them, newest first.
-fn listed<I: FromStr>(mut rows: Vec<Row>) -> Result<Vec<Listed<I>>, Error> {
+fn listed<I: FromStr>(mut rows: Vec<Row>) -> Result<Vec<ListEntry<I>>, Error> {
     rows.sort_unstable_by(|one, other| (other.1, &other.0).cmp(&(one.1, &one.0)));
     let listed = |(id, created_at, last_used_at, ip, user_agent, epoch): Row| {
-        Some(Listed {
+        Some(ListEntry {
             id: id.parse().ok()?,
             created_at: Timestamp::from_milliseconds(created_at),
             last_used_at: Timestamp::from_milliseconds(last_used_at),
@@ -413,7 +417,7 @@ fn listed<I: FromStr>(mut rows: Vec<Row>) -> Result<Vec<Listed<I>>, Error> {
         })
     };
     let listed = rows.into_iter().map(listed).collect::<Option<_>>();
-    listed.ok_or_else(unreadable)
+    listed.ok_or_else(unexpected_data)
 }
 
 fn session(
@@ -439,15 +443,15 @@ fn milliseconds(duration: Duration) -> u64 {
 /// Splits a script's answer into its first word and the numbers after it.
 fn split(answer: Vec<redis::Value>) -> Result<(String, Vec<i64>), Error> {
     let mut values = answer.into_iter();
-    let word = values.next().ok_or_else(unreadable)?;
-    let word = redis::from_redis_value(word).map_err(|_| unreadable())?;
+    let word = values.next().ok_or_else(unexpected_data)?;
+    let word = redis::from_redis_value(word).map_err(|_| unexpected_data())?;
     let numbers = values
         .map(redis::from_redis_value)
         .collect::<Result<_, _>>()
-        .map_err(|_| unreadable())?;
+        .map_err(|_| unexpected_data())?;
     Ok((word, numbers))
 }
 
-fn unreadable() -> Error {
+fn unexpected_data() -> Error {
     Error::Unexpected("Redis: a session that no code here has written".to_owned())
 }

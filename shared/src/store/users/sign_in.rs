@@ -9,11 +9,10 @@ use crate::domain::session::SessionId;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::{User, UserId};
 use crate::store::Error;
-use crate::store::dynamodb::is_conflict;
 use crate::store::items::{Expression, TransactWriteItem, number, text};
 
 /// Part of an update: resets the counter of failed attempts. Needs the value `:zero`.
-const FORGIVE: &str = "#failed_attempts = :zero";
+const RESET_FAILURES: &str = "#failed_attempts = :zero";
 
 impl Users {
     /// Records a sign-in and resets the failed attempts. Refused if the account is no longer active, or if a change has
@@ -21,7 +20,7 @@ impl Users {
     /// starting the session.
     pub fn record_login(&self, user: &User, now: Timestamp) -> TransactWriteItem {
         let mut expression = Expression {
-            update: format!("SET #last_login_at = :now, {FORGIVE}"),
+            update: format!("SET #last_login_at = :now, {RESET_FAILURES}"),
             condition: "#status = :active".to_owned(),
             values: vec![
                 (":now", text(now.to_string())),
@@ -38,7 +37,7 @@ impl Users {
         let mut changes = Expression {
             update: format!(
                 "SET #last_login_at = :now, #backup_codes_left = #backup_codes_left - :one, \
-                 {END_SESSIONS}, {FORGIVE} REMOVE #kept_session"
+                 {END_SESSIONS}, {RESET_FAILURES} REMOVE #kept_session"
             ),
             condition: "#two_factor_enabled = :true AND #backup_codes_left >= :one".to_owned(),
             values: vec![
@@ -72,7 +71,7 @@ impl Users {
             .dynamodb
             .update_and_read(&self.table, profile_key(id), expression);
         let counted: Option<Counted> = match updated.await {
-            Err(error) if is_conflict(&error) => None,
+            Err(Error::Conflict) => None,
             counted => counted?,
         };
         Ok(counted.map(|counted| counted.failed_attempts))
@@ -115,7 +114,7 @@ impl Users {
     ) -> TransactWriteItem {
         let mut set = format!(
             "SET #email_verified = :true, #updated_at = :now, #device_tokens_since = :now, \
-             #password_reset_required = :false, {END_SESSIONS}, {FORGIVE}"
+             #password_reset_required = :false, {END_SESSIONS}, {RESET_FAILURES}"
         );
         let mut remove = " REMOVE #reset_token, #verification_token, #kept_session".to_owned();
         let mut condition = "#reset_token = :token".to_owned();
@@ -158,7 +157,7 @@ impl Users {
         let mut changes = Expression {
             update: format!(
                 "SET #updated_at = :now, #device_tokens_since = :now, #kept_session = :kept, \
-                 #password_reset_required = :false, {END_SESSIONS}, {FORGIVE}{backup_codes} \
+                 #password_reset_required = :false, {END_SESSIONS}, {RESET_FAILURES}{backup_codes} \
                  REMOVE #reset_token"
             ),
             condition: String::new(),
