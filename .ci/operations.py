@@ -85,7 +85,7 @@ def smoke(environment):
 
 
 def rotate_step(emulator, stack, *arguments):
-    """One step, as the README says it; the parameter that it says."""
+    """One step, as docs/operations.md describes it; returns the parameter to deploy."""
     code, printed = tool(emulator, "rotate-secret", stack, *arguments)
     check(code == 0, f"infra/rotate-secret {arguments[0]}" if not code else printed)
     return dict([re.search(r"--parameter-overrides (\S+)=(\S+)", printed).groups()])
