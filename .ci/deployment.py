@@ -1,28 +1,28 @@
-"""The deployment check: the real SAM CLI deploys this workspace to an emulator that enforces IAM, and the
-project's own end-to-end tests run against what came of it.
+"""The deployment check: the real SAM CLI deploys this workspace to an emulator that enforces IAM, and the project's own
+end-to-end tests run against the deployment.
 
     .ci/deployment             everything
-    .ci/deployment --no-build  with what `sam build` made last
+    .ci/deployment --no-build  with the last result of `sam build`
 
-What the emulator (ministack) cannot do, and what stands in for it:
-- It translates no nested template of SAM's: the functions' is translated here, by SAM's own translator. What an
-  update of a nested stack forgets, `.ci/emulator.py` puts right.
+The emulator (ministack) lacks some features; this check replaces them:
+- It does not translate SAM's nested templates: SAM's own translator translates the functions' template here.
+  `.ci/emulator.py` corrects its updates of nested stacks.
 - It does not import an HTTP API's routes: they are created from the built template.
-- It has no ElastiCache that answers, and no serverless one at all: the systems are given a Redis
-  (`Cache=none`); network and a cache of one node are deployed by themselves.
-- It knows neither `dynamodb:LeadingKeys` nor `ses:FromAddress`: here a role is held to actions and tables,
-  in the local stack also to keys (tests/policies.rs). That there must be keys (`Null`) is taken out.
-- It does not know which identity a mail is sent from when it asks a role about it: the mailer's role is
-  given `ses:SendEmail` at all of them beside its own policy. The other roles are given nothing.
-- It takes a batch of a stream for done that was done in part: what failed is handed over again here, as
-  Lambda does (in the local stack it comes again by itself: tests/mailer.rs).
-- It tells no topic what became of a mail: the event is published here, in SES' words.
-- Its buckets have addresses that `sam delete` cannot read: the stacks are deleted by CloudFormation. With a
-  nested stack it deletes what the template retains: that is shown with `data` by itself.
-- It has no CodeDeploy and so no canary: prod's own part is checked by cfn-lint alone. So are `edge` and
-  `pipeline`, of which it lacks resource types.
-The functions are built without link-time optimisation, which takes longer than all else and changes nothing
-that is checked here.
+- Its ElastiCache nodes do not answer, and it has no serverless caches: the systems use a Redis (`Cache=none`); the
+  network and a cache of one node are deployed separately.
+- It supports neither `dynamodb:LeadingKeys` nor `ses:FromAddress`: here roles are limited to actions and tables, in the
+  local stack also to keys (tests/policies.rs). The condition that there must be keys (`Null`) is removed.
+- It does not know the identity of a mail when it checks a role: the mailer's role gets `ses:SendEmail` on all
+  identities in addition to its own policy. The other roles get nothing.
+- It treats a partly processed batch of a stream as done: failed entries are delivered again here, as Lambda does (the
+  local stack redelivers them itself: tests/mailer.rs).
+- It publishes no event about a sent mail: the event is published here, in SES's format.
+- `sam delete` cannot parse the addresses of its buckets: CloudFormation deletes the stacks. With a nested stack the
+  emulator deletes resources that the template retains: retention is tested with `data` alone.
+- It has no CodeDeploy and so no canary: only cfn-lint checks the parts for prod. The same applies to `edge` and
+  `pipeline`, some of whose resource types it lacks.
+The functions are built without link-time optimisation, which takes longer than everything else and does not affect
+these checks.
 """
 
 import argparse
@@ -45,7 +45,7 @@ from harness import (
 
 
 def references_are_few():
-    """A template may hold sixty dynamic references (AWS CloudFormation User Guide, quotas); half of them are in reserve."""
+    """Keeps half of a template's sixty dynamic references in reserve (AWS CloudFormation User Guide, quotas)."""
     step("dynamic references")
     for template in sorted(BUILT.parent.rglob("template.yaml")):
         references = template.read_text().count("{{resolve:")
@@ -55,9 +55,9 @@ def references_are_few():
 def run_tests(environment, mails):
     step("the end-to-end tests against the deployment")
     variables = {"GATEHOUSE_URL": environment.url, "GATEHOUSE_MAIL_URL": mails, "RUST_BACKTRACE": "0"}
-    # As a stranger: no key of AWS.
+    # Without credentials for AWS, like any client.
     variables = environment_without_aws() | variables
-    # Not `-p tests`: for one package features are resolved anew, and much is compiled again.
+    # Not `-p tests`: for one package features are resolved anew, and many crates are compiled again.
     command = ["cargo", "test", "--quiet", "--test", "end-to-end"]
     done = subprocess.run(command, cwd=WORKSPACE, env=variables, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -200,7 +200,7 @@ def begins_anew(dev):
 
 
 def show_logs(emulator):
-    """What the functions and the emulator said last."""
+    """Prints the last log lines of the functions and of the emulator."""
     logs = emulator.client("logs")
     for group in logs.describe_log_groups()["logGroups"]:
         for event in logs.filter_log_events(logGroupName=group["logGroupName"])["events"][-20:]:
@@ -224,7 +224,7 @@ def main():
         operations.preflight(emulator)
         translated(emulator)
         try:
-            # The end-to-end tests ask more often than people do.
+            # The end-to-end tests exceed the rate limits for people.
             changed = ["EmailIdentity=address", "RateLimits=off", *CHEAP_HASHES]
             dev = Environment(emulator, "dev", f"{redis_url}/0", changed)
             staging = Environment(emulator, "staging", f"{redis_url}/1", ["EmailIdentity=none"])

@@ -1,5 +1,5 @@
-"""Starts ministack with two things put right. Where it updates a nested stack, it forgets the attributes of what did not
-change, and whatever refers to them fails; and it takes a cache's user to have one password, however many it is given."""
+"""Starts ministack with two corrections. When it updates a nested stack, it forgets the attributes of unchanged
+resources, so that references to them fail. And it counts one password for a cache user, however many are given."""
 
 import sys
 

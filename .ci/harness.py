@@ -1,4 +1,4 @@
-"""What the deployment check stands on: the emulator, an inbox, a Redis, and an environment that the real SAM CLI deploys."""
+"""The tools of the deployment check: the emulator, an inbox, a Redis, and environments deployed by the real SAM CLI."""
 
 import contextlib
 import http.server
@@ -27,14 +27,14 @@ BUILT = WORKSPACE / ".aws-sam/build/template.yaml"
 TRANSLATED = BUILT.with_name("translated.yaml")
 BUILT_FUNCTIONS = WORKSPACE / ".aws-sam/build/Functions/template.yaml"
 REGION = "us-east-1"
-# What the mailer's role is given beside its own policy; deployment.py says why.
+# An additional policy for the mailer's role; deployment.py explains why.
 ANY_IDENTITY = "stand-in-any-identity"
 ANY_IDENTITY_POLICY = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": "ses:SendEmail", "Resource": "*"}],
 }
 PASSWORD = "Correct-7-horse-" + secrets.token_hex(4)
-# Tests hash more often than a shared machine likes.
+# Cheap hashes, because the tests hash more often than a shared machine can take.
 CHEAP_HASHES = ["Argon2MemoryKib=1024", "Argon2Iterations=1", "Argon2Parallelism=1"]
 
 
@@ -65,13 +65,13 @@ def free_port():
 
 
 def environment_without_aws():
-    """This process's variables: whatever AWS account this machine is signed in to stays out of it."""
+    """Returns this process's variables without those of AWS, so that the machine's own AWS account is not used."""
     return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
 
 @contextlib.contextmanager
 def child(command, **options):
-    """A process in a group of its own, which is asked to end with the block and, if it stays, killed."""
+    """Runs a process in its own group, terminates it at the end of the block, and kills it if it does not end."""
     process = subprocess.Popen(command, start_new_session=True, **options)
     try:
         yield process
@@ -85,7 +85,7 @@ def child(command, **options):
 
 
 class Emulator:
-    """AWS, as far as this check needs it."""
+    """The emulated part of AWS that this check needs."""
 
     def __init__(self, folder):
         self.port = free_port()
@@ -100,7 +100,7 @@ class Emulator:
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
             "SAM_CLI_TELEMETRY": "0",
         }
-        # A function's environment has AWS_REGION and keys of its role from Lambda alone.
+        # Lambda alone sets AWS_REGION and the role's keys in a function's environment.
         self.own_environment = self.environment | {
             "AUTH": "true",
             "GATEWAY_PORT": str(self.port),
@@ -122,7 +122,7 @@ class Emulator:
             return urllib.request.urlopen(f"{self.url}/_ministack/health").status == 200
 
     def client(self, service, **keys):
-        """As the account's owner, or with other keys."""
+        """Returns a client with the keys of the account's owner, or with other keys."""
         keys = keys or {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
         return boto3.client(service, endpoint_url=self.url, region_name=REGION, **keys)
 
@@ -140,7 +140,7 @@ class Emulator:
         )
 
     def bucket(self):
-        """The one that SAM makes for what it deploys."""
+        """Returns the bucket that SAM creates for its artifacts."""
         return self.client("s3").list_buckets()["Buckets"][0]["Name"]
 
     def mails(self):
@@ -153,7 +153,7 @@ class Emulator:
 
 
 class Inbox(http.server.BaseHTTPRequestHandler):
-    """The emulator's mails as `cargo local` shows them at /_local/mail, for the tests."""
+    """Serves the emulator's mails to the tests, in the form of `cargo local`'s /_local/mail."""
 
     emulator = None
 
@@ -166,7 +166,7 @@ class Inbox(http.server.BaseHTTPRequestHandler):
                 "subject": mail["Subject"],
                 "text": mail["BodyText"],
                 "html": mail["BodyHtml"],
-                # The emulator keeps none of them; tests/mailer.rs looks at them in the local stack.
+                # The emulator does not keep headers; tests/mailer.rs checks them in the local stack.
                 "headers": {},
                 "sentAt": str(mail["Timestamp"]),
             }
@@ -204,7 +204,7 @@ def redis(folder):
 
 
 class Environment:
-    """One of samconfig.toml's, deployed."""
+    """A deployed environment of samconfig.toml."""
 
     def __init__(self, emulator, name, redis_url, parameters):
         self.emulator, self.name = emulator, name
@@ -216,7 +216,7 @@ class Environment:
         self.url = None
 
     def deploy(self, template=TRANSLATED, may_fail=False, **changes):
-        """`sam deploy --config-env <name>`; what it printed."""
+        """Runs `sam deploy --config-env <name>` and returns its output."""
         self.parameters |= changes
         nothing = '""'
         overrides = [f"{name}={value or nothing}" for name, value in self.parameters.items()]
@@ -247,7 +247,7 @@ class Environment:
         return self.emulator.stack(self.stack)["StackStatus"]
 
     def make_routes(self):
-        """What API Gateway would have read out of the API's OpenAPI body: routes, integrations, CORS."""
+        """Creates what API Gateway would import from the API's OpenAPI body: routes, integrations, CORS."""
         gateway = self.emulator.client("apigatewayv2")
         api = self.outputs()["ApiDomain"].split(".")[0]
         self.url = f"{self.emulator.url}/_aws/execute-api/{api}/$default"
@@ -307,7 +307,7 @@ class Environment:
 
 def build(emulator):
     step("sam build")
-    # Faster to build; what is deployed for good is built as Cargo.toml says.
+    # Faster to build; releases are built with the profile of Cargo.toml.
     emulator.environment["CARGO_PROFILE_RELEASE_LTO"] = "off"
     emulator.environment["CARGO_PROFILE_RELEASE_CODEGEN_UNITS"] = "16"
     done = emulator.run("sam", "build", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -317,16 +317,16 @@ def build(emulator):
 
 
 def translated(emulator):
-    """The built template, with the functions' in plain CloudFormation beside it."""
+    """Writes the built template, with the functions' template translated to plain CloudFormation."""
     step("the functions' template, packaged and translated")
     packaged = BUILT_FUNCTIONS.with_name("packaged.yaml")
     command = ["sam", "package", "--template-file", str(BUILT_FUNCTIONS), "--resolve-s3", "--no-progressbar"]
     done = emulator.run(*command, "--output-template-file", str(packaged), stdout=subprocess.PIPE,
                         stderr=subprocess.STDOUT, text=True)
     check(done.returncode == 0, "packaged" if not done.returncode else done.stdout)
-    logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it tells of features that only AWS has
-    os.environ["AWS_DEFAULT_REGION"] = REGION  # the translator asks for it
-    # The parameters that decide what there is; dev and staging have the same.
+    logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns about features that only AWS has
+    os.environ["AWS_DEFAULT_REGION"] = REGION  # the translator needs it
+    # The parameters that decide which resources exist; dev and staging have the same.
     parameters = {"Environment": "dev", "Tracing": "Disabled"}
     template = yaml_parse(packaged.read_text())
     plain = samtranslator.translator.transform.transform(template, parameters, NoManagedPolicies())
@@ -341,7 +341,7 @@ def translated(emulator):
 
 
 class NoManagedPolicies:
-    """The translator asks IAM for AWS' own policies, to give them by their names: these templates name none."""
+    """Replaces the list of AWS's managed policies, which the translator reads from IAM: these templates name none."""
 
     def load(self):
         return {}

@@ -1,5 +1,5 @@
-"""What the deployment check asks of the operators' tools: preflight, smoke, rotating, restoring, a key of one's own, and the
-roles of the pipeline in the hands of hostile code."""
+"""The deployment check's tests of the operators' tools: preflight, smoke test, rotation, restore, KMS keys, and the
+pipeline's roles under the control of hostile code."""
 
 import contextlib
 import http.server
@@ -16,7 +16,7 @@ from harness import WORKSPACE, check, step, wait_until
 
 
 def tool(emulator, name, *arguments, **variables):
-    """Runs one of infra/ by the interpreter that has boto3: its exit code and what it printed."""
+    """Runs a tool of infra/ with the interpreter that has boto3; returns its exit code and output."""
     process = subprocess.run(
         [sys.executable, WORKSPACE / "infra" / name, *arguments], cwd=WORKSPACE, env=emulator.environment | variables,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -26,7 +26,7 @@ def tool(emulator, name, *arguments, **variables):
 
 @contextlib.contextmanager
 def answering(content_type, body):
-    """A service of AWS that answers everything with this."""
+    """Runs a service of AWS that answers every request with this body."""
 
     class Service(http.server.BaseHTTPRequestHandler):
         def answer(self):
@@ -85,7 +85,7 @@ def smoke(environment):
 
 
 def rotate_step(emulator, stack, *arguments):
-    """One step, as docs/operations.md describes it; returns the parameter to deploy."""
+    """Runs one step as docs/operations.md describes it; returns the parameter that it prints."""
     code, printed = tool(emulator, "rotate-secret", stack, *arguments)
     check(code == 0, f"infra/rotate-secret {arguments[0]}" if not code else printed)
     return dict([re.search(r"--parameter-overrides (\S+)=(\S+)", printed).groups()])
@@ -100,7 +100,7 @@ def rotate(environment, *secrets):
 
 
 def origin_secret_is_replaced(dev):
-    """CloudFront's stack, of which the emulator has no more than the secret; who sends what is played here."""
+    """Replaces CloudFront's secret. Of its stack, the emulator has only the secret: its requests are simulated here."""
     step("CloudFront's secret is replaced")
     emulator = dev.emulator
     edge = yaml_parse((WORKSPACE / "infra/edge.yaml").read_text())
@@ -159,7 +159,7 @@ def origin_secret_is_replaced(dev):
 
 
 def restore(dev, email):
-    """As far as the emulator goes: it restores what is there now, whatever moment it is told."""
+    """Restores the tables, as far as the emulator can: it restores their present content, whatever the moment."""
     step("infra/restore")
     emulator = dev.emulator
     dynamodb = emulator.client("dynamodb")
@@ -198,7 +198,7 @@ def restore(dev, email):
 
 
 def restore_deleted(emulator, tables):
-    """A table that is gone, from the backup that DynamoDB makes of it; the emulator makes none, so one is made here."""
+    """Restores deleted tables from DynamoDB's backup; the emulator makes none on deletion, so it is made here."""
     step("infra/restore, of tables that were deleted")
     dynamodb = emulator.client("dynamodb")
     for table in tables:
@@ -293,7 +293,7 @@ def infrastructure(emulator):
 
 
 def hostile_preview(dev):
-    """Whoever may push a branch may run their code with the role that deploys previews: what it can do beyond them."""
+    """Checks the limits of the role that deploys previews: anybody who may push a branch can run code with it."""
     step("a preview whose code is hostile")
     emulator = dev.emulator
     deploy = ["sam", "deploy", "--config-env", "pipeline-preview", "--no-confirm-changeset"]
@@ -305,7 +305,7 @@ def hostile_preview(dev):
         {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]})
 
     def assume(arn):
-        """As CloudFormation or Lambda does, which alone may."""
+        """Assumes a role as CloudFormation or Lambda does, which alone may assume it."""
         name = arn.rsplit("/")[-1]
         iam.update_assume_role_policy(RoleName=name, PolicyDocument=trust)
         arn = iam.get_role(RoleName=name)["Role"]["Arn"]
@@ -344,7 +344,7 @@ def hostile_preview(dev):
     refused("the pipeline's own role", acting("iam").put_role_policy, RoleName=outputs["Role"].rsplit("/")[-1],
             PolicyName="any", PolicyDocument=everything)
 
-    # Made by the account's owner: the emulator does not know the condition under which a preview may make one.
+    # The account's owner creates the role: the emulator does not support the condition under which a preview may.
     iam.create_role(RoleName="gatehouse-pr-1-any", AssumeRolePolicyDocument=trust, PermissionsBoundary=outputs["PermissionsBoundary"])
     iam.put_role_policy(RoleName="gatehouse-pr-1-any", PolicyName="any", PolicyDocument=everything)
     keys_of_function = assume("role/gatehouse-pr-1-any")

@@ -27,11 +27,11 @@ const LIMIT: Endpoint = Endpoint::per_caller("PASSWORD_CHANGE", "5/15m");
 /// Why the change was not committed.
 #[derive(Clone, Copy)]
 enum Refused {
-    /// The code has been used meanwhile.
+    /// Another request has used the code.
     CodeUsed,
-    /// The password has been changed meanwhile.
+    /// Another request has changed the password.
     PasswordChanged,
-    /// Since the record was read: deleted, disabled, or a change that ends sessions.
+    /// Since the record was read, the account was deleted or disabled, or sessions were ended.
     Changed,
 }
 
@@ -69,7 +69,7 @@ async fn change(app: &App, caller: &Caller, request: &Request) -> Result<Respons
         app.two_factor.settle(code, &result, client).await;
     }
     result?;
-    // By the record the other sessions and all device tokens are over already.
+    // The record already rejects the other sessions and all device tokens.
     let device = Device {
         id: Id::new(client.received_at, random::bytes()),
         user_id: user.id,
@@ -84,7 +84,7 @@ async fn change(app: &App, caller: &Caller, request: &Request) -> Result<Respons
     Ok(Response::ok("The password was changed.", answer).with_cookies(cookies))
 }
 
-/// Writes the password with everything that follows from it: a pending reset link becomes invalid, and the owner gets a
+/// Writes the password and everything that follows from it: a pending reset link becomes invalid, and the owner gets a
 /// mail.
 async fn write(
     app: &App,
@@ -95,7 +95,7 @@ async fn write(
 ) -> Result<(), ApiError> {
     let (user, now) = (&caller.user, client.received_at);
     let uses_backup_code = code.is_some_and(VerifiedCode::is_backup_code);
-    // The most telling refusal comes first: of several, the first one is reported.
+    // If several conditions fail, the first one is reported: the most informative refusal comes first.
     let use_code = code.map(|code| {
         let item = code.write(&app.two_factor.store, client);
         Write::new(item, Refused::CodeUsed)
@@ -126,7 +126,7 @@ async fn write(
     }
 }
 
-/// The answer where the record has changed meanwhile: the session may be over, or need a code by now.
+/// Returns the error for a record that another request has changed: the session may be over or may need a code now.
 async fn changed_meanwhile(
     app: &App,
     caller: &Caller,
@@ -140,7 +140,7 @@ async fn changed_meanwhile(
     })
 }
 
-/// Everything that this endpoint may touch.
+/// The endpoint's dependencies.
 pub struct App {
     pub guard: AuthenticatedGuard,
     password_check: PasswordCheck,

@@ -1,4 +1,4 @@
-//! `POST /api/auth/change-password`: change the password of somebody who is signed in.
+//! `POST /api/auth/change-password`: changes the caller's password.
 mod handler;
 
 #[tokio::main(flavor = "current_thread")]

@@ -24,7 +24,7 @@ use shared::store::users::Users;
 
 const LIMIT: Endpoint = Endpoint::per_caller("ACCOUNT_DELETE", "5/15m");
 
-/// From the deletion to the purge; until then address and username stay taken.
+/// The time from the deletion to the purge; until then the address and the username stay taken.
 const PURGE_AFTER: Duration = days(30);
 
 pub async fn delete_account(
@@ -64,15 +64,15 @@ async fn delete(app: &App, caller: &Caller, request: &Request) -> Result<Respons
         two_factor.settle(code, &result, client).await;
     }
     let user = result?;
-    // By the record no session of the account is accepted any more: keys that are left behind expire.
+    // The record already rejects every session of the account: keys that are left behind expire.
     if let Err(error) = app.sessions.revoke_all(user.id).await {
         tracing::error!(cause = %error, "the sessions of a deleted account were left to expire");
     }
     Ok(Response::done("The account was deleted."))
 }
 
-/// Marks the account deleted with everything that belongs to it, all or nothing. The status ends sign-in at once; the
-/// items, claims included, go when the account is purged.
+/// Marks the account and everything that belongs to it as deleted, all or nothing. The status ends sign-in at once; the
+/// items, claims included, are removed when the account is purged.
 async fn write(
     app: &App,
     user: User,
@@ -93,7 +93,7 @@ async fn write(
     }
     let rejection = user.rejection.iter();
     items.extend(rejection.map(|rejection| app.mailed_tokens.discard_rejection(rejection)));
-    // The device or the backup code that has authorised the deletion goes at once: that uses it up.
+    // The device or the backup code that authorised the deletion is removed at once, so that the code is used up.
     let mut used_up = Vec::new();
     for device in store.find_devices(user.id, now).await? {
         let id = device.id();
@@ -116,7 +116,7 @@ async fn write(
         .await
 }
 
-/// Everything that this endpoint may touch.
+/// The endpoint's dependencies.
 pub struct App {
     pub guard: AuthenticatedGuard,
     password_check: PasswordCheck,

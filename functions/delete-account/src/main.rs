@@ -1,4 +1,4 @@
-//! `DELETE /api/auth/profile`: delete the caller's account.
+//! `DELETE /api/auth/profile`: deletes the caller's account.
 mod handler;
 
 #[tokio::main(flavor = "current_thread")]

@@ -19,7 +19,7 @@ pub fn errors(request: &Request) -> Result<Response, ApiError> {
 #[template(path = "page.html")]
 struct Page {
     style: &'static str,
-    /// None on the page of all.
+    /// The code that the page explains; `None` on the page that lists all codes.
     code: Option<&'static str>,
     paragraphs: Vec<&'static str>,
     codes: Vec<&'static str>,

@@ -1,4 +1,4 @@
-//! `GET /errors` and `GET /errors/{code}`: what the codes mean, and what to do.
+//! `GET /errors` and `GET /errors/{code}`: explain the error codes.
 mod handler;
 
 #[tokio::main(flavor = "current_thread")]

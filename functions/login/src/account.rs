@@ -1,4 +1,4 @@
-//! The account that somebody wants to sign in to, or decoys where there is none.
+//! The account that a sign-in is about, or decoys if there is none.
 
 use shared::auth::device;
 use shared::auth::lockout::{Attempt, Target};
@@ -13,19 +13,19 @@ use shared::random;
 use crate::app::App;
 use crate::request::Identifier;
 
-/// A user and a password hash; a decoy hash where there is no user.
+/// A user and a password hash; a decoy hash if there is no user.
 pub struct Account {
     pub user: Option<User>,
     pub hash: PasswordHash,
     pub attempt: Attempt,
-    /// The device that the account has signed in from before, by its device token.
+    /// The known device that the request's device token names.
     pub device: Option<Device>,
-    /// Whether the account has a session from this address and agent.
+    /// Whether the account has a session with this IP address and user agent.
     pub client_is_known: bool,
 }
 
 impl Account {
-    /// The same work whether the account exists or not, so that time tells nobody (ASVS
+    /// Finds the account. Does the same work whether it exists or not, so that the response time reveals nothing (ASVS
     /// 5.0, 6.3.8).
     pub async fn find(
         app: &App,
@@ -71,7 +71,7 @@ impl Account {
             !known.device || user.is_some_and(|user| device::is_revoked(device, user))
         };
         if device.is_some_and(is_void) {
-            // It counts like everybody else's.
+            // Without its device token, the attempt counts like any other.
             attempt.take_back(client).await;
             target.device = None;
             attempt = app.lockout.attempt(&target, client).await?;

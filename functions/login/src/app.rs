@@ -20,7 +20,7 @@ use shared::store::users::Users;
 
 const LIMIT: Endpoint = Endpoint::per_client("LOGIN", "5/15m").of_failures();
 
-/// Everything that this endpoint may touch.
+/// The endpoint's dependencies.
 pub struct App {
     pub guard: PublicGuard,
     pub dynamodb: DynamoDb,

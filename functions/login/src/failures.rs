@@ -1,4 +1,4 @@
-//! Wrong passwords and codes: the audit log, and the number in a row after which a reset is required.
+//! Wrong passwords and codes: the audit log, and the failures in a row that make a reset required.
 
 use shared::auth::reauthentication::record_failure;
 use shared::domain::client_info::ClientInfo;
@@ -16,8 +16,8 @@ use crate::app::App;
 /// Failures in a row, wrong passwords and codes together, after which a new password must be set by mail.
 const MAX_FAILURES: u32 = 100;
 
-/// Refuses a sign-in, and records that. Unknown and deleted accounts take the time of a known one (ASVS 5.0, 6.3.8):
-/// decoys are written where there is no user.
+/// Refuses a sign-in and records the refusal. Unknown and deleted accounts take the time of a known one (ASVS 5.0,
+/// 6.3.8): if there is no user, decoys are written.
 pub async fn refuse(
     app: &App,
     account: &Account,
@@ -34,7 +34,7 @@ pub async fn refuse(
         match known {
             Some(user) if is_failure => count_failure(app, user, client).await,
             None => Ok(app.audit.decoy_update(client).await?),
-            Some(_) => Ok(()), // the client has shown the right password: there is nothing to hide
+            Some(_) => Ok(()), // the client knows the password: there is nothing to hide
         }
     };
     let (recorded, counted) = tokio::join!(record, count);
@@ -43,8 +43,8 @@ pub async fn refuse(
     Err(error)
 }
 
-/// Counts a wrong password or code. After a hundred in a row without a success, however slowly they come, a new password
-/// must be set by mail (NIST SP 800-63B-4, 3.2.2).
+/// Counts a wrong password or code. After a hundred in a row without a success, however slow, a new password must be
+/// set by mail (NIST SP 800-63B-4, 3.2.2).
 pub async fn count_failure(app: &App, user: &User, client: &ClientInfo) -> Result<(), ApiError> {
     let failures = app.users.count_failure(user.id).await?;
     let is_last = failures.is_some_and(|failures| failures >= MAX_FAILURES);
@@ -65,7 +65,7 @@ pub async fn count_failure(app: &App, user: &User, client: &ClientInfo) -> Resul
     Ok(committed.await?)
 }
 
-/// The account has been deleted or disabled meanwhile.
+/// Another request has deleted or disabled the account.
 #[derive(Clone, Copy)]
 struct NotActive;
 

@@ -31,7 +31,7 @@ async fn exchange(
     let login = Login::read(request)?;
     let account = Account::find(app, &login.identifier, request).await;
     if let Err(ApiError::ServiceUnavailable(_)) = account {
-        limits.take_back().await; // an outage is no failure of the client
+        limits.take_back().await; // an outage is not the client's failure
     }
     let account = account?;
     let verification = telemetry::hashing(|| app.hasher.verify(&login.password, &account.hash));
@@ -40,12 +40,12 @@ async fn exchange(
         Ok(verification) => judge(app, &login, &account, verification, request, limits).await,
         Err(unknown_hash) => Err(unknown_hash.into()),
     };
-    // A right password does not stay counted as a wrong one, except for a deleted account: its answer is that of a wrong
-    // one, and so must its count be.
+    // Every attempt counts as a wrong password at first; a right one is taken back. A deleted account is the exception:
+    // it answers like a wrong password, and so must its count.
     if !is_wrong && !matches!(result, Ok(_) | Err(ApiError::InvalidCredentials)) {
         let lockout = account.attempt.take_back(request.client());
         match &result {
-            // The client has shown the password, and lacks something else.
+            // The client knows the password; something else is missing.
             Err(
                 ApiError::TwoFactorRequired
                 | ApiError::TwoFactorUsed
@@ -62,8 +62,8 @@ async fn exchange(
     result
 }
 
-/// Decides about a sign-in by the password and the account. The account's state is told only after the right password:
-/// whoever knows the password may know the state too.
+/// Decides about a sign-in by the password and the account. The account's state is revealed only after the right
+/// password: whoever knows the password may know the state.
 async fn judge(
     app: &App,
     login: &Login,

@@ -1,4 +1,4 @@
-//! `POST /api/auth/login`: exchange an identifier and a password for a session.
+//! `POST /api/auth/login`: exchanges an identifier and a password for a session.
 mod account;
 mod app;
 mod failures;

@@ -33,16 +33,16 @@ impl Login {
     }
 }
 
-/// The identifier of an account, as it was typed.
+/// An account's identifier, as typed.
 pub enum Identifier {
     Email(EmailAddress),
     Username(Username),
-    /// No account can have it; the request takes the time of one that could.
+    /// A text that no account can have as its identifier; the request takes the time of a possible one.
     Impossible(String),
 }
 
 impl Identifier {
-    /// The one of three fields that is given.
+    /// Returns the one of the three fields that is given.
     fn of(
         email: Option<Field<EmailAddress>>,
         username: Option<Field<String>>,
@@ -63,7 +63,7 @@ impl Identifier {
         Username::parse(text).map_or_else(impossible, Self::Username)
     }
 
-    /// The same for every spelling of an identifier.
+    /// Hashes the identifier; every spelling of it has the same hash.
     pub fn hash(&self, hasher: &TextHasher) -> TextHash {
         match self {
             Self::Email(email) => hasher.email(email),

@@ -1,22 +1,22 @@
-//! The session of a sign-in, and its record.
+//! A sign-in's session and its record.
 //!
 //! The session is in Redis and the record in DynamoDB; either write can fail, and the account can change between the
-//! check and the writes. Without a code both are written at once; with one the session is started first, because the
-//! record uses up the code, and a code must not be lost without a session.
+//! check and the writes. Without a code both are written at the same time. With a code the session is started first,
+//! because the record uses up the code, and a code must not be lost without a session.
 //!
 //! | session started | record written | what happens |
 //! |---|---|---|
 //! | yes | yes | the client gets the session's tokens |
 //! | yes | refused: the account was deleted or disabled | the session is ended; `invalid_credentials` or `account_disabled` |
-//! | yes | refused: a new password | the session is ended; `invalid_credentials` |
-//! | yes | refused: the code was used meanwhile | the session is ended; `two_factor_invalid` |
+//! | yes | refused: the password was changed | the session is ended; `invalid_credentials` |
+//! | yes | refused: another request used the code | the session is ended; `two_factor_invalid` |
 //! | yes | refused: another change that ends sessions | the session is ended; `service_unavailable` |
 //! | yes | no answer | the session is ended; `service_unavailable` |
 //! | no | yes, without a code | a failure is added to the audit log; `service_unavailable` |
-//! | no | not begun, with a code | `service_unavailable`; the code still works |
+//! | no | not attempted, with a code | `service_unavailable`; the code still works |
 //!
-//! A change of the account *after* the record is no race: it counts up `session_epoch` in its own transaction, so the
-//! session is over by the user's record.
+//! A change of the account *after* the record is no race: it increments `session_epoch` in its own transaction, so the
+//! user's record rejects the session.
 
 use shared::api::login::LoginAnswer;
 use shared::auth::two_factor::VerifiedCode;
@@ -40,7 +40,7 @@ use crate::request::Login;
 
 /// What the client has proven. It must still hold when the sign-in is recorded.
 pub struct Proof<'a> {
-    /// The hash that the password was compared with, and the one that may have replaced it.
+    /// The hash that the password was compared with, and the hash that may have replaced it.
     pub hashes: [PasswordHash; 2],
     pub code: Option<&'a VerifiedCode>,
 }
@@ -51,7 +51,7 @@ impl Proof<'_> {
     }
 }
 
-/// Starts the session and records the sign-in: see the table above.
+/// Starts the session and records the sign-in; the table above lists the outcomes.
 pub async fn sign_in(
     app: &App,
     allowed: SignInAllowed<'_>,
@@ -67,7 +67,7 @@ pub async fn sign_in(
         id: Id::new(now, random::bytes()),
         user_id: user.id,
     });
-    // A backup code ends all other sessions: this one is of the epoch that begins with it.
+    // A backup code ends all other sessions by starting a new epoch: this session belongs to the new one.
     let epoch = match proof.uses_backup_code() {
         true => user.session_epoch.next(),
         false => user.session_epoch,
@@ -130,7 +130,7 @@ fn events(proof: &Proof<'_>) -> Vec<Event> {
     std::iter::once(Event::Login).chain(backup_code).collect()
 }
 
-/// Writes the record, and meanwhile forgives earlier failures.
+/// Writes the record; at the same time, clears earlier failures.
 async fn record(
     app: &App,
     user: &User,
@@ -153,7 +153,7 @@ async fn record(
     }
 }
 
-/// Everything that a sign-in leaves behind, all or nothing. The events are logged once there is a session, too.
+/// Returns everything that a sign-in writes, all or nothing. The events are logged once the session exists, too.
 fn writes(
     app: &App,
     user: &User,
@@ -164,7 +164,7 @@ fn writes(
     let now = client.received_at;
     let mut writes = Vec::new();
     let mut add = |item, refused| writes.push(Write::new(item, refused));
-    // The most telling refusal comes first: of several, the first one is reported.
+    // If several conditions fail, the first one is reported: the most informative refusal comes first.
     if let Some(code) = proof.code {
         add(code.write(&app.two_factor.store, client), Refused::CodeUsed);
     }
@@ -214,13 +214,14 @@ fn signed_in(
 /// Why a sign-in was not recorded.
 #[derive(Clone, Copy)]
 enum Refused {
-    /// Since the record was read: deleted, disabled, a new password, or the second factor turned on or off.
+    /// Since the record was read, the account was deleted or disabled, its password was changed, or the second factor
+    /// was turned on or off.
     Changed,
     /// The password has changed since it was compared.
     PasswordChanged,
-    /// The code has been used meanwhile.
+    /// Another request has used the code.
     CodeUsed,
-    /// A random identifier exists already.
+    /// A random identifier is already taken.
     Collision,
 }
 
@@ -235,15 +236,15 @@ impl From<Refused> for ApiError {
     }
 }
 
-/// Ends a session, or a device, that was perhaps made, so that retries during an outage do not push a user's real
-/// sessions out. Best effort: what is left behind has no tokens and expires.
+/// Ends a session, or a device, that may have been created, so that retries during an outage do not push out the user's
+/// real sessions. Best effort: one that is left behind has no tokens and expires.
 async fn discard<T>(app: &App, id: Id<T>, user_id: UserId) {
     if let Err(error) = app.sessions.revoke(id, user_id).await {
         tracing::warn!(cause = %error, "a session without tokens is left to expire");
     }
 }
 
-/// The answer for an account that has changed during the sign-in.
+/// Returns the error for an account that has changed during the sign-in.
 async fn changed_meanwhile(
     app: &App,
     id: UserId,
@@ -260,7 +261,7 @@ async fn changed_meanwhile(
     })
 }
 
-/// Replaces a hash of an older kind or cost, now that the password is at hand. A failure does not keep the user out: the
+/// Replaces a hash of an older kind or cost, while the password is known. A failure does not keep the user out: the
 /// next login tries again. Returns the hashes that may be stored now.
 pub async fn rehash(
     app: &App,
@@ -277,7 +278,7 @@ pub async fn rehash(
             tracing::error!(cause = %error, "an outdated password hash was kept");
             Ok([old.clone(), new])
         }
-        // Another login has replaced it meanwhile, or the password has changed.
+        // Another login has replaced the hash, or the password has changed.
         Ok(false) => {
             let now = request.received_at();
             let stored = app.credentials.find_password(id, now).await?;

@@ -33,11 +33,11 @@ pub async fn logout(
     let (has_ended, message) = match all_devices {
         true => {
             limits.charge().await?;
-            // An old token, out of a log, ends its own session alone.
+            // An expired token, from a log for example, ends only its own session.
             if !is_valid {
                 return Err(ApiError::TokenExpired);
             }
-            // A session that is over has no say over others, and must not be told it had.
+            // A session that is over cannot end others, and the client must not be told that it did.
             if !app
                 .sessions
                 .revoke_all_by_session(session_id, user_id)
@@ -48,14 +48,14 @@ pub async fn logout(
             (true, "Signed out on all devices.")
         }
         false => {
-            // Together: to end a session once more, or once too often, does no harm.
+            // Both at once: ending a session again, or beyond the rate limit, does no harm.
             let (charged, ended) =
                 tokio::join!(limits.charge(), app.sessions.revoke(session_id, user_id));
             charged?;
             (ended?, "Signed out.")
         }
     };
-    // Only then: whoever holds a token of a session that is over must not fill its owner's trail.
+    // Recorded only if a session was ended: a token of an ended session must not fill its owner's audit log.
     if has_ended {
         let (event, success) = (Event::Logout, Outcome::Success);
         let recorded = app.audit.record(user_id, event, success, request.client());
@@ -65,9 +65,9 @@ pub async fn logout(
     Ok(Response::done(message).with_cookies(ended.into_iter().collect()))
 }
 
-/// The session that is to end, by the refresh token in the body, the access token or the refresh token's cookie; and
-/// whether one of them has not expired. One that has, or whose session is over, names it as well: what it asks for is the
-/// end.
+/// Returns the session to end, and whether a token that names it is unexpired. The session is named by the refresh
+/// token in the body, else by the access token, else by the refresh token's cookie. Tokens that have expired, or whose
+/// session is over, are accepted as well: the request only ends the session.
 fn session(
     app: &App,
     refresh_token: Option<&SecretString>,
@@ -96,7 +96,7 @@ fn session(
     }
 }
 
-/// Everything that this endpoint may touch.
+/// The endpoint's dependencies.
 pub struct App {
     pub guard: AccessTokenGuard,
     refresh_tokens: RefreshTokenVerifier,

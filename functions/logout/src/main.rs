@@ -1,4 +1,4 @@
-//! `POST /api/auth/logout`: end the caller's session, or all of them.
+//! `POST /api/auth/logout`: ends the caller's session, or all of them.
 mod handler;
 
 #[tokio::main(flavor = "current_thread")]

@@ -10,8 +10,7 @@ use shared::store::Error;
 use shared::store::suppression_list::{SuppressionList, Undeliverable};
 use shared::{StartError, clock, telemetry};
 
-/// What SES says became of a mail (SES developer guide, "Contents of event data that Amazon SES publishes
-/// to Amazon SNS").
+/// An SES report on a mail (SES developer guide, "Contents of event data that Amazon SES publishes to Amazon SNS").
 #[derive(Deserialize)]
 #[serde(tag = "eventType")]
 enum MailEvent {
@@ -40,7 +39,7 @@ struct Complaint {
 }
 
 impl Complaint {
-    /// Whether somebody does not want the mail. Some reports say the opposite, or are about the mail's signature
+    /// Whether the recipient does not want the mail. Some reports say the opposite, or are about the mail's signature
     /// (RFC 5965, 7.3: `not-spam`; RFC 6591: `auth-failure`).
     fn is_unwelcome(&self) -> bool {
         let kind = self.complaint_feedback_type.as_deref();
@@ -54,14 +53,14 @@ struct Recipient {
     email_address: String,
 }
 
-/// Marks every address that an event is about; of an account whose address nobody has proven, a complaint does what
-/// "this wasn't me" does: the account goes. One that cannot be marked now fails the invocation, and
-/// Lambda tries again; marking twice is the same as once.
+/// Marks every address that an event is about. A complaint about an account whose address is not verified removes the
+/// account instead, as "this wasn't me" does. If an address cannot be marked now, the invocation fails and Lambda
+/// retries it; marking is idempotent.
 pub async fn mark(app: &App, notifications: SnsEvent) -> Result<(), String> {
     for record in notifications.records {
         let Ok(event) = serde_json::from_str(&record.sns.message) else {
             tracing::error!("an event that SES does not write");
-            continue; // it will never be readable
+            continue; // a retry would not help
         };
         let Some((reason, recipients)) = concerned(event) else {
             continue;
@@ -73,7 +72,7 @@ pub async fn mark(app: &App, notifications: SnsEvent) -> Result<(), String> {
     Ok(())
 }
 
-/// Whom to spare from now on. A bounce that may pass (a full mailbox) is no reason.
+/// Returns the addresses that get no further mail, and why. A transient bounce (a full mailbox) is no reason.
 fn concerned(event: MailEvent) -> Option<(Undeliverable, Vec<Recipient>)> {
     match event {
         MailEvent::Bounce { bounce } if bounce.bounce_type == "Permanent" => {
@@ -120,7 +119,7 @@ async fn remove_unproven(app: &App, address: &EmailAddress, now: Timestamp) -> R
     accounts.remove(id, &ClientInfo::none(now)).await
 }
 
-/// Everything that this function may touch.
+/// The function's dependencies.
 pub struct App {
     suppression_list: SuppressionList,
     accounts: UnprovenAccounts,

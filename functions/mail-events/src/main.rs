@@ -1,4 +1,4 @@
-//! SES events → marked addresses: what bounces, or complains, gets no further mail.
+//! SES events → suppression list: addresses that bounce, or whose owners complain, get no further mail.
 mod handler;
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,4 +1,4 @@
-//! The outbox as the mailer sees it: each entry is sent once. The attributes are in `shared::store::outbox`.
+//! The outbox as the mailer sees it: each entry is sent once. `shared::store::outbox` defines the attributes.
 
 use std::time::Duration;
 
@@ -9,27 +9,27 @@ use shared::store::Error;
 use shared::store::dynamodb::DynamoDb;
 use shared::store::items::{self, Expression, Item, number, text};
 
-/// Tries at a mail that its recipient's server takes later, or never.
+/// Tries at a mail that the recipient's server defers.
 const MAX_TRIES: u32 = 5;
 
-/// How long one try at sending may take before another may begin.
+/// How long one try may take before another may begin.
 const LEASE_DURATION: Duration = Duration::from_secs(8);
 
-/// The entries that are to be sent.
+/// The deliveries of the outbox's entries.
 #[derive(Clone)]
 pub struct Deliveries {
     dynamodb: DynamoDb,
     table: String,
 }
 
-/// What there is to do about an entry.
+/// What to do about an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lease {
-    /// Send it: nobody else will, until the lease ends.
+    /// Send it: nobody else does until the lease ends.
     Granted,
-    /// Nothing: it was sent, or given up, or is gone.
+    /// Nothing: it was sent, given up or removed.
     Done,
-    /// Somebody is sending it, or died while sending it: free again at this time.
+    /// Wait: another invocation is sending it, or died while sending it. The lease ends at this time.
     Busy(Timestamp),
 }
 
@@ -42,7 +42,7 @@ struct State {
 }
 
 impl Deliveries {
-    /// Reads the variable `USERS_TABLE` and those of DynamoDB.
+    /// Reads `USERS_TABLE` and the variables of DynamoDB.
     pub fn from_env(environment: &mut Environment) -> Self {
         Self {
             dynamodb: DynamoDb::from_env(environment),
@@ -50,11 +50,12 @@ impl Deliveries {
         }
     }
 
-    /// Takes an entry for sending. The condition closes the race between two deliveries of one
-    /// stream record: one of them sends.
+    /// Claims an entry for sending. The condition closes the race between two deliveries of one stream record: only one
+    /// of them sends.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if the store does not answer, [`Error::Unexpected`] if it refuses or the entry is
+    /// unreadable.
     pub async fn claim(&self, pk: &str, now: Timestamp) -> Result<Lease, Error> {
         let until = now.plus(LEASE_DURATION).milliseconds();
         let expression = Expression {
@@ -82,19 +83,19 @@ impl Deliveries {
         })
     }
 
-    /// Notes that an entry was sent.
+    /// Records that an entry was sent.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if the store does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn mark_sent(&self, pk: &str, now: Timestamp) -> Result<(), Error> {
         self.finish(pk, "SET #sent_at = :value", now.to_string())
             .await
     }
 
-    /// Notes that an entry can never be sent, and why: the code of the refusal.
+    /// Records that an entry can never be sent, and the code of the refusal.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if the store does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn give_up(&self, pk: &str, code: &str) -> Result<(), Error> {
         self.finish(pk, "SET #given_up = :value", code.to_owned())
             .await
@@ -110,10 +111,10 @@ impl Deliveries {
         Ok(())
     }
 
-    /// Lets the next try begin at once.
+    /// Ends the lease, so that the next try can begin at once.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if the store does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn release(&self, pk: &str) -> Result<(), Error> {
         let expression = Expression {
             update: "REMOVE #sending_until".to_owned(),
@@ -124,10 +125,10 @@ impl Deliveries {
         Ok(())
     }
 
-    /// Counts a try at a mail that is not taken for now, and lets the next one begin; `false` where it was the last.
+    /// Counts a try at a deferred mail and ends the lease; returns `false` if it was the last try.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if the store does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn defer(&self, pk: &str) -> Result<bool, Error> {
         let expression = Expression {
             update: "SET #tries = if_not_exists(#tries, :none) + :one REMOVE #sending_until"

@@ -1,40 +1,41 @@
-//! The delivery of one mail: its envelope, and why a server refuses it.
+//! The delivery of one mail: its envelope, and the reasons why a server refuses it.
 
 use std::time::Duration;
 
 use shared::domain::timestamp::Timestamp;
 
-/// How long one try may take: less than an entry of the outbox is leased for.
+/// How long one try may take; shorter than the lease of an outbox entry.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// No mail program answers these mails with an absence note (RFC 3834, 5), Exchange included ([MS-OXCMAIL], 2.2.3.2.14).
+/// Headers that stop absence notes in reply to these mails (RFC 3834, 5), from Exchange as well ([MS-OXCMAIL],
+/// 2.2.3.2.14).
 pub const HEADERS: [(&str, &str); 2] = [
     ("Auto-Submitted", "auto-generated"),
     ("X-Auto-Response-Suppress", "All"),
 ];
 
-/// Which mail it is, and whose; the same for every try at it.
+/// The identity of a mail and its recipient; the same for every try.
 pub struct Envelope<'a> {
-    /// The entry's in the outbox.
+    /// The id of the outbox entry.
     pub id: &'a str,
-    /// The address.
+    /// The recipient's address.
     pub to: &'a str,
-    /// When its cause happened.
+    /// When the event that the mail is about happened.
     pub created_at: Timestamp,
 }
 
-/// Why a mail was not taken.
+/// Why a server did not take a mail.
 pub enum Refusal {
-    /// It never will be: the code says why.
+    /// It never will; the code says why.
     Final(String),
-    /// For now; this mail alone.
+    /// It does not take this mail now.
     Deferred(String),
-    /// Nor would any other be: all of them wait.
+    /// It takes no mail now: all of them wait.
     Outage(String),
 }
 
 impl Refusal {
-    /// What the mail server said, in a word.
+    /// Returns the mail server's reason, in a word.
     pub fn code(&self) -> &str {
         match self {
             Self::Final(code) | Self::Deferred(code) | Self::Outage(code) => code,

@@ -18,20 +18,20 @@ use crate::mail_counts::MailCounts;
 use crate::message::{Message, Occasion, Templates};
 use crate::sender::Sender;
 
-/// Why a mail is not sent whose recipient has had enough of its kind.
+/// The code for a mail whose recipient has had too many of its kind.
 const CAPPED: &str = "capped";
 
-/// An entry of the outbox, and its key.
+/// An outbox entry and its key.
 struct Entry {
     pk: String,
     mail: OutboxEntry,
 }
 
-/// The mail is to be tried again; why, has been logged.
+/// The mail must be tried again; the cause has been logged.
 struct TryAgain;
 
-/// Every entry of the batch is tried, whatever becomes of the others: one that fails does not hold up
-/// those behind it. What is delivered again because an earlier one failed was marked as sent.
+/// Tries to send every entry of the batch: a failed entry does not hold up those behind it. Entries that are delivered
+/// again because an earlier one failed are marked as sent and skipped.
 pub async fn deliver(app: &App, batch: Event) -> Result<DynamoDbEventResponse, String> {
     let mut response = DynamoDbEventResponse::default();
     for record in batch.records {
@@ -42,14 +42,14 @@ pub async fn deliver(app: &App, batch: Event) -> Result<DynamoDbEventResponse, S
                 "an outbox entry that no code here has written"
             );
             telemetry::count("Mails", &[("Outcome", "unreadable")]);
-            continue; // it will never be readable
+            continue; // a retry would not help
         };
         if let Err(TryAgain) = send(app, &entry).await {
             let mut failure = DynamoDbBatchItemFailure::default();
             failure.item_identifier = sequence_number;
             response.batch_item_failures.push(failure);
         }
-        telemetry::flush(); // the next entry may take longer than this environment has
+        telemetry::flush(); // the next entry may take longer than the environment has left
     }
     Ok(response)
 }
@@ -78,16 +78,16 @@ async fn send(app: &App, entry: &Entry) -> Result<(), TryAgain> {
     match note(app, entry, &sent).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(TryAgain),
-        // What was sent may be sent once more after this, the same byte by byte.
+        // The mail was sent and may be sent again, the same byte by byte.
         Err(error) => Err(again(entry, "store", &error)),
     }
 }
 
-/// Where a mail goes; or why it goes nowhere, before any server is asked.
+/// Returns the recipient's mailbox, or the reason why the mail is not sent, before any server is asked.
 async fn recipient(app: &App, entry: &Entry) -> Result<Result<String, Refusal>, Error> {
     let refused = |code: &str| Ok(Err(Refusal::Final(code.to_owned())));
     let Ok(address) = EmailAddress::parse(&entry.mail.to) else {
-        return refused("InvalidAddress"); // accepted by a rule of before; no server would
+        return refused("InvalidAddress"); // accepted by an older rule; no server would take it
     };
     let now = clock::now();
     if app.suppression_list.is_undeliverable(&address, now).await? {
@@ -100,7 +100,7 @@ async fn recipient(app: &App, entry: &Entry) -> Result<Result<String, Refusal>, 
     Ok(Ok(address.mailbox()))
 }
 
-/// Notes what has become of an entry: whether it is done with.
+/// Records the outcome of a try; returns whether the entry is done.
 async fn note(app: &App, entry: &Entry, sent: &Result<(), Refusal>) -> Result<bool, Error> {
     let (deliveries, pk) = (&app.deliveries, &entry.pk);
     match sent {
@@ -110,7 +110,7 @@ async fn note(app: &App, entry: &Entry, sent: &Result<(), Refusal>) -> Result<bo
             deliveries.release(pk).await?;
             return Ok(false);
         }
-        // The stream hands over nothing else while it waits for this one: it does so a few times, and not for a day.
+        // The stream delivers nothing else while it retries this entry, so it retries a few times, not for a day.
         Err(Refusal::Deferred(code)) => {
             if deliveries.defer(pk).await? {
                 return Ok(false);
@@ -127,8 +127,8 @@ async fn note(app: &App, entry: &Entry, sent: &Result<(), Refusal>) -> Result<bo
     Ok(true)
 }
 
-/// Whether this entry is to be sent now. One that somebody died over is waited for: there are fewer
-/// tries than such a wait would take if each only found it taken.
+/// Claims the entry; returns whether to send it now. Waits for the lease of an invocation that may have died: if every
+/// retry only found the entry leased, the retries would run out before the lease.
 async fn claim(app: &App, entry: &Entry) -> Result<bool, TryAgain> {
     for _ in 0..2 {
         let now = clock::now();
@@ -147,7 +147,7 @@ fn again(entry: &Entry, what: &str, error: &dyn std::fmt::Display) -> TryAgain {
     TryAgain
 }
 
-/// Composes the message; its token is derived here and nowhere stored. A fragment reaches no server's log.
+/// Composes the message. Its token is derived here and stored nowhere; a URL fragment reaches no server's log.
 fn compose(app: &App, entry: &Entry) -> Message {
     let mail = &entry.mail;
     let link = |page: &str, purpose, id: &Option<TokenId>| {
@@ -192,7 +192,7 @@ impl Entry {
     }
 }
 
-/// Everything that this function may touch.
+/// The function's dependencies.
 pub struct App {
     deliveries: Deliveries,
     suppression_list: SuppressionList,

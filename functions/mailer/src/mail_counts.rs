@@ -1,5 +1,5 @@
-//! How many mails of a kind an address has had lately, in `USERS_TABLE`: nobody's mailbox is flooded through an account
-//! that names it. The mailer counts; it reaches no Redis.
+//! Counts how many mails of a kind an address has had lately, in `USERS_TABLE`, so that nobody's mailbox is flooded
+//! through an account that names it. The counts are in DynamoDB because the mailer has no access to Redis.
 //!
 //! | pk | sk | attributes |
 //! |---|---|---|
@@ -20,11 +20,12 @@ use shared::store::outbox::Kind;
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The most of a kind within a time.
+/// The most notices of a kind within a time.
 const NOTICES: &[(usize, Duration)] = &[(3, HOUR), (10, DAY)];
-/// Links are counted where they are asked for (`RATE_LIMIT_PASSWORD_RESET`, `RATE_LIMIT_EMAIL_RESEND`: 3 an hour about
-/// an address, 6 where limits are balanced), and one is sent at registration. This stands behind those limits and
-/// refuses nothing that they allow, nor has it a day's number: a stranger could use it up, and keep the owner out.
+/// The most mails with links of a kind within a time. Requests for links have rate limits already
+/// (`RATE_LIMIT_PASSWORD_RESET`, `RATE_LIMIT_EMAIL_RESEND`: 3 an hour about an address, 6 if limits are balanced), and
+/// registration sends one. This cap comes after those limits and refuses nothing that they allow. It has no daily
+/// number: a stranger could use it up and keep the owner out.
 const LINKS: &[(usize, Duration)] = &[(10, HOUR)];
 
 /// Tries at a count that another mailer changes at the same time.
@@ -39,7 +40,7 @@ pub struct MailCounts {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Counted {
-    /// The entry of the outbox: a further try at a mail is no further mail.
+    /// The outbox entry, so that another try at a mail is not counted again.
     entry: String,
     at: Timestamp,
 }
@@ -52,7 +53,7 @@ struct Count {
 }
 
 impl MailCounts {
-    /// Reads the variable `USERS_TABLE` and those of DynamoDB.
+    /// Reads `USERS_TABLE` and the variables of DynamoDB.
     pub fn from_env(environment: &mut Environment) -> Self {
         Self {
             dynamodb: DynamoDb::from_env(environment),
@@ -60,11 +61,12 @@ impl MailCounts {
         }
     }
 
-    /// Counts a mail, once; `false` where the address has had too many of its kind. The condition closes the race
+    /// Counts a mail once; returns `false` if the address has had too many of its kind. The condition closes the race
     /// between two mails: one of them reads what the other has written.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`Error::Unavailable`] if the store does not answer or other mailers keep changing the count,
+    /// [`Error::Unexpected`] if the store refuses or the count is unreadable.
     pub async fn count(
         &self,
         address: &EmailAddress,
@@ -125,14 +127,14 @@ fn sk(kind: Kind) -> String {
 fn caps(kind: Kind) -> &'static [(usize, Duration)] {
     match kind {
         Kind::VerifyEmail | Kind::ResetPassword => LINKS,
-        // Whoever turns it on and off until the cap is reached must not keep the link from the owner that undoes it. Its
-        // endpoint's limit bounds how often that is.
+        // No cap: an attacker who turns the second factor on and off until a cap is reached must not keep the undo link
+        // from the owner. The endpoint's rate limit bounds these mails.
         Kind::TwoFactorOn => &[],
         _ => NOTICES,
     }
 }
 
-/// With one more, and without those that are too old to matter; nothing where it would be one too many.
+/// Adds a mail and drops those that are too old to matter; returns `None` if the mail exceeds a cap.
 fn counted(
     mails: Vec<Counted>,
     entry: &str,

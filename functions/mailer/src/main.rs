@@ -1,4 +1,4 @@
-//! DynamoDB stream → mail: send the mails of the outbox, each one once.
+//! DynamoDB stream → mail: sends each mail of the outbox once.
 mod deliveries;
 mod delivery;
 mod handler;

@@ -1,4 +1,4 @@
-//! What the mails say: one file of texts per language, one template for HTML, one for text.
+//! The texts of the mails: one file of texts per language, one template for HTML, one for plain text.
 
 use std::collections::BTreeMap;
 
@@ -8,45 +8,45 @@ use shared::domain::language::Language;
 use shared::domain::timestamp::Timestamp;
 use shared::store::outbox::Kind;
 
-/// A mail without its address.
+/// A mail without its recipient.
 pub struct Message {
     /// The subject.
     pub subject: String,
-    /// For those who read HTML.
+    /// The HTML form.
     pub html: String,
-    /// For everybody else.
+    /// The plain-text form.
     pub text: String,
 }
 
-/// The occasion of a message.
+/// The event that a message is about, and its reader.
 pub struct Occasion<'a> {
-    /// What happened.
+    /// The kind of mail.
     pub kind: Kind,
-    /// What the reader reads.
+    /// The reader's language.
     pub language: Language,
-    /// How the reader wants to be called.
+    /// The reader's name.
     pub name: Option<&'a str>,
-    /// When it happened.
+    /// When the event happened.
     pub at: Timestamp,
-    /// The address that it came from.
+    /// The IP address that caused it.
     pub ip: &'a str,
-    /// What the agent calls itself there.
+    /// The user agent that caused it.
     pub user_agent: &'a str,
-    /// What the button leads to.
+    /// The target of the button.
     pub link: Option<String>,
-    /// Where its reader says "this wasn't me".
+    /// The target of the link "this wasn't me".
     pub reject_link: Option<String>,
 }
 
-/// The templates of all messages, in the name of an application.
+/// The templates of all messages, with the application's name.
 pub struct Templates {
     application: String,
     english: Texts,
     german: Texts,
 }
 
-/// A file of texts. `{app}` and `{name}` stand for the application's and the reader's name; in `origin`, `{time}`,
-/// `{ip}` and `{agent}` for when and from where.
+/// A file of texts. `{app}` and `{name}` are placeholders for the application's and the reader's name; in `origin`,
+/// `{time}`, `{ip}` and `{agent}` say when and from where.
 #[derive(Deserialize)]
 struct Texts {
     language: String,
@@ -86,7 +86,7 @@ struct Parts<'a> {
 }
 
 impl Templates {
-    /// For this application.
+    /// Reads the texts for an application.
     pub fn new(application: String) -> Self {
         Self {
             application,
@@ -95,7 +95,7 @@ impl Templates {
         }
     }
 
-    /// The message about this occasion.
+    /// Renders the message about an occasion.
     #[expect(
         clippy::expect_used,
         reason = "each kind has its texts, as a test shows"
@@ -111,7 +111,7 @@ impl Templates {
             .get(key(occasion.kind))
             .expect("texts for the kind");
         let greeting = match occasion.name {
-            // The name last: whatever is in it is not filled in again.
+            // The name is filled in last: placeholders in it stay as they are.
             Some(name) => fill(&texts.greeting).replace("{name}", name),
             None => fill(&texts.greeting_without_name),
         };
@@ -151,10 +151,10 @@ impl Templates {
     }
 }
 
-/// The name of a browser and of a system, of those that are known: what an agent calls itself is whatever a stranger
-/// writes, and the mail may go to somebody who does not know that stranger.
+/// Returns the known browser and system that a user agent names. The rest of the text is not quoted: a stranger
+/// controls it, and the mail may go to somebody who does not know that stranger.
 fn agent(user_agent: &str) -> Option<String> {
-    // In this order: most of them name others as well.
+    // The order matters: most user agents name other browsers as well.
     const BROWSERS: [(&str, &str); 5] = [
         ("Edg", "Edge"),
         ("OPR/", "Opera"),

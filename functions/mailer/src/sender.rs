@@ -1,4 +1,4 @@
-//! Hands mails over: to SES, or to the server that `SMTP_URL` names.
+//! Hands mails over to SES, or to the server that `SMTP_URL` names.
 
 use lettre::Address;
 use lettre::message::Mailbox;
@@ -21,9 +21,9 @@ pub enum Sender {
 }
 
 impl Sender {
-    /// As the variables say.
+    /// Reads `EMAIL_FROM`, `EMAIL_CONFIGURATION_SET` and the variables of the server.
     pub fn from_env(environment: &mut Environment) -> Self {
-        environment.text("EMAIL_FROM"); // it must be there
+        environment.text("EMAIL_FROM"); // required
         let mailbox = environment.optional("EMAIL_FROM", "an address", parse_mailbox);
         let configuration_set = environment.optional_name("EMAIL_CONFIGURATION_SET");
         match Smtp::from_env(environment, mailbox.clone()) {
@@ -38,7 +38,7 @@ impl Sender {
     /// Sends a message.
     ///
     /// # Errors
-    /// Whether it was refused for now or for ever.
+    /// [`Refusal::Final`] if the mail was refused for ever, else [`Refusal::Deferred`] or [`Refusal::Outage`].
     pub async fn send(&self, envelope: &Envelope<'_>, message: &Message) -> Result<(), Refusal> {
         match self {
             Self::Ses(ses) => ses.send(envelope.to, message).await,
@@ -47,12 +47,12 @@ impl Sender {
     }
 }
 
-/// `ada@example.com`, or `Ada <ada@example.com>`; the domain in the form that every server knows.
+/// Parses `ada@example.com` or `Ada <ada@example.com>`; converts the domain to the ASCII form that every server knows.
 fn parse_mailbox(text: &str) -> Option<Mailbox> {
     let mailbox: Mailbox = text.parse().ok()?;
     let typed: &str = mailbox.email.as_ref();
     if typed.is_ascii() {
-        return Some(mailbox); // as it was typed: the function's role allows this sender alone
+        return Some(mailbox); // unchanged: the function's role allows only this sender
     }
     let address = EmailAddress::parse(typed).ok()?;
     let address: Address = address.mailbox().parse().ok()?;

@@ -10,17 +10,18 @@ use lettre::message::{Mailbox, Mailboxes};
 use crate::delivery::{HEADERS, Refusal};
 use crate::message::Message;
 
-/// SES, as the owner of one address.
+/// The SES client with its sender.
 pub struct Ses {
     client: Client,
-    /// As it stands in the mail.
+    /// The sender as it appears in the mail.
     from: String,
     address: String,
     configuration_set: Option<String>,
 }
 
 impl Ses {
-    /// With this configuration set. Without a sender, which is noted, nothing is ever sent.
+    /// Creates a sender with this configuration set. Without a mailbox the configuration is invalid, and nothing is
+    /// ever sent.
     pub fn new(client: Client, from: Option<Mailbox>, configuration_set: Option<String>) -> Self {
         let address = from.as_ref().map(|from| from.email.to_string());
         Self {
@@ -34,7 +35,7 @@ impl Ses {
     /// Sends a message.
     ///
     /// # Errors
-    /// Whether it was refused for now or for ever.
+    /// [`Refusal::Final`] if SES refuses this mail for ever, [`Refusal::Outage`] if it takes no mail now.
     pub async fn send(&self, to: &str, message: &Message) -> Result<(), Refusal> {
         let body = Body::builder()
             .text(content(&message.text))
@@ -55,12 +56,12 @@ impl Ses {
         let Err(error) = request.send().await else {
             return Ok(());
         };
-        // Without an answer nobody knows whether it was sent: then once more, the same byte by byte.
+        // Without an answer it is unknown whether the mail was sent: it is sent again, the same byte by byte.
         let status = error.raw_response().map(|response| response.status());
         let status = status.map_or("no answer".to_owned(), |status| status.to_string());
         let code = error.code().map_or(status, str::to_owned);
         Err(match error.as_service_error() {
-            // A matter of setting up, for all mails alike: they wait for it.
+            // Missing setup concerns all mails alike: they wait for it.
             Some(SendEmailError::MessageRejected(rejected))
                 if self.is_unverified(rejected.message()) =>
             {
@@ -69,7 +70,7 @@ impl Ses {
                 );
                 Refusal::Outage("SenderNotVerified".to_owned())
             }
-            // The address, or what is in the mail.
+            // The address or the content is refused.
             Some(SendEmailError::MessageRejected(_) | SendEmailError::BadRequestException(_)) => {
                 Refusal::Final(code)
             }
@@ -77,9 +78,9 @@ impl Ses {
         })
     }
 
-    /// SES has one code for what is wrong with a mail and for what is not set up; the text tells them apart
-    /// and names the addresses (SES developer guide, "Amazon SES email sending errors"). In its sandbox it
-    /// names recipients, too; those are no reason to wait.
+    /// Whether the sender is not verified. SES has one code for a faulty mail and for missing setup; only the text,
+    /// which names the addresses, tells them apart (SES developer guide, "Amazon SES email sending errors"). In its
+    /// sandbox SES names recipients, too; those are no reason to wait.
     fn is_unverified(&self, message: Option<&str>) -> bool {
         message.is_some_and(|message| {
             message.contains("not verified") && message.to_lowercase().contains(&self.address)
@@ -102,12 +103,12 @@ fn header((name, value): (&str, &str)) -> MessageHeader {
     header.expect("a header has its name and value")
 }
 
-/// A sender as a header has it, with its name in encoded words (RFC 2047): SES passes on whatever it gets.
+/// Formats a sender for a header, with its name in encoded words (RFC 2047): SES passes the text on as it is.
 fn encoded(mailbox: Mailbox) -> String {
     let mut headers = Headers::new();
     headers.set(header::From::from(Mailboxes::from(mailbox)));
     let line = headers.to_string();
-    let value = line.trim_start_matches("From:").replace("\r\n", ""); // the next line begins with a space
+    let value = line.trim_start_matches("From:").replace("\r\n", ""); // the folded line begins with a space
     value.trim().to_owned()
 }
 

@@ -1,7 +1,7 @@
-//! Hands mails over to another server than SES (RFC 5321), never without TLS.
+//! Hands mails over to a server other than SES (RFC 5321), never without TLS.
 //!
-//! Step by step, since a step says what a refusal is about: up to MAIL FROM about the server and us, so that all mails
-//! wait; from RCPT TO on about this mail alone, which must not hold up the others.
+//! The steps are separate because the step decides what a refusal is about. Up to MAIL FROM it is about the server and
+//! the sender: all mails wait. From RCPT TO on it is about this mail alone, which must not hold up the others.
 
 use std::time::{Duration, SystemTime};
 
@@ -22,44 +22,45 @@ use url::Url;
 use crate::delivery::{Envelope, HEADERS, Refusal, TIMEOUT};
 use crate::message::Message;
 
-/// Another server than SES.
+/// A mail server other than SES.
 pub struct Smtp {
     server: Server,
     from: Mailbox,
 }
 
-/// A server, and how it is spoken to.
+/// A server and how to connect to it.
 struct Server {
     host: String,
     port: u16,
     tls: TlsParameters,
-    /// TLS from the first byte; else by STARTTLS.
+    /// TLS from the first byte, instead of STARTTLS.
     is_implicit_tls: bool,
     credentials: Option<Credentials>,
 }
 
 impl Smtp {
-    /// From `SMTP_URL`, if it is set: `smtps:` speaks TLS from the first byte (RFC 8314), `smtp:`
-    /// insists on STARTTLS (RFC 3207). `SMTP_CA` is trusted beside the public authorities.
+    /// Reads `SMTP_URL`, if it is set: `smtps:` uses TLS from the first byte (RFC 8314), `smtp:` insists on STARTTLS
+    /// (RFC 3207). The certificates in `SMTP_CA` are trusted in addition to the public authorities.
     pub fn from_env(environment: &mut Environment, from: Option<Mailbox>) -> Option<Self> {
         let ca = environment.optional("SMTP_CA", "certificates in PEM", parse_certificates);
         let form = "smtps://user:password@host or smtp://user:password@host";
         let server = environment.optional("SMTP_URL", form, |url| server(url, ca.clone()))?;
-        let from = from?; // what is wrong with it, is noted
+        let from = from?; // the problem has been recorded
         Some(Self { server, from })
     }
 
-    /// Sends a mail. Each try at it is the same byte by byte, its `Message-ID` included, by which
-    /// mail programs know a second copy.
+    /// Sends a mail. Every try is the same byte by byte, including its `Message-ID`, by which mail programs recognise a
+    /// second copy.
     ///
     /// # Errors
-    /// Whether it was refused for now or for ever, and whether that is about this mail.
+    /// [`Refusal::Final`] if this mail was refused for ever, [`Refusal::Deferred`] if it was refused for now,
+    /// [`Refusal::Outage`] if the server takes no mail now.
     pub async fn send(&self, envelope: &Envelope<'_>, mail: &Message) -> Result<(), Refusal> {
         let message = self.message(envelope, mail);
         let message = message.map_err(|_| Refusal::Final("InvalidAddress".to_owned()))?;
         let addresses = message.envelope();
         let end = Instant::now() + TIMEOUT;
-        // A connection of its own: one that is kept would be dead after a freeze.
+        // A new connection for each mail: a kept connection would be dead after the environment was frozen.
         let connecting = timeout_at(end, self.server.connect(addresses.from()));
         let mut connection = match connecting.await {
             Ok(Ok(connection)) => connection,
@@ -69,7 +70,7 @@ impl Smtp {
         let content = message.formatted();
         let handing_over = hand_over(&mut connection, addresses, &content);
         let answer = timeout_at(end, handing_over).await;
-        // It is sent or not by now, whatever becomes of the farewell.
+        // The mail is sent or refused by now; the outcome of QUIT does not matter.
         let _ = timeout_at(end, connection.quit()).await;
         match answer {
             Ok(Ok(())) => Ok(()),
@@ -105,7 +106,7 @@ impl Smtp {
 }
 
 impl Server {
-    /// A connection on which the sender is known and accepted.
+    /// Connects, authenticates, and announces the sender (MAIL FROM).
     async fn connect(&self, from: Option<&Address>) -> Result<AsyncSmtpConnection, Error> {
         let name = ClientId::default();
         let server = (self.host.as_str(), self.port);
@@ -114,7 +115,7 @@ impl Server {
             AsyncSmtpConnection::connect_tokio1(server, Some(TIMEOUT), &name, tls, None);
         let mut connection = connecting.await?;
         if !self.is_implicit_tls {
-            connection.starttls(self.tls.clone(), &name).await?; // fails where there is none
+            connection.starttls(self.tls.clone(), &name).await?; // fails if it is not offered
         }
         if let Some(credentials) = &self.credentials {
             connection.auth(DEFAULT_MECHANISMS, credentials).await?;
@@ -124,7 +125,7 @@ impl Server {
     }
 }
 
-/// All that is about one mail.
+/// Sends the commands that concern one mail.
 async fn hand_over(
     connection: &mut AsyncSmtpConnection,
     addresses: &Addresses,
@@ -140,14 +141,15 @@ async fn hand_over(
     Ok(())
 }
 
-/// The number of an answer; its words may hold the address. Without one it is about the connection.
+/// Returns the number of an answer; its text may contain the address. An error without a number is about the
+/// connection.
 fn code(error: &Error) -> String {
     let number = error.status().map(u16::from);
     number.map_or_else(|| error.to_string(), |number| number.to_string())
 }
 
 fn parse_certificates(pem: &str) -> Option<Certificate> {
-    // Without one in it, the text would be taken for no certificates at all.
+    // A text without a certificate would be parsed as an empty list.
     let has_one = pem.contains("-----BEGIN CERTIFICATE-----");
     let certificates = Certificate::from_pem(pem.as_bytes()).ok();
     certificates.filter(|_| has_one)
@@ -160,7 +162,7 @@ fn server(url: &str, ca: Option<Certificate>) -> Option<Server> {
         "smtp" => (false, SUBMISSION_PORT),
         _ => return None,
     };
-    let host = url.host_str()?.trim_matches(['[', ']']).to_owned(); // IPv6
+    let host = url.host_str()?.trim_matches(['[', ']']).to_owned(); // IPv6 without brackets
     let mut tls = TlsParameters::builder(host.clone());
     if let Some(ca) = ca {
         tls = tls.add_root_certificate(ca);
@@ -215,7 +217,7 @@ mod tests {
         }
     }
 
-    /// So no server needs 8BITMIME or SMTPUTF8 to take it.
+    /// ASCII, so that no server needs 8BITMIME or SMTPUTF8.
     #[test]
     fn a_message_is_pure_ascii() {
         let smtp = Smtp {

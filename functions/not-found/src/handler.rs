@@ -6,8 +6,8 @@ use crate::routes::ROUTES;
 
 pub fn not_found(request: &Request) -> Result<Response, ApiError> {
     let is_options = request.method() == Method::OPTIONS;
-    // API Gateway hands preflights to the function of `$default`, and adds what CORS says to its answer. The status must be
-    // that of a success, or no page on another origin gets any further.
+    // API Gateway sends preflights to the function of `$default` and adds the CORS headers to its answer. The status
+    // must be a success, or browsers refuse every request of a page on another origin.
     if is_options && is_preflight(request) {
         return Ok(Response::done("The headers say what is allowed."));
     }
@@ -21,7 +21,7 @@ pub fn not_found(request: &Request) -> Result<Response, ApiError> {
     }
 }
 
-/// Fetch Standard, 3.3.2, "CORS protocol: HTTP requests".
+/// Whether the request is a CORS preflight (Fetch Standard, 3.3.2, "CORS protocol: HTTP requests").
 fn is_preflight(request: &Request) -> bool {
     let has = |name| request.header(name).is_some();
     has(&ORIGIN) && has(&ACCESS_CONTROL_REQUEST_METHOD)
@@ -31,7 +31,7 @@ fn matches(route: &str, path: &str) -> bool {
     are_alike(route.split('/'), path.split('/'), |a, b| a == b)
 }
 
-/// The path that differs in case or in slashes alone, at the end for instance.
+/// Returns the path that differs only in case or in slashes, at the end for instance.
 fn meant(path: &str) -> Option<&'static str> {
     let named = |path: &'static str| path.split('/').filter(|part| !part.is_empty());
     let given = || path.split('/').filter(|part| !part.is_empty());

@@ -1,4 +1,4 @@
-//! `$default`: what no other route takes, answered in the shape of all answers.
+//! `$default`: answers requests that no other route takes, in the shape of all answers.
 mod handler;
 mod routes;
 

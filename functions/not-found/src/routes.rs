@@ -1,6 +1,6 @@
 //! The paths of the API.
 
-/// Every path with its methods, as `infra/functions.yaml` has them; `tests/not_found.rs` compares.
+/// Every path with its methods, as in `infra/functions.yaml`; `tests/not_found.rs` compares them.
 pub const ROUTES: &[(&str, &str)] = &[
     ("/.well-known/change-password", "GET"),
     ("/api/auth/2fa/disable", "POST"),

@@ -50,7 +50,7 @@ impl Changes {
     }
 }
 
-/// Explains that the address cannot be changed here; it is a field of the user, and so no unknown one.
+/// Explains that the address cannot be changed here, rather than calling `email`, a field of the user, unknown.
 fn explain_email(error: ApiError) -> ApiError {
     let ApiError::ValidationFailed(mut details) = error else {
         return error;
@@ -120,7 +120,8 @@ async fn update(app: &App, caller: Caller, request: &Request) -> Result<Response
     Ok(Response::ok("The profile was changed.", answer))
 }
 
-/// Writes the record and, on a rename, both claims, all or nothing: a username is never lost between two owners.
+/// Writes the record and, on a rename, both claims, all or nothing: no other account can take either username in
+/// between.
 async fn write(
     app: &App,
     read: User,
@@ -147,7 +148,7 @@ async fn write(
         .await
 }
 
-/// Everything that this endpoint may touch.
+/// The endpoint's dependencies.
 pub struct App {
     pub guard: AuthenticatedGuard,
     users: Users,

@@ -1,4 +1,4 @@
-//! `GET and PUT /api/auth/profile`: show and change the caller's record.
+//! `GET and PUT /api/auth/profile`: shows and changes the caller's record.
 mod handler;
 
 #[tokio::main(flavor = "current_thread")]

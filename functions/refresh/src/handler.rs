@@ -44,8 +44,8 @@ async fn exchange(
     let now = request.received_at();
     let (claims, delivery) = accept(app, token, request)?;
 
-    // Together: the answer of one does not change what is asked of the others. All to the end: a
-    // rotation that is one too many, or whose user cannot be read, is taken back.
+    // All three at once: none depends on the answer of another. All run to the end: a rotation beyond the rate limit,
+    // or whose user cannot be read, is taken back.
     let (id, counter, client) = (claims.sid, claims.counter, request.client());
     let (charged, rotation, user) = tokio::join!(
         limits.charge(),
@@ -58,7 +58,7 @@ async fn exchange(
         (charged, rotation, user) => {
             match &rotation {
                 Ok(Rotation::Rotated(rotated, _)) => undo(app, rotated).await,
-                // It has ended the session, whatever the client is told.
+                // The reuse has ended the session, whatever the client is told.
                 Ok(Rotation::Reused) => record_reuse(app, claims.sub, client).await?,
                 _ => {}
             }
@@ -72,7 +72,8 @@ async fn exchange(
         app.sessions.revoke_all(claims.sub).await?;
         return Err(ApiError::RefreshTokenInvalid);
     };
-    // For both the same token: whoever lost the answer, or asked twice, gets the one successor.
+    // Rotated and repeated requests get the same token: a client that lost the answer, or asked twice, gets one
+    // successor.
     let (session, epoch, repetition) = match rotation {
         Rotation::Rotated(Rotated { session, .. }, epoch) => (session, epoch, Repetition::Same),
         Rotation::Repeated(session, epoch, repetition) => (session, epoch, repetition),
@@ -82,7 +83,7 @@ async fn exchange(
             return Err(ApiError::RefreshTokenReused);
         }
     };
-    // Ended with a new password or a second factor, by the record alone.
+    // A new password or second factor has ended the session: only the user's record says so.
     if !user.allows_session(id, epoch) {
         app.sessions.revoke(id, claims.sub).await?;
         return Err(ApiError::RefreshTokenInvalid);
@@ -95,8 +96,8 @@ async fn exchange(
     Ok(response.with_cookies(tokens.cookies))
 }
 
-/// Somebody asks for a successor that was handed out already, from elsewhere: a client on the move that has lost
-/// the answer, or whoever has copied its token. The owner is told, once in a session.
+/// Records that a successor was requested again from another client: by a client on the move that has lost the answer,
+/// or by an attacker with a copy of the token. The owner gets one mail per session.
 async fn record_repetition(
     app: &App,
     id: UserId,
@@ -120,8 +121,9 @@ async fn record_repetition(
     Ok(committed.await?)
 }
 
-/// The session's CSRF token once more, for a page that has lost it: its cookie shows the session, its origin that it is a
-/// page of ours; a browser sends the cookie with no request of another site, and shows no other origin the answer.
+/// Returns the session's CSRF token to a page that has lost it. The cookie identifies the session, and the origin shows
+/// that the page is an allowed one; a browser neither sends the cookie with requests of other sites nor shows the
+/// answer to other origins.
 async fn csrf_token(
     app: &App,
     token: PresentedRefreshToken,
@@ -147,8 +149,8 @@ async fn record_reuse(app: &App, id: UserId, client: &ClientInfo) -> Result<(), 
     Ok(recorded.await?)
 }
 
-/// The claims of the refresh token, and how its successor is to be sent. A cookie needs proof that a page of ours has
-/// sent it.
+/// Returns the claims of the refresh token and the delivery of its successor. A cookie needs proof that an allowed page
+/// has sent it.
 fn accept(
     app: &App,
     token: PresentedRefreshToken,
@@ -164,15 +166,15 @@ fn accept(
     Ok((claims, TokenDelivery::Cookies))
 }
 
-/// Without this, an outage longer than the grace would make the client's next try look like the use
-/// of a stolen token. Best effort: within the grace the client is served all the same.
+/// Takes a rotation back. Without this, after an outage longer than the grace period, the client's next try would look
+/// like the use of a stolen token. Best effort: within the grace period the client is served anyway.
 async fn undo(app: &App, rotated: &Rotated) {
     if let Err(error) = app.sessions.undo(rotated).await {
         tracing::error!(cause = %error, "a rotation was not taken back");
     }
 }
 
-/// Everything that this endpoint may touch.
+/// The endpoint's dependencies.
 pub struct App {
     pub guard: RefreshTokenGuard,
     users: Users,

@@ -1,4 +1,4 @@
-//! `POST /api/auth/refresh`: exchange a refresh token for its successor.
+//! `POST /api/auth/refresh`: exchanges a refresh token for its successor.
 mod handler;
 
 #[tokio::main(flavor = "current_thread")]

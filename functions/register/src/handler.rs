@@ -37,7 +37,7 @@ const LIMIT: Endpoint = Endpoint::per_client("REGISTER", "5/15m").of_failures_if
 enum Refused {
     EmailTaken,
     UsernameTaken,
-    /// An identifier that is random was there before.
+    /// A random identifier is already taken.
     Collision,
 }
 
@@ -75,7 +75,7 @@ pub async fn register(
         token_id: rejection_token_id.clone(),
         token: rejection.clone(),
     });
-    // Nobody can use such an account; it must not hold an address and a username for ever.
+    // Nobody can use an unverified account; it must not hold an address and a username for ever.
     let expiry = app.unverified_expiry.map(|expiry| now.plus(expiry));
     user.ttl = expiry.map(Timestamp::seconds);
     let mail = Mail {
@@ -94,8 +94,8 @@ pub async fn register(
         let message = "The account was created. The address must be verified before signing in.";
         return Ok(Response::created(message, RegisterAnswer { user, tokens }));
     };
-    // The session first: if Redis is down, nothing has been made. A session whose account then is
-    // not made belongs to nobody, and its tokens are never handed out.
+    // The session comes first: if Redis is down, nothing has been created. If the account then cannot be created, the
+    // session belongs to nobody, and its tokens are never handed out.
     let session_id = Id::new(now, random::bytes());
     let device = Device {
         id: Id::new(now, random::bytes()),
@@ -121,14 +121,14 @@ pub async fn register(
     Ok(Response::created(message, RegisterAnswer { user, tokens }).with_cookies(cookies))
 }
 
-/// What the first mail has, and what is stored for its links.
+/// The links of the first mail, and the stored hash of the rejection token.
 struct Mail {
     links: Links,
     rejection: TokenHash,
 }
 
-/// Everything that makes an account, or nothing: of two registrations racing for an address or a
-/// username exactly one wins, and no account lacks its verification mail.
+/// Creates the account with all its items, all or nothing: if two registrations race for an address or a username,
+/// exactly one wins, and no account lacks its verification mail.
 async fn create(
     app: &App,
     user: &User,
@@ -170,14 +170,14 @@ async fn create(
     Ok(committed.await?)
 }
 
-/// Best effort: what is left behind expires by itself.
+/// Ends the session. Best effort: a session that is left behind expires by itself.
 async fn discard(app: &App, session: &Session) {
     if let Err(error) = app.sessions.revoke_all(session.user_id).await {
         tracing::warn!(cause = %error, "a session without an account is left to expire");
     }
 }
 
-/// Everything that this endpoint may touch.
+/// The endpoint's dependencies.
 pub struct App {
     pub guard: PublicGuard,
     users: Users,
@@ -191,7 +191,7 @@ pub struct App {
     device_tokens: DeviceTokenIssuer,
     email_tokens: EmailTokens,
     verification_is_required: bool,
-    /// From the registration to the end of an account whose address nobody has proven, where it must be.
+    /// How long an account with an unverified address stays; `None` if verification is not required.
     unverified_expiry: Option<Duration>,
     intranet_addresses_are_allowed: bool,
     policy: Policy,

@@ -1,4 +1,4 @@
-//! `POST /api/auth/register`: make an account and sign it in.
+//! `POST /api/auth/register`: creates an account and signs it in.
 mod handler;
 
 #[tokio::main(flavor = "current_thread")]

@@ -24,7 +24,7 @@ use shared::{random, telemetry, timing};
 
 const LIMIT: Endpoint = Endpoint::per_client("PASSWORD_RESET_CONFIRM", "5/15m");
 
-/// The record has changed since it was read; the token has perhaps been used.
+/// The record has changed since it was read; the token may have been used.
 #[derive(Clone, Copy)]
 struct Stale;
 
@@ -46,7 +46,7 @@ pub async fn confirm_reset(app: &App, request: Request) -> Result<Response, ApiE
     let (token, password) = (body.token.into_inner(), body.new_password);
     let client = request.client();
     let user = find_owner(app, &token, client).await?;
-    // Now that the owner is known, once more: a password that is refused costs nobody the token.
+    // Checked again now that the owner is known, before the token is used: a refused password does not cost the token.
     let owner = Owner {
         email: Some(&user.email),
         username: user.username.as_ref(),
@@ -59,11 +59,11 @@ pub async fn confirm_reset(app: &App, request: Request) -> Result<Response, ApiE
     let written = write_current(
         user,
         |user| write(app, user, token, hash, client),
-        // Where the token is not valid any more, this says so.
+        // Fails if the token is no longer valid.
         || find_owner(app, token, client),
     );
     let user = written.await?;
-    // By the record the sessions are over already.
+    // The record already rejects the sessions.
     let tidy_up = async {
         app.sessions.revoke_all(user.id).await?;
         app.lockout.clear_all_failures(&user).await;
@@ -81,8 +81,9 @@ async fn find_owner(app: &App, token: &TokenHash, client: &ClientInfo) -> Result
         .ok_or(ApiError::InvalidResetToken)
 }
 
-/// The password and the end of the token at once: it works one time, also in parallel, and never for
-/// nothing. Of an account whose address nobody had proven nothing else stays.
+/// Writes the password and removes the token in one transaction: the token works once, also in parallel requests, and
+/// is not lost if the password is not written. If the account's address was not verified, nothing else of the account
+/// is kept.
 async fn write(
     app: &App,
     user: User,
@@ -111,7 +112,7 @@ async fn write(
         .await
 }
 
-/// Everything that this endpoint may touch.
+/// The endpoint's dependencies.
 pub struct App {
     pub guard: PublicGuard,
     lockout: LoginLockout,

@@ -1,4 +1,4 @@
-//! `POST /api/auth/password-reset/confirm`: set a new password by a mailed link.
+//! `POST /api/auth/password-reset/confirm`: sets a new password with the token of a mailed link.
 mod handler;
 
 #[tokio::main(flavor = "current_thread")]

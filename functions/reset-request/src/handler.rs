@@ -30,7 +30,7 @@ pub async fn request_reset(
     ))
 }
 
-/// Of an account that is active.
+/// Writes the token and the mail if the address belongs to an active account.
 async fn write(app: &App, email: &EmailAddress, client: &ClientInfo) -> Result<(), ApiError> {
     let (links, now) = (&app.links, client.received_at);
     let found = links.find(email, now).await?.filter(User::is_active);
@@ -38,7 +38,7 @@ async fn write(app: &App, email: &EmailAddress, client: &ClientInfo) -> Result<(
     let owner = found.as_ref().map(|user| user.id);
     app.reset_tokens.create(&token, owner).await?;
 
-    // The record names the one token that is valid; the mail is written with it, or not at all.
+    // The record names the one valid token; it and the mail are written in one transaction.
     let kind = Kind::ResetPassword;
     let links_of = Links::button(token_id);
     let writes = |user: &User| {
@@ -51,7 +51,7 @@ async fn write(app: &App, email: &EmailAddress, client: &ClientInfo) -> Result<(
     links.write(found.as_ref(), event, client, writes).await
 }
 
-/// Everything that this endpoint may touch.
+/// The endpoint's dependencies.
 pub struct App {
     pub guard: PublicGuard,
     links: MailedLinks,

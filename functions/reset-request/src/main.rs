@@ -1,4 +1,4 @@
-//! `POST /api/auth/password-reset/request`: mail a link that allows to set a new password.
+//! `POST /api/auth/password-reset/request`: mails a link to set a new password.
 mod handler;
 
 #[tokio::main(flavor = "current_thread")]

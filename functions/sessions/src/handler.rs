@@ -68,7 +68,7 @@ async fn list(app: &App, caller: &Caller) -> Result<Response, ApiError> {
     Ok(Response::ok("The sessions of the account.", answer))
 }
 
-/// A session, or a device, whose token is void then. Another user's is one that there is not: the key is made of the
+/// Ends a session or a device and so voids its tokens. Another user's session is not found: the key contains the
 /// caller's id.
 async fn end_one(app: &App, caller: &Caller, id: &str) -> Result<(), ApiError> {
     let id: SessionId = id.parse().map_err(|_| ApiError::NotFound)?;
@@ -79,7 +79,7 @@ async fn end_one(app: &App, caller: &Caller, id: &str) -> Result<(), ApiError> {
     }
 }
 
-/// Everything that this endpoint may touch.
+/// The endpoint's dependencies.
 pub struct App {
     pub guard: AuthenticatedGuard,
     sessions: Sessions,

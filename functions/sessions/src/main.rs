@@ -1,4 +1,4 @@
-//! `GET` and `DELETE /api/auth/sessions`: where the caller is signed in, and ending it there.
+//! `GET` and `DELETE /api/auth/sessions`: list the caller's sessions and end them.
 mod handler;
 
 #[tokio::main(flavor = "current_thread")]

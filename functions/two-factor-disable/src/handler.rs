@@ -57,7 +57,7 @@ async fn turn_off(app: &App, caller: &Caller, request: &Request) -> Result<Respo
     }))
 }
 
-/// The removals of devices and backup codes, and among them the one that uses up the code.
+/// The removals of devices and backup codes; the one that uses up the code is kept apart.
 #[derive(Default)]
 struct Removals {
     uses_code: Option<TransactWriteItem>,
@@ -73,7 +73,7 @@ impl Removals {
     }
 }
 
-/// Writes the second factor as it is left. Without its last device it is off, and the backup codes are removed.
+/// Writes the remaining second factor. Without a device it is off, and the backup codes are removed.
 async fn remove(
     app: &App,
     caller: &Caller,
@@ -86,7 +86,7 @@ async fn remove(
     let removals = removals(app, &left, code, client).await?;
     let uses_code = removals.uses_code;
     let uses_code = uses_code.unwrap_or_else(|| code.write(store, client));
-    // The most telling refusal comes first: of several, the first one is reported.
+    // If several conditions fail, the first one is reported: the most informative refusal comes first.
     let mut writes = vec![Write::new(uses_code, Refused::CodeUsed)];
     writes.extend(Write::all(removals.others, Refused::Stale));
 
@@ -114,8 +114,8 @@ async fn remove(
         .await
 }
 
-/// Removes the devices that `left` does not have, and the backup codes once there is no device. A pending device stays
-/// while the second factor is on.
+/// Removes the devices that are not in `left`, and the backup codes if no device is left. Pending devices stay while
+/// the second factor is on.
 async fn removals(
     app: &App,
     left: &User,
@@ -144,7 +144,7 @@ async fn removals(
     Ok(removals)
 }
 
-/// Everything that this endpoint may touch.
+/// The endpoint's dependencies.
 pub struct App {
     pub guard: AuthenticatedGuard,
     sessions: Sessions,

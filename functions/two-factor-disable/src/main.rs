@@ -1,4 +1,4 @@
-//! `POST /api/auth/2fa/disable`: stop using an authenticator app.
+//! `POST /api/auth/2fa/disable`: removes one authenticator app, or all of them.
 mod handler;
 
 #[tokio::main(flavor = "current_thread")]

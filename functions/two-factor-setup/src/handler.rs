@@ -21,7 +21,7 @@ use shared::store::two_factor::StoredDevice;
 use shared::store::users::Users;
 use shared::{random, timing};
 
-/// Devices of one account that wait for their first code.
+/// The most devices of an account that wait for their first code.
 const MAX_PENDING: usize = 5;
 const DEFAULT_NAME: &str = "Authenticator";
 
@@ -40,7 +40,7 @@ async fn add(app: &App, caller: &Caller, request: &Request) -> Result<Response, 
     if user.two_factor_enabled && code.is_none() {
         return Err(ApiError::TwoFactorRequired);
     }
-    // A stolen access token must not be enough to keep its owner out; a further device needs a code beside it (ASVS 5.0,
+    // A stolen access token must not be enough to lock the owner out; a further device needs a code as well (ASVS 5.0,
     // 7.5.1).
     let (check, event) = (&app.reauthentication, Event::TwoFactorSetup);
     check
@@ -112,7 +112,7 @@ async fn write(
     let (name, is_stepped_up) = (name.to_owned(), code.is_some());
     let device = StoredDevice::pending(id, name, sealed, is_stepped_up, session_id, now);
     add(store.create_device(user.id, &device), Refused::Stale);
-    // The oldest pending devices go, so that they do not pile up.
+    // The oldest pending devices are removed, so that they do not pile up.
     let devices = store.find_devices(user.id, now).await?;
     let is_pending = |device: &&StoredDevice| device.confirmed_at.is_none();
     let pending: Vec<_> = devices.iter().filter(is_pending).collect();
@@ -125,7 +125,7 @@ async fn write(
         .await
 }
 
-/// Everything that this endpoint may touch.
+/// The endpoint's dependencies.
 pub struct App {
     pub guard: AuthenticatedGuard,
     sessions: Sessions,

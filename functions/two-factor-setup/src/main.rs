@@ -1,4 +1,4 @@
-//! `POST /api/auth/2fa/setup`: begin to use an authenticator app.
+//! `POST /api/auth/2fa/setup`: sets up an authenticator app.
 mod handler;
 
 #[tokio::main(flavor = "current_thread")]

@@ -19,7 +19,7 @@ use shared::store::two_factor::TwoFactorStore;
 use shared::store::users::Users;
 use shared::timing;
 
-/// The record has changed since it was read; the token has perhaps been used.
+/// The record has changed since it was read; the token may have been used.
 #[derive(Clone, Copy)]
 struct Stale;
 
@@ -50,7 +50,7 @@ pub async fn undo(app: &App, request: Request) -> Result<Response, ApiError> {
         || find_owner(app, token, client),
     );
     let user = written.await?;
-    // By the record they are over already.
+    // The record already rejects the sessions.
     let all = app.sessions.revoke_all(user.id);
     timing::best_effort("removing the sessions that are over", all).await;
     Ok(Response::done(
@@ -68,8 +68,8 @@ async fn find_owner(app: &App, token: &TokenHash, client: &ClientInfo) -> Result
         .ok_or(ApiError::InvalidVerificationToken)
 }
 
-/// The second factor goes, every session with it, and nobody signs in before there is a new password: whoever turned it
-/// on knows the old one, or has somebody's session.
+/// Removes the second factor, ends every session, and blocks sign-in until a new password is set: whoever turned the
+/// second factor on knows the old password or holds a session of the account.
 async fn write(
     app: &App,
     user: User,
@@ -90,7 +90,7 @@ async fn write(
         .await
 }
 
-/// Everything that this endpoint may touch.
+/// The endpoint's dependencies.
 pub struct App {
     pub guard: PublicGuard,
     users: Users,

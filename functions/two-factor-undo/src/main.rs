@@ -1,4 +1,4 @@
-//! `POST /api/auth/2fa/undo`: take the second factor off by the mail about it.
+//! `POST /api/auth/2fa/undo`: removes the second factor with the token of the mail about it.
 mod handler;
 
 #[tokio::main(flavor = "current_thread")]

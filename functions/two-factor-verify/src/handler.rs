@@ -77,7 +77,7 @@ async fn answer(app: &App, caller: &Caller, request: &Request) -> Result<Respons
     Ok(Response::ok(message, answer))
 }
 
-/// Confirms a pending device by its first code. The first device turns the second factor on, and gives backup codes.
+/// Confirms a pending device by its first code. The first device turns the second factor on and returns backup codes.
 async fn confirm(
     app: &App,
     caller: &Caller,
@@ -87,7 +87,7 @@ async fn confirm(
     let user = &caller.user;
     let device = pending_device(app, user, verification.device_id.as_deref(), client).await?;
     let (code, event) = (&verification.code, Event::TwoFactorVerify);
-    // In the session that has set the device up, the user was reauthenticated for that.
+    // The session that set the device up has already reauthenticated the user.
     if device.session_id != Some(caller.session_id) {
         let (check, password) = (&app.reauthentication, verification.password.as_ref());
         check.check(caller, password, event, client).await?;
@@ -100,7 +100,7 @@ async fn confirm(
     result
 }
 
-/// The device with this id, or else the newest pending one.
+/// Returns the device with this id, or else the newest pending one.
 async fn pending_device(
     app: &App,
     user: &User,
@@ -125,7 +125,7 @@ async fn pending_device(
     }
 }
 
-/// Refuses a device that was set up without a code where a code is required by now, and one device too many.
+/// Refuses a device that was set up without a code although one is required now, and a device beyond the maximum.
 fn check_device(user: &User, device: &StoredDevice) -> Result<(), ApiError> {
     if user.two_factor_enabled && !device.is_stepped_up {
         return Err(ApiError::TwoFactorRequired);
@@ -160,8 +160,8 @@ async fn turn_on(
     Ok(Some(codes.clone()))
 }
 
-/// Writes the active device. The first one turns the second factor on: these backup codes are good, the other sessions are
-/// over, and the owner gets a mail with a link that undoes it.
+/// Writes the active device. The first device turns the second factor on: these backup codes become valid, the other
+/// sessions end, and the owner gets a mail with a link that undoes it.
 async fn activate(
     app: &App,
     (user, caller): (User, &Caller),
@@ -201,7 +201,7 @@ async fn activate(
         .await
 }
 
-/// Replaces the backup codes, authorised by a code of an active device.
+/// Replaces the backup codes; a code of an active device authorises that.
 async fn regenerate(
     app: &App,
     caller: &Caller,
@@ -251,7 +251,7 @@ async fn renew_codes(
     Ok(codes)
 }
 
-/// Everything that this endpoint may touch.
+/// The endpoint's dependencies.
 pub struct App {
     pub guard: AuthenticatedGuard,
     sessions: Sessions,

@@ -1,4 +1,4 @@
-//! `POST /api/auth/2fa/verify`: confirm an authenticator app, or renew the backup codes.
+//! `POST /api/auth/2fa/verify`: confirms an authenticator app, or renews the backup codes.
 mod handler;
 
 #[tokio::main(flavor = "current_thread")]

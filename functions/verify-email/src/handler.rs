@@ -22,7 +22,7 @@ use shared::telemetry;
 
 const LIMIT: Endpoint = Endpoint::per_client("EMAIL_VERIFICATION", "10/15m");
 
-/// The token has been used, or a newer one has taken its place, or the account has changed.
+/// The token has been used or replaced by a newer one, or the account has changed.
 #[derive(Clone, Copy)]
 struct Invalid;
 
@@ -48,7 +48,7 @@ async fn accept(
     let user = find_owner(app, token, client).await?;
     let done = Response::done("The address is verified.");
     if user.email_verified {
-        return Ok(done); // the link was opened once more
+        return Ok(done); // the link was opened again
     }
     if user.verification_token.as_ref() != Some(token) {
         return Err(ApiError::InvalidVerificationToken);
@@ -75,7 +75,7 @@ async fn accept(
         .await
     {
         Ok(()) => {}
-        // Perhaps by the same link, opened twice at once.
+        // The same link may have been opened twice at once.
         Err(TransactionError::Refused(Invalid)) => {
             let user = find_owner(app, token, client).await?;
             if !user.email_verified {
@@ -96,8 +96,8 @@ async fn find_owner(app: &App, token: &TokenHash, client: &ClientInfo) -> Result
     user.ok_or(ApiError::InvalidVerificationToken)
 }
 
-/// The mail shows whose the address is; this, who has registered it. Without both, a click of the address' owner would
-/// prove it for a stranger.
+/// Checks that the person who registered the account sends the request. The mail proves only who owns the address:
+/// without this check, one click by the owner would verify the address for a stranger.
 async fn confirm(
     app: &App,
     user: &User,
@@ -120,7 +120,7 @@ async fn confirm(
     }
 }
 
-/// A wrong one counts as it does at login by the address.
+/// Checks the password. A wrong one counts like one at a login with the address.
 async fn check_password(
     app: &App,
     user: &User,
@@ -158,7 +158,7 @@ async fn check_password(
     }
 }
 
-/// "This wasn't me", by the link of its own in each mail, or by one that verifies.
+/// Removes the account ("this wasn't me"), with the token of a mail's rejection link or of its verification link.
 async fn reject(app: &App, token: &TokenHash, client: &ClientInfo) -> Result<Response, ApiError> {
     let (accounts, now) = (&app.accounts, client.received_at);
     let (rejection, verification) = tokio::try_join!(
@@ -177,7 +177,7 @@ async fn reject(app: &App, token: &TokenHash, client: &ClientInfo) -> Result<Res
     }
 }
 
-/// Everything that this endpoint may touch.
+/// The endpoint's dependencies.
 pub struct App {
     pub guard: AccessTokenGuard,
     accounts: UnprovenAccounts,

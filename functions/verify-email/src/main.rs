@@ -1,4 +1,4 @@
-//! `POST /api/auth/verify-email`: prove an address by a mailed link, or reject the account.
+//! `POST /api/auth/verify-email`: verifies an address with the token of a mailed link, or rejects the account.
 mod handler;
 
 #[tokio::main(flavor = "current_thread")]

@@ -30,7 +30,7 @@ pub async fn resend(
     ))
 }
 
-/// Of an account about which there is something to verify.
+/// Writes the token and the mail if the address belongs to an active, unverified account.
 async fn write(app: &App, email: &EmailAddress, client: &ClientInfo) -> Result<(), ApiError> {
     let (links, now) = (&app.links, client.received_at);
     let found = links.find(email, now).await?;
@@ -52,7 +52,7 @@ async fn write(app: &App, email: &EmailAddress, client: &ClientInfo) -> Result<(
     links.write(found.as_ref(), event, client, writes).await
 }
 
-/// Everything that this endpoint may touch.
+/// The endpoint's dependencies.
 pub struct App {
     pub guard: PublicGuard,
     links: MailedLinks,

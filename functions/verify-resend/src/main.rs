@@ -1,4 +1,4 @@
-//! `POST /api/auth/verify-email/resend`: mail the link that proves an address once more.
+//! `POST /api/auth/verify-email/resend`: mails the verification link again.
 mod handler;
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,4 +1,5 @@
-//! `GET /.well-known/change-password`: where a password is changed (W3C, "A Well-Known URL for Changing Passwords").
+//! `GET /.well-known/change-password`: redirects to the page where a user changes the password (W3C, "A Well-Known URL
+//! for Changing Passwords").
 mod handler;
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,9 +1,9 @@
-// What the pages share that links in mails lead to.
+// Shared by the pages that links in mails open.
 const token = new URLSearchParams(location.hash.slice(1)).get("token");
 const result = document.getElementById("result"), form = document.querySelector("form");
 const names = { newPassword: "The password", password: "The password", token: "The link" };
 const show = (good, text) => { result.className = good ? "good" : "bad"; result.textContent = text; };
-// What is done leaves its sentence and a way on.
+// Replaces the form by its result and a link to continue.
 const finish = () => {
   form.hidden = true;
   document.querySelectorAll(".before").forEach((element) => { element.hidden = true; });

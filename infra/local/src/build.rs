@@ -11,17 +11,17 @@ use crate::Error;
 /// The binaries of the workspace, by name.
 pub type Binaries = BTreeMap<String, PathBuf>;
 
-/// The workspace's folder.
+/// Returns the workspace's folder.
 pub fn workspace() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).unwrap_or(here).to_owned()
 }
 
-/// Builds the whole workspace, so that every dependency is built once, in one set of features;
-/// cargo's progress is shown.
+/// Builds the whole workspace, so that every dependency is built once, with one set of features. Cargo's progress is
+/// shown.
 ///
 /// # Errors
-/// Where cargo fails; it has said why.
+/// If cargo fails; cargo has printed the reason.
 pub fn build(release: bool) -> Result<Binaries, Error> {
     let mut cargo = cargo();
     cargo.args([
@@ -57,10 +57,10 @@ pub fn build(release: bool) -> Result<Binaries, Error> {
     Ok(binaries)
 }
 
-/// The binaries that were built before.
+/// Finds the binaries of an earlier build; those that were not built are missing from the result.
 ///
 /// # Errors
-/// Where there are none.
+/// If `cargo metadata` fails.
 pub fn find(release: bool) -> Result<Binaries, Error> {
     let output = cargo()
         .args(["metadata", "--format-version=1", "--no-deps"])
@@ -89,8 +89,8 @@ pub fn find(release: bool) -> Result<Binaries, Error> {
     Ok(binaries)
 }
 
-/// Cargo as a person would call it: what an outer cargo put into the environment for this program
-/// would make it believe that everything has changed.
+/// Returns a command for cargo as a user would run it: variables that an outer cargo sets for this program would make
+/// it rebuild everything.
 fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace());

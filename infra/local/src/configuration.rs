@@ -1,4 +1,4 @@
-//! The configuration of the functions: parameters of the template, secrets and other variables, and the folder that keeps
+//! The functions' configuration: the template's parameters, secrets and other variables, and the folder that keeps
 //! them.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use crate::lambda::Lambda;
 use crate::options::Options;
 use crate::template::Template;
 
-/// The secrets that the stack makes up, by their variables' names.
+/// The variables of the secrets that the stack generates.
 const SECRETS: [&str; 5] = [
     "JWT_SECRET",
     "JWT_REFRESH_SECRET",
@@ -20,7 +20,7 @@ const SECRETS: [&str; 5] = [
     "DATA_ENCRYPTION_KEY",
 ];
 
-/// Whose pages may call the API unless it is told otherwise: those of this machine, whichever port a development server has.
+/// The origins that are allowed by default: this machine, at any port of a development server.
 const OWN_ORIGINS: [&str; 6] = [
     "http://localhost:*",
     "http://127.0.0.1:*",
@@ -30,8 +30,8 @@ const OWN_ORIGINS: [&str; 6] = [
     "https://[::1]:*",
 ];
 
-/// The template's parameters: the cache is here, not in the cloud, and some variables of the stack stand
-/// for others.
+/// Returns the template's parameters: no cache, because Redis runs on this machine, and the allowed origins from
+/// `CORS_ALLOWED_ORIGINS`.
 pub(crate) fn parameters(variables: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let origins = variables.get("CORS_ALLOWED_ORIGINS").cloned();
     let origins = origins.unwrap_or_else(|| OWN_ORIGINS.join(","));
@@ -39,8 +39,8 @@ pub(crate) fn parameters(variables: &BTreeMap<String, String>) -> BTreeMap<Strin
     BTreeMap::from([("AllowedOrigins".to_owned(), origins), cache])
 }
 
-/// The functions with their variables: the template's, then what the stack chooses, then what it
-/// was told, each only where the template gives the function such a variable.
+/// Returns the functions with their variables: first the template's, then those that the stack chooses, then those of
+/// the options. A variable is set only in functions to which the template gives it.
 pub(crate) fn lambdas(
     template: &Template,
     options: &Options,
@@ -69,7 +69,7 @@ pub(crate) fn lambdas(
             .ok_or_else(|| format!("the function {} is not built", function.name))?
             .clone();
         let mut variables = function.variables.clone();
-        // Secrets that are in the cloud alone: here none has been replaced yet.
+        // Secrets that exist only in the cloud; here no secret has a previous value.
         for value in variables.values_mut() {
             if value.starts_with("{{resolve:secretsmanager:") {
                 value.clear();
@@ -90,7 +90,7 @@ pub(crate) fn lambdas(
     Ok(lambdas)
 }
 
-/// One stack at a time per folder: two would write into each other's files.
+/// Locks the folder for one stack: two stacks would write into each other's files.
 pub(crate) fn lock_data_dir(folder: &Path) -> Result<File, Error> {
     std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let file = File::create(folder.join("lock"))?;
@@ -103,7 +103,7 @@ pub(crate) fn lock_data_dir(folder: &Path) -> Result<File, Error> {
     }
 }
 
-/// Generated secrets; with a folder those of the last time, so that tokens stay valid.
+/// Returns the secrets, generated or, with a folder, those of the last run, so that tokens stay valid.
 pub(crate) fn secrets(folder: Option<&Path>) -> Result<BTreeMap<String, String>, Error> {
     let file = folder.map(|folder| folder.join("secrets.json"));
     let mut secrets: BTreeMap<String, String> = match file.as_ref().filter(|file| file.exists()) {
@@ -125,7 +125,7 @@ pub(crate) fn secrets(folder: Option<&Path>) -> Result<BTreeMap<String, String>,
     Ok(secrets)
 }
 
-/// A file that only its owner may read, there whole or not at all.
+/// Writes a file that only its owner may read, as a whole or not at all.
 pub(crate) fn write_private(file: &Path, content: &[u8]) -> Result<(), Error> {
     let folder = file.parent().ok_or("a file without a folder")?;
     let folder = Some(folder).filter(|folder| *folder != Path::new(""));

@@ -1,6 +1,6 @@
-//! The way of containers to this machine, for `sam local`. On Linux a container does not reach the loopback interface, on
-//! which everything here listens; it reaches Docker's bridge, from where its connections are passed on. Docker's own
-//! machine on macOS passes them on by itself.
+//! Connects containers to this machine, for `sam local`. On Linux a container cannot reach the loopback interface, on
+//! which everything here listens. It can reach Docker's bridge, whose connections are forwarded to the loopback
+//! interface. Docker on macOS forwards them itself.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -11,12 +11,12 @@ use url::Url;
 
 use crate::Error;
 
-/// This machine's name in a container that is started with [`ADD_HOST`].
+/// This machine's name in a container started with [`ADD_HOST`].
 pub const HOST: &str = "host.docker.internal";
-/// What gives it the name on Linux; on macOS it has it anyway.
+/// The option that sets the name on Linux; on macOS it is set anyway.
 pub const ADD_HOST: &str = "--add-host host.docker.internal:host-gateway";
 
-/// Passes connections on, until it goes.
+/// Forwards connections until it is dropped.
 #[derive(Default)]
 pub struct Bridge {
     relays: Vec<JoinHandle<()>>,
@@ -26,7 +26,7 @@ impl Bridge {
     /// Listens on Docker's bridge, and nowhere else, at the ports of these addresses.
     ///
     /// # Errors
-    /// Where Docker does not say which address its bridge has, or it cannot be listened on.
+    /// If Docker does not report the bridge's address, or listening on it fails.
     pub async fn open(urls: &[&str]) -> Result<Self, Error> {
         let mut bridge = Self::default();
         if !cfg!(target_os = "linux") {
@@ -64,7 +64,8 @@ async fn gateway() -> Result<Ipv4Addr, Error> {
     }
 }
 
-/// Of a gateway, or of a network: Docker does not always say the gateway, and takes the first address for it.
+/// Returns the bridge's address from a gateway or a network: Docker does not always report the gateway, which is the
+/// network's first address.
 fn bridge_address(word: &str) -> Option<Ipv4Addr> {
     match word.split_once('/') {
         None => word.parse().ok(),

@@ -1,5 +1,4 @@
-//! DynamoDB: `dynoxide` in this process, served over HTTP, behind the roles that
-//! the template gives the functions.
+//! DynamoDB: `dynoxide` in this process, served over HTTP, with the rights of the functions' roles in the template.
 
 use std::path::Path;
 
@@ -25,7 +24,7 @@ use crate::template::Table;
 
 /// A running DynamoDB.
 pub struct DynamoDb {
-    /// Where it answers.
+    /// The address of the server.
     pub url: String,
     /// The database itself, for its streams.
     pub database: Database,
@@ -36,7 +35,7 @@ impl DynamoDb {
     /// Starts it with these tables, in memory or in a file.
     ///
     /// # Errors
-    /// Where the file is none of its own, or a table cannot be made.
+    /// If the file is not a database of this program, or a table cannot be created.
     pub async fn start(tables: &[Table], file: Option<&Path>, iam: Iam) -> Result<Self, Error> {
         let database = match file {
             Some(file) => Database::new(
@@ -86,7 +85,7 @@ impl Drop for DynamoDb {
     }
 }
 
-/// What stands before the database and asks who comes.
+/// The proxy in front of the database; it checks the caller's rights.
 #[derive(Clone)]
 struct Door {
     iam: Iam,
@@ -116,7 +115,7 @@ async fn pass(State(door): State<Door>, headers: HeaderMap, body: Bytes) -> Resp
     }
 }
 
-/// Who signed a request: `AWS4-HMAC-SHA256 Credential=<access key>/<date>/…`.
+/// Returns the access key that signed a request: `AWS4-HMAC-SHA256 Credential=<access key>/<date>/…`.
 fn access_key(authorization: &str) -> Option<&str> {
     authorization.split_once("Credential=")?.1.split('/').next()
 }

@@ -1,5 +1,5 @@
-//! The functions' variables as files, for other tools that run them: `sam local`, `cargo lambda`. They hold
-//! secrets of this stack.
+//! Files with the functions' variables, for other tools that run the functions: `sam local`, `cargo lambda`. They
+//! contain this stack's secrets.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,11 @@ use crate::Error;
 use crate::identity::REGION;
 use crate::lambda::Lambda;
 
-/// For `sam local --env-vars`: by resource, what the template declares; `host` stands for this machine.
+/// Writes the file for `sam local --env-vars`: by resource, the variables that the template declares; `host` is this
+/// machine's name in a container.
 ///
 /// # Errors
-/// None but JSON's.
+/// If the JSON cannot be written.
 pub fn for_sam<'a>(
     lambdas: impl Iterator<Item = &'a Lambda>,
     host: &str,
@@ -31,7 +32,8 @@ pub fn for_sam<'a>(
     Ok(serde_json::to_vec_pretty(&by_resource)?)
 }
 
-/// What is an address of this machine's for the function itself; links in mails are for a browser.
+/// Replaces this machine's address in variables that the function itself connects to; links in mails are opened by a
+/// browser and stay.
 fn reachable(name: &str, value: &str, host: &str) -> String {
     match name.starts_with("AWS_ENDPOINT_URL") || name == "REDIS_URL" {
         true => value.replacen("127.0.0.1", host, 1),
@@ -39,8 +41,8 @@ fn reachable(name: &str, value: &str, host: &str) -> String {
     }
 }
 
-/// For `cargo lambda watch --env-file`: all variables of all functions; what two have is the same for both.
-/// With them the region and keys, which Lambda and `sam local` give and this tool does not.
+/// Writes the file for `cargo lambda watch --env-file`: the variables of all functions, which agree on common names,
+/// and the region and keys, which Lambda and `sam local` provide and this tool does not.
 pub fn for_cargo_lambda<'a>(lambdas: impl Iterator<Item = &'a Lambda>) -> Vec<u8> {
     let variables = lambdas.flat_map(|lambda| lambda.variables());
     let mut variables: BTreeMap<&str, &str> = variables

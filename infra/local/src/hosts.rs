@@ -1,6 +1,6 @@
-//! The names that the servers here answer to. A page anywhere can let its own name lead to 127.0.0.1 (DNS rebinding): for
-//! the browser it is then of the page's own origin, and so the inbox with its links could be read. The name that it asks
-//! for remains the page's.
+//! The host names that the local servers answer to. A page anywhere can point its own name at 127.0.0.1 (DNS
+//! rebinding); the browser then treats this server as the page's own origin, and the page could read the inbox with its
+//! links. But the `Host` header still holds the page's name, so other names are refused.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -12,7 +12,7 @@ use crate::containers;
 
 const OWN: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
-/// Lets through what asks for this machine, at any port.
+/// Passes requests to this machine's names on, at any port.
 pub async fn only_own(request: Request, next: Next) -> Response<Body> {
     match asks_for(&request, &OWN) {
         true => next.run(request).await,
@@ -20,7 +20,7 @@ pub async fn only_own(request: Request, next: Next) -> Response<Body> {
     }
 }
 
-/// The same where functions in containers ask, too.
+/// Passes requests to this machine's names and to its name in containers on: functions in containers call, too.
 pub async fn own_and_containers(request: Request, next: Next) -> Response<Body> {
     match asks_for(&request, &OWN) || asks_for(&request, &[containers::HOST]) {
         true => next.run(request).await,
@@ -28,7 +28,7 @@ pub async fn own_and_containers(request: Request, next: Next) -> Response<Body> 
     }
 }
 
-/// By the one `Host`, and by the address line where it has a name as well.
+/// Whether the only `Host` header, and the host in the request line if there is one, are among the names.
 fn asks_for(request: &Request, names: &[&str]) -> bool {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
@@ -45,7 +45,7 @@ fn asks_for(request: &Request, names: &[&str]) -> bool {
     host.as_ref().is_some_and(is_one) && line.is_none_or(is_one)
 }
 
-/// 421, "the server is unable to produce an authoritative response" for that name (RFC 9110, 15.5.20).
+/// Returns 421, "the server is unable to produce an authoritative response", for any other name (RFC 9110, 15.5.20).
 fn refused() -> Response<Body> {
     let message = "This is a server on this machine; it answers as 127.0.0.1, localhost or [::1].";
     let mut response = Response::new(Body::from(json!({ "message": message }).to_string()));

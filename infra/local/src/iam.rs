@@ -1,5 +1,5 @@
-//! IAM: what each function's role in `template.yaml` allows at the tables, and nothing else. Functions are
-//! told from each other, and from whoever looks into the tables, by their access key.
+//! IAM: the rights that each function's role in `template.yaml` has to the tables, and no others. The access key tells
+//! functions from each other and from users who look into the tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,18 +8,18 @@ use serde_json::Value;
 
 use crate::identity::ACCOUNT;
 
-/// A right at a table: an action on the items of one kind.
+/// A right to a table: an action on items of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Right {
     /// `GetItem`, `PutItem`, …
     pub action: String,
     /// The table.
     pub table: String,
-    /// What the partition keys begin with, up to the first `#`: `USER#`.
+    /// The prefix of the partition keys, up to the first `#`: `USER#`.
     pub keys: String,
 }
 
-/// The functions' rights, and which of them have been used.
+/// The functions' rights, granted and used.
 #[derive(Clone, Default)]
 pub struct Iam {
     granted: Arc<BTreeMap<String, BTreeSet<Right>>>,
@@ -27,7 +27,7 @@ pub struct Iam {
 }
 
 impl Iam {
-    /// Each function with its rights.
+    /// Creates it from the rights of each function.
     pub fn new(granted: BTreeMap<String, BTreeSet<Right>>) -> Self {
         Self {
             granted: Arc::new(granted),
@@ -35,21 +35,21 @@ impl Iam {
         }
     }
 
-    /// What roles allow, by function.
+    /// Returns the granted rights by function.
     pub fn granted(&self) -> BTreeMap<String, BTreeSet<Right>> {
         self.granted.as_ref().clone()
     }
 
-    /// What functions have done.
+    /// Returns the rights that functions have used.
     pub fn used(&self) -> BTreeMap<String, BTreeSet<Right>> {
         let used = self.used.lock();
         used.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether a caller may do this. Callers that are no functions may do all: it is their machine.
+    /// Allows or denies a request. Callers that are not functions may do everything: they own the machine.
     ///
     /// # Errors
-    /// What the caller lacks, as DynamoDB says it.
+    /// The missing right, in DynamoDB's words.
     pub fn admit(&self, caller: &str, operation: &str, request: &Value) -> Result<(), String> {
         let Some(granted) = self.granted.get(caller) else {
             return Ok(());
@@ -68,8 +68,8 @@ impl Iam {
     }
 }
 
-/// The rights that a request needs. A transaction needs those of its parts; what is not known here needs a
-/// right that nobody has.
+/// Returns the rights that a request needs; a transaction needs those of its parts. An unknown operation needs a right
+/// that nobody has.
 fn needed(operation: &str, request: &Value) -> Vec<Right> {
     let right = |action: &str, request: &Value| Right {
         action: action.to_owned(),
@@ -91,7 +91,7 @@ fn needed(operation: &str, request: &Value) -> Vec<Right> {
         .collect()
 }
 
-/// What the partition key of a request begins with.
+/// Returns the prefix of the request's partition key.
 fn kind(request: &Value) -> String {
     let item = ["Key", "Item"].map(|field| &request[field]["pk"]["S"]);
     let queried = &request["ExpressionAttributeValues"][":pk"]["S"];
@@ -107,12 +107,12 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// What a role's statements about tables allow as rights; what a statement says beside actions, one table
-/// and the beginnings of keys is nothing that is understood here, and grants nothing.
+/// Returns the rights to tables that a role's statements grant. A statement must name actions, one table and key
+/// prefixes; everything else is not understood here and grants nothing.
 ///
 /// # Errors
-/// Where an action at a table stands in two statements: IAM may be asked about all keys of a transaction at once, and
-/// then neither statement alone allows them. Where a condition on keys holds for requests that name none.
+/// If an action on a table stands in two statements: IAM may check all keys of a transaction at once, and then neither
+/// statement alone allows them. If a condition on keys also holds for requests without keys.
 pub fn rights(policies: &Value) -> Result<BTreeSet<Right>, String> {
     let mut rights = BTreeSet::new();
     let mut stated = BTreeSet::new();
@@ -154,7 +154,7 @@ pub fn rights(policies: &Value) -> Result<BTreeSet<Right>, String> {
     Ok(rights)
 }
 
-/// A list, or the one thing that may stand in its place.
+/// Returns a list's items, or the single value that may stand in its place.
 fn list(value: &Value) -> Vec<Value> {
     match value {
         Value::Array(items) => items.clone(),

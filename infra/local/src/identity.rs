@@ -1,11 +1,11 @@
-//! The account and the region that the functions are in, and the identifiers of requests.
+//! The account and the region of the functions, and the ids of requests.
 
 /// The region.
 pub const REGION: &str = "us-east-1";
 /// The account.
 pub const ACCOUNT: &str = "000000000000";
 
-/// A UUID: Lambda and API Gateway name requests by one.
+/// Returns a UUID, the form of Lambda's and API Gateway's request ids.
 pub fn request_id() -> String {
     let text = random_hex();
     format!(
@@ -18,10 +18,10 @@ pub fn request_id() -> String {
     )
 }
 
-/// 32 hexadecimal digits.
+/// Returns 32 random hexadecimal digits.
 pub fn random_hex() -> String {
     let mut bytes = [0_u8; 16];
-    // Without randomness the identifiers repeat, and nothing else happens.
+    // Without randomness only the ids repeat.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     hex::encode(bytes)
 }

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// Where everything is.
+/// The addresses and names of everything that runs.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Info {
-    /// Where the API answers.
+    /// The API's address.
     pub url: String,
-    /// Where the sessions are.
+    /// The URL of Redis.
     pub redis_url: String,
-    /// Where the tables are.
+    /// The address of DynamoDB.
     pub dynamodb_url: String,
-    /// Where mails are handed over.
+    /// The address of SES.
     pub ses_url: String,
     /// The table of users.
     pub users_table: String,

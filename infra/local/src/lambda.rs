@@ -1,5 +1,5 @@
-//! Lambda: execution environments with the Runtime API, one process and one listener each, that
-//! take one invocation at a time.
+//! Lambda: execution environments with the Runtime API, one process and one listener each, that handle one invocation
+//! at a time.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,12 +23,12 @@ use crate::identity::{ACCOUNT, REGION, random_hex, request_id};
 use crate::log::Log;
 use crate::template::Function;
 
-/// Lambda's own limit for the time before the first `next`.
+/// How long an environment may take until its first `next` (Lambda's own limit).
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The time of a function between SIGTERM and SIGKILL.
+/// The time that a function has between SIGTERM and SIGKILL.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A function with its execution environments.
+/// A function and its execution environments.
 pub struct Lambda {
     /// The function in the template.
     pub function: Function,
@@ -36,25 +36,25 @@ pub struct Lambda {
     variables: BTreeMap<String, String>,
     log: Log,
     idle: Mutex<Vec<Environment>>,
-    /// Held for reading by every invocation, so that stopping can wait for the last.
+    /// Every invocation holds it for reading, so that stopping can wait for the last one.
     running: RwLock<()>,
 }
 
-/// Why an invocation has no answer of the function's.
+/// The reason why an invocation has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InvokeError {
-    /// No environment came up: what the process printed.
+    /// No environment started; the text is what the process printed.
     Init(String),
     /// The process ended.
     Crashed,
-    /// It took longer than the template allows.
+    /// It took longer than the template's timeout.
     TimedOut,
-    /// The function reported an error of its runtime's.
+    /// The function reported a runtime error.
     Failed,
 }
 
 impl Lambda {
-    /// A function without environments yet.
+    /// Creates a function without environments.
     pub fn new(
         function: Function,
         binary: PathBuf,
@@ -71,15 +71,15 @@ impl Lambda {
         }
     }
 
-    /// The variables that its environments are given, beside Lambda's own.
+    /// Returns the variables that its environments get in addition to Lambda's own.
     pub fn variables(&self) -> &BTreeMap<String, String> {
         &self.variables
     }
 
-    /// Starts an environment before there is anything to do.
+    /// Starts an environment ahead of the first invocation.
     ///
     /// # Errors
-    /// What the process printed instead of getting ready.
+    /// [`InvokeError::Init`] with the output of a process that does not get ready.
     pub async fn warm_up(&self) -> Result<(), InvokeError> {
         let environment = self.start().await?;
         lock(&self.idle).push(environment);
@@ -89,7 +89,7 @@ impl Lambda {
     /// Hands an event to an idle environment, or to a new one.
     ///
     /// # Errors
-    /// Where the function gives no answer.
+    /// If the function gives no answer.
     pub async fn invoke(&self, event: Bytes) -> Result<Bytes, InvokeError> {
         let _running = self.running.read().await;
         let mut environment = match self.take_idle() {
@@ -99,14 +99,14 @@ impl Lambda {
         let result = environment
             .invoke(event, Duration::from_secs(self.function.timeout_seconds))
             .await;
-        // After a crash or a time-out the environment is dropped, and its process with it.
+        // After a crash or a timeout the environment and its process are dropped.
         if matches!(result, Ok(_) | Err(InvokeError::Failed)) {
             lock(&self.idle).push(environment);
         }
         result
     }
 
-    /// The processes that are waiting for work.
+    /// Returns the ids of the processes that wait for work.
     pub fn idle_processes(&self) -> Vec<u32> {
         let idle = lock(&self.idle);
         idle.iter()
@@ -114,7 +114,7 @@ impl Lambda {
             .collect()
     }
 
-    /// Waits for the invocations that are under way, then ends every process.
+    /// Waits for running invocations, then ends every process.
     pub async fn stop(&self) {
         let _ = tokio::time::timeout(STOP_TIMEOUT, self.running.write()).await;
         let environments = std::mem::take(&mut *lock(&self.idle));
@@ -127,7 +127,7 @@ impl Lambda {
         }
     }
 
-    /// The one used last is the warmest. One whose process has ended meanwhile is replaced.
+    /// Takes the environment used last, which is the warmest; drops those whose process has ended.
     fn take_idle(&self) -> Option<Environment> {
         let mut idle = lock(&self.idle);
         std::iter::from_fn(|| idle.pop())
@@ -195,8 +195,8 @@ impl Lambda {
         }))
     }
 
-    /// What Lambda puts into the environment beside the template's variables. Those come later and may replace them: a
-    /// test gives a function other credentials.
+    /// Returns the variables that Lambda sets. The template's variables are set later and may replace them: a test
+    /// gives a function other credentials.
     fn runtime_variables(&self, api: &str) -> [(&'static str, String); 9] {
         [
             ("AWS_LAMBDA_RUNTIME_API", api.to_owned()),
@@ -208,7 +208,7 @@ impl Lambda {
             ),
             ("AWS_LAMBDA_LOG_FORMAT", "JSON".to_owned()),
             ("AWS_REGION", REGION.to_owned()),
-            ("AWS_ACCESS_KEY_ID", self.function.name.clone()), // who it is, for its role
+            ("AWS_ACCESS_KEY_ID", self.function.name.clone()), // the caller's identity for IAM
             ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
             ("TZ", ":UTC".to_owned()),
         ]
@@ -229,7 +229,7 @@ impl Lambda {
             while let Ok(Some(line)) = lines.next_line().await {
                 log.add(&name, &line);
                 let mut printed = lock(&printed);
-                // Only the words of a process that does not start are asked for.
+                // Only the output of a process that does not start is shown.
                 if printed.len() < 20 {
                     printed.push(line);
                 }
@@ -238,12 +238,12 @@ impl Lambda {
     }
 }
 
-/// One process with its side of the Runtime API.
+/// A process with its side of the Runtime API.
 struct Environment {
     process: Child,
     sender: mpsc::Sender<Invocation>,
     server: JoinHandle<()>,
-    /// What follows the process's words.
+    /// The tasks that read the process's output.
     outputs: Vec<JoinHandle<()>>,
 }
 
@@ -280,9 +280,9 @@ impl Environment {
             let _ = kill_process(pid, Signal::TERM);
             let _ = tokio::time::timeout(STOP_TIMEOUT, self.process.wait()).await;
         }
-        let _ = self.process.start_kill(); // no effect on one that has ended
+        let _ = self.process.start_kill(); // no effect if it has ended
         for output in std::mem::take(&mut self.outputs) {
-            let _ = tokio::time::timeout(STOP_TIMEOUT, output).await; // what it still had to say
+            let _ = tokio::time::timeout(STOP_TIMEOUT, output).await; // the rest of its output
         }
     }
 }
@@ -304,8 +304,7 @@ struct Invocation {
     reply: oneshot::Sender<Result<Bytes, InvokeError>>,
 }
 
-/// The Runtime API of one environment, and as much of the Extensions API as a function needs that
-/// wants to get SIGTERM.
+/// The Runtime API of one environment, and the part of the Extensions API that a function needs to receive SIGTERM.
 struct RuntimeApi {
     invocations: tokio::sync::Mutex<mpsc::Receiver<Invocation>>,
     current: Mutex<Option<Running>>,
@@ -332,7 +331,7 @@ async fn serve(listener: TcpListener, api: Arc<RuntimeApi>) {
             get(next_extension_event),
         )
         .with_state(api);
-    // Ends with the environment; an error then concerns nobody.
+    // It ends with the environment; an error then does not matter.
     let _ = axum::serve(listener, router).await;
 }
 
@@ -380,7 +379,7 @@ async fn error(State(api): State<Arc<RuntimeApi>>, Path(id): Path<String>) -> St
 }
 
 async fn init_error() -> StatusCode {
-    StatusCode::ACCEPTED // the process ends after it, and has said why on standard error
+    StatusCode::ACCEPTED // the process ends after this and has printed the reason on standard error
 }
 
 async fn register_extension() -> Response<Body> {
@@ -395,7 +394,7 @@ async fn register_extension() -> Response<Body> {
     response
 }
 
-/// An extension that asked for no events gets none.
+/// Never answers: the extension registered for no events.
 async fn next_extension_event() -> StatusCode {
     std::future::pending().await
 }
@@ -405,7 +404,7 @@ impl RuntimeApi {
         let mut current = lock(&self.current);
         match current.take() {
             Some(running) if running.id == id => {
-                // Whoever asked may have given up.
+                // The caller may have given up.
                 let _ = running.reply.send(result);
                 StatusCode::ACCEPTED
             }
@@ -417,7 +416,7 @@ impl RuntimeApi {
     }
 }
 
-/// A trace of its own for each invocation (AWS X-Ray Developer Guide, "Tracing header").
+/// Returns a new trace for each invocation (AWS X-Ray Developer Guide, "Tracing header").
 fn trace_header() -> String {
     let text = random_hex();
     format!(

@@ -1,18 +1,18 @@
-//! The cloud on one machine, for development and tests: the same binaries behind the same
-//! protocols, driven by the same `template.yaml`.
+//! The cloud on one machine, for development and tests: the same binaries behind the same protocols, driven by the same
+//! `template.yaml`.
 //!
 //! - [`Local`]: the handle of the running system, which tests hold; `stack` starts and stops its parts;
-//! - [`template`]: functions, routes, tables, variables and CORS out of `template.yaml`;
+//! - [`template`]: reads functions, routes, tables, variables and CORS from `template.yaml`;
 //! - [`build`]: builds the functions' binaries;
 //! - [`dynamodb`]: DynamoDB in this process, over HTTP;
-//! - [`iam`]: what each function's role allows there;
-//! - [`redis`]: a real `valkey-server` or `redis-server` as a child;
+//! - [`iam`]: enforces the rights of each function's role;
+//! - [`redis`]: runs a real `valkey-server` or `redis-server` as a child process;
 //! - [`lambda`]: the Runtime API and the functions' processes;
-//! - [`stream`]: a table's stream to the function that reads it;
+//! - [`stream`]: delivers a table's stream to the function that reads it;
 //! - [`mail`]: SES, and the inbox;
-//! - [`env_files`]: the functions' variables for other tools that run them;
-//! - [`containers`]: the way of `sam local`'s containers to this machine;
-//! - [`hosts`]: the names that all of these answer to;
+//! - [`env_files`]: writes the functions' variables for other tools that run them;
+//! - [`containers`]: connects `sam local`'s containers to this machine;
+//! - [`hosts`]: the host names that the servers answer to;
 //! - [`gateway`]: API Gateway's HTTP API, payload 2.0.
 
 pub mod build;
@@ -40,5 +40,5 @@ pub use info::Info;
 pub use local::Local;
 pub use options::Options;
 
-/// Why the stack, or a part of it, does not start: a sentence for the person in front of it.
+/// The reason why the stack, or a part of it, does not start: a sentence for the user.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -19,8 +19,7 @@ use crate::redis::Redis;
 use crate::stack::Stack;
 use crate::stream::DeadLetters;
 
-/// A running system. It lives in a thread of its own and stops when this value is dropped, also
-/// while a test panics.
+/// A running system. It has its own thread and stops when this value is dropped, even when a test panics.
 pub struct Local {
     parts: Started,
     log: Log,
@@ -29,10 +28,10 @@ pub struct Local {
 }
 
 impl Local {
-    /// Starts the system; it answers when this returns.
+    /// Starts the system; it is ready when this returns.
     ///
     /// # Errors
-    /// What keeps it from starting; of functions that do not start, all of them.
+    /// The reason why it does not start; if functions do not start, the reasons of all of them.
     pub fn start(options: Options) -> Result<Self, Error> {
         let log = options.log.clone();
         let (started, result) = mpsc::channel();
@@ -49,31 +48,31 @@ impl Local {
         })
     }
 
-    /// Where everything is.
+    /// Returns the addresses and names of everything.
     pub fn info(&self) -> &Info {
         &self.parts.info
     }
 
-    /// What the functions have printed so far, if it is kept.
+    /// Returns the functions' log so far, if it is kept.
     pub fn log_lines(&self) -> Vec<String> {
         self.log.lines()
     }
 
-    /// The mails that were sent, newest first.
+    /// Returns the mails that were sent, newest first.
     pub fn mails(&self) -> Vec<Mail> {
         self.parts.inbox.mails()
     }
 
-    /// The stream records that were given up.
+    /// Returns the stream records that were given up.
     pub fn dead_letters(&self) -> Vec<serde_json::Value> {
         let dead_letters = self.parts.dead_letters.lock();
         dead_letters.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Puts items, as DynamoDB's JSON has them, into a table: all at once, and past roles and streams.
+    /// Writes items in DynamoDB's JSON into a table, all at once. Roles and streams do not apply.
     ///
     /// # Errors
-    /// For what is no item.
+    /// If a value is not an item, or the table does not take it.
     pub fn import(&self, table: &str, items: Vec<serde_json::Value>) -> Result<(), Error> {
         let items = items.into_iter().map(serde_json::from_value);
         let items = items.collect::<Result<_, _>>()?;
@@ -85,15 +84,15 @@ impl Local {
         Ok(())
     }
 
-    /// The functions' roles, and what has been done under them.
+    /// Returns the functions' rights, granted and used.
     pub fn iam(&self) -> &Iam {
         &self.parts.iam
     }
 
-    /// Hands an event to a function as `aws lambda invoke` does.
+    /// Invokes a function as `aws lambda invoke` does.
     ///
     /// # Errors
-    /// Where the function gives no answer.
+    /// If there is no such function, or it gives no answer.
     pub async fn invoke(&self, function: &str, event: Vec<u8>) -> Result<Vec<u8>, InvokeError> {
         let lambda = self
             .lambda(function)
@@ -109,7 +108,7 @@ impl Local {
             .map(|answer| answer.to_vec())
     }
 
-    /// The processes of a function that are waiting for work.
+    /// Returns the ids of a function's processes that wait for work.
     pub fn idle_processes(&self, function: &str) -> Vec<u32> {
         let lambda = self.lambda(function);
         lambda
@@ -117,13 +116,13 @@ impl Local {
             .unwrap_or_default()
     }
 
-    /// A function with its environments.
+    /// Returns a function with its environments.
     pub fn lambda(&self, function: &str) -> Option<&Arc<Lambda>> {
         let mut lambdas = self.parts.lambdas.iter();
         lambdas.find(|lambda| lambda.function.name == function)
     }
 
-    /// The children: Redis' guard and the functions that wait for work.
+    /// Returns the ids of the child processes: Redis's guard and the idle functions.
     pub fn process_ids(&self) -> Vec<u32> {
         let functions = self
             .parts
@@ -137,7 +136,7 @@ impl Local {
             .collect()
     }
 
-    /// Stops every part and waits until that is done.
+    /// Stops every part and waits for the end.
     pub fn stop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
@@ -152,7 +151,7 @@ impl Drop for Local {
     }
 }
 
-/// The parts that the stack's thread hands out once all is up.
+/// The parts that the stack's thread hands out after the start.
 struct Started {
     info: Info,
     lambdas: Vec<Arc<Lambda>>,
@@ -192,7 +191,7 @@ fn run(
             database: stack.dynamodb.database.clone(),
             runtime: tokio::runtime::Handle::current(),
         }));
-        let _ = stopped.await; // also when the sender is dropped
+        let _ = stopped.await; // returns also when the sender is dropped
         stack.stop().await;
     });
 }

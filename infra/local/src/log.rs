@@ -1,9 +1,9 @@
-//! What the functions print: shown to the person, kept for tests.
+//! The functions' output: shown to the user or kept for tests.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Where the functions' lines go.
+/// The destination of the functions' lines.
 #[derive(Clone, Debug)]
 pub struct Log {
     kept: Option<Arc<Mutex<Vec<String>>>>,
@@ -22,19 +22,19 @@ impl Log {
         }
     }
 
-    /// Takes a line.
+    /// Adds a line.
     pub fn add(&self, function: &str, line: &str) {
         match &self.kept {
             Some(lines) => lines
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(format!("{function}: {line}")),
-            // Nobody is left to tell when standard error is closed.
+            // If standard error is closed, the line is lost.
             None => drop(writeln!(std::io::stderr(), "{function}: {line}")),
         }
     }
 
-    /// The lines that were kept, each after its function's name.
+    /// Returns the lines that were kept, each after its function's name.
     pub fn lines(&self) -> Vec<String> {
         self.kept
             .as_ref()

@@ -1,4 +1,4 @@
-//! SES v2's `SendEmail`, and the inbox in which everything ends.
+//! SES v2's `SendEmail`, and the inbox that receives every mail.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,36 +23,36 @@ use crate::{Error, hosts};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Mail {
-    /// What SES answered.
+    /// The message id that SES answered.
     pub id: String,
-    /// To whom.
+    /// The recipients.
     pub to: Vec<String>,
-    /// From whom.
+    /// The sender.
     pub from: String,
     /// The subject.
     pub subject: String,
-    /// The text.
+    /// The plain-text body.
     pub text: String,
-    /// The HTML.
+    /// The HTML body.
     pub html: String,
-    /// Further headers, by their names.
+    /// Further headers by name.
     pub headers: BTreeMap<String, String>,
-    /// When.
+    /// When it was sent.
     pub sent_at: String,
 }
 
-/// Every mail that was sent, oldest first.
+/// Every mail that was sent, in the order of sending.
 #[derive(Clone, Debug, Default)]
 pub struct Inbox(Arc<Mutex<Vec<Mail>>>);
 
 impl Inbox {
-    /// Newest first.
+    /// Returns the mails, newest first.
     pub fn mails(&self) -> Vec<Mail> {
         let mails = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         mails.iter().rev().cloned().collect()
     }
 
-    /// Forgets all of them.
+    /// Removes all mails.
     pub fn clear(&self) {
         self.0
             .lock()
@@ -70,7 +70,7 @@ impl Inbox {
 
 /// A running SES.
 pub struct Ses {
-    /// Where it answers.
+    /// The address of the server.
     pub url: String,
     server: JoinHandle<()>,
 }
@@ -79,7 +79,7 @@ impl Ses {
     /// Starts it.
     ///
     /// # Errors
-    /// Where it cannot listen.
+    /// If it cannot listen.
     pub async fn start(inbox: Inbox) -> Result<Self, Error> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -88,7 +88,7 @@ impl Ses {
             .layer(from_fn(hosts::own_and_containers))
             .with_state(inbox);
         let server = tokio::spawn(async move {
-            // Ends with the stack; an error then concerns nobody.
+            // It ends with the stack; an error then does not matter.
             let _ = axum::serve(listener, router).await;
         });
         Ok(Self { url, server })

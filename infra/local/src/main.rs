@@ -1,4 +1,4 @@
-//! `cargo local`: the system on one machine.
+//! `cargo local`: runs the system on one machine.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,8 +9,8 @@ use local::log::Log;
 use local::{Error, Local, Options, build};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Run Gatehouse on this machine: the functions' real binaries behind API Gateway's routes, with
-/// DynamoDB and Redis. Prints `ready http://127.0.0.1:<port>` when all is up; Ctrl-C stops it.
+/// Run Gatehouse on this machine: the functions' real binaries behind API Gateway's routes, with DynamoDB and Redis.
+/// Prints `ready http://127.0.0.1:<port>` when everything has started; Ctrl-C stops it.
 #[derive(Parser)]
 #[command(name = "cargo local", disable_version_flag = true)]
 struct Arguments {
@@ -18,17 +18,17 @@ struct Arguments {
     #[arg(long, default_value_t = 3000)]
     port: u16,
 
-    /// Override a variable of every function that has it, or REDIS_URL or CORS_ALLOWED_ORIGINS;
-    /// an empty value unsets it. May be given more than once
+    /// Override a variable of every function that has it, or REDIS_URL or CORS_ALLOWED_ORIGINS; an empty value unsets
+    /// it. May be given more than once
     #[arg(long = "env", value_name = "KEY=VALUE", value_parser = key_and_value)]
     variables: Vec<(String, String)>,
 
-    /// How many requests the functions let through: as strictly as in the cloud, as teams that know their users may have
-    /// it, or all. --env RATE_LIMIT_…, of one limit, goes before it
+    /// Rate limits of the functions: strict (as in the cloud), balanced (for teams that know their users) or off. A
+    /// single limit, --env RATE_LIMIT_…, takes precedence
     #[arg(long, value_name = "LIMITS", value_parser = ["strict", "balanced", "off"], default_value = "balanced")]
     limits: String,
 
-    /// Keep users, sessions and secrets in this folder; otherwise they are gone with the process
+    /// Keep users, sessions and secrets in this folder; without it they are lost when the process ends
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 
@@ -40,11 +40,11 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     sam_env: Option<PathBuf>,
 
-    /// Write them into this file, for `cargo lambda watch --env-file FILE`
+    /// Write the functions' variables into this file, for `cargo lambda watch --env-file FILE`
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
 
-    /// Run the functions as they were built last
+    /// Run the functions as last built
     #[arg(long)]
     no_build: bool,
 }
@@ -59,7 +59,7 @@ fn key_and_value(text: &str) -> Result<(String, String), &'static str> {
     }
 }
 
-/// What the limits are, for people: `balanced, RATE_LIMIT_LOGIN=3/15m`.
+/// Describes the limits for the user: `balanced, RATE_LIMIT_LOGIN=3/15m`.
 fn limits(variables: &BTreeMap<String, String>) -> String {
     let all = variables.get(LIMITS).filter(|all| !all.is_empty());
     let all = all.map_or("strict", String::as_str);
@@ -80,7 +80,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// As they were typed. The alias ends in `--` already, and many people type another one before options.
+/// Returns the arguments as typed, without a leading `--`: the alias ends in `--` already, and many people type another
+/// one.
 fn arguments() -> impl Iterator<Item = std::ffi::OsString> {
     let is_separator = |(at, text): &(usize, std::ffi::OsString)| *at == 1 && text == "--";
     let typed = std::env::args_os().enumerate();
@@ -107,7 +108,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         variables,
         ..Options::new(binaries, Log::shown())
     };
-    // Before the start: a signal during it stops the stack as soon as it is up.
+    // Installed before the start: a signal during the start stops the stack as soon as it is up.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

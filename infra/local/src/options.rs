@@ -6,29 +6,29 @@ use std::path::PathBuf;
 use crate::build::{self, Binaries};
 use crate::log::Log;
 
-/// How the stack is to be.
+/// The stack's options.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The template that describes it.
+    /// The template that describes the system.
     pub template: PathBuf,
     /// The functions' binaries, by name.
     pub binaries: Binaries,
-    /// The API's port; 0 for any free one.
+    /// The API's port; 0 for any free port.
     pub port: u16,
-    /// Where data outlives the stack; otherwise it is gone with it.
+    /// The folder that keeps data between runs; without it, data is lost when the stack stops.
     pub data_dir: Option<PathBuf>,
-    /// Variables that are given to every function that has them, instead of what they would be.
+    /// Variables that replace the functions' own, in every function that has them.
     pub variables: BTreeMap<String, String>,
-    /// Where the functions' variables are written to, for `sam local invoke --env-vars`.
+    /// The file for the functions' variables, for `sam local invoke --env-vars`.
     pub sam_env: Option<PathBuf>,
-    /// Where they are written to for `cargo lambda watch --env-file`.
+    /// The file for the functions' variables, for `cargo lambda watch --env-file`.
     pub env_file: Option<PathBuf>,
-    /// Where the functions' lines go.
+    /// The destination of the functions' lines.
     pub log: Log,
 }
 
 impl Options {
-    /// The workspace's own system with these binaries, on a free port, in memory.
+    /// Returns the options of the workspace's own system with these binaries, on a free port, in memory.
     pub fn new(binaries: Binaries, log: Log) -> Self {
         Self {
             template: build::workspace().join("template.yaml"),

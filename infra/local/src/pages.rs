@@ -1,5 +1,6 @@
-//! The pages under `/_local`: an inbox, what the links in its mails lead to, a second factor to try, and where
-//! `/.well-known/change-password` leads. They are plain files that speak to the API as any frontend does; opening one changes nothing.
+//! The pages under `/_local`: an inbox, the targets of links in mails, a second factor to try out, and the target of
+//! `/.well-known/change-password`. They are plain files that call the API like any frontend; opening a page changes
+//! nothing.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
@@ -15,7 +16,7 @@ pub struct Page {
     content: &'static str,
 }
 
-/// All of them.
+/// All pages.
 pub const PAGES: [Page; 9] = [
     Page {
         path: "/_local/",
@@ -65,7 +66,7 @@ pub const PAGES: [Page; 9] = [
 ];
 
 impl Page {
-    /// The file as an answer.
+    /// Returns the file as a response.
     pub fn answer(&self) -> Response<Body> {
         let mut response = Response::new(Body::from(self.content));
         let headers = response.headers_mut();

@@ -1,4 +1,4 @@
-//! Redis: a real `valkey-server` or `redis-server` as a child; installed if there is none.
+//! Redis: a real `valkey-server` or `redis-server` as a child process; installed if there is none.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,27 +8,26 @@ use std::time::{Duration, Instant};
 
 use crate::Error;
 
-/// The longest that a server may take to answer after its start; it may have a file to load.
+/// How long a server may take to answer after its start; it may have to load a file.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Starts the server and ends it when standard input closes: also when this process is killed and
-/// can end nothing itself.
+/// A script that starts the server and ends it when standard input closes: this works even if this process is killed.
 const GUARD: &str = r#"exec 3<&0; "$@" 3<&- </dev/null & server=$!; (cat <&3 >/dev/null; kill $server 2>/dev/null) & wait $server"#;
 
-/// A running Redis; it ends with this value.
+/// A running Redis; it ends when this value is dropped.
 pub struct Redis {
-    /// Where it answers.
+    /// The URL of the server.
     pub url: String,
     guard: Child,
     _folder: Option<tempfile::TempDir>,
 }
 
 impl Redis {
-    /// Starts it on a free port of the loopback interface. With a folder it keeps its data there;
-    /// `arguments` go to the server as they are.
+    /// Starts it on a free port of the loopback interface. With a folder it keeps its data there; `arguments` are
+    /// passed to the server unchanged.
     ///
     /// # Errors
-    /// Where there is no server and none can be installed, with the command that would.
+    /// If there is no server and none can be installed; the error names the command to run.
     pub fn start(folder: Option<&Path>, arguments: &[&str]) -> Result<Self, Error> {
         let program = find_or_install()?;
         let temporary = if folder.is_none() {
@@ -41,7 +40,7 @@ impl Redis {
             .unwrap_or(Path::new("."));
         std::fs::create_dir_all(directory)?;
 
-        // Between finding a free port and the server's taking it, somebody else can: then another.
+        // Another process can take the free port before the server does: then the next port is tried.
         for _ in 0..5 {
             let port = free_port()?;
             let mut command = Command::new("sh");
@@ -79,7 +78,7 @@ impl Redis {
 }
 
 impl Redis {
-    /// The child's process; the server's is below it.
+    /// Returns the id of the guard, the parent of the server's process.
     pub fn process_id(&self) -> u32 {
         self.guard.id()
     }
@@ -87,7 +86,7 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        // Closing standard input ends the server; the guard ends after it.
+        // Closing standard input ends the server; the guard then ends itself.
         drop(self.guard.stdin.take());
         let _ = self.guard.wait();
     }
@@ -97,8 +96,7 @@ fn free_port() -> Result<u16, Error> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
-/// Whether the server comes to answer; false if it ends instead, or if it is another one that took
-/// the port first.
+/// Waits until the server answers; returns `false` if it ends, or if another server took the port first.
 fn answers(port: u16, guard: &mut Child, directory: &Path) -> Result<bool, Error> {
     let directory = directory.canonicalize()?;
     let started = Instant::now();
@@ -129,7 +127,7 @@ fn find_or_install() -> Result<PathBuf, Error> {
     if let Some(program) = find() {
         return Ok(program);
     }
-    // Whatever else starts at this moment must not install at the same time.
+    // Stacks that start at the same time must not install at the same time.
     static INSTALLING: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _guard = INSTALLING
         .lock()
@@ -151,7 +149,7 @@ fn find() -> Option<PathBuf> {
 
 fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    // Debian keeps servers where only root looks for them.
+    // Debian installs servers in folders of root's PATH.
     let folders =
         std::env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
     folders
@@ -159,7 +157,7 @@ fn on_path(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// With the system's package manager, where that is allowed without asking.
+/// Installs the server with the system's package manager, if that is possible without a password.
 fn install() -> Result<(), Error> {
     let managers = [
         ("brew", "brew install valkey", false),
@@ -203,11 +201,11 @@ fn install() -> Result<(), Error> {
         _ => Command::new("sh"),
     };
     eprintln!("neither valkey-server nor redis-server is installed; installing: {by_hand}");
-    // Debian's package would start a server of its own beside ours.
+    // Debian's package would start another server beside this one.
     let status = install.arg("-c").arg(format!(
         "export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; {command}"
     ));
-    // Standard output is for the line that says the stack is ready.
+    // Standard output is reserved for the line that says the stack is ready.
     if status.stdout(std::io::stderr()).status()?.success() {
         Ok(())
     } else {

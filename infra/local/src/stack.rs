@@ -1,4 +1,4 @@
-//! Starts the parts of the system, and stops them again.
+//! Starts and stops the parts of the system.
 
 use std::fs::File;
 use std::path::Path;
@@ -22,7 +22,7 @@ use crate::redis::Redis;
 use crate::stream::{self, DeadLetters};
 use crate::template::Template;
 
-/// The parts, in the order in which they are stopped.
+/// The running parts, in the order in which they stop.
 pub(crate) struct Stack {
     pub(crate) info: Info,
     gateway: tokio::task::JoinHandle<()>,
@@ -41,7 +41,7 @@ pub(crate) struct Stack {
 impl Stack {
     pub(crate) async fn start(options: Options) -> Result<Self, Error> {
         let lock = options.data_dir.as_deref().map(lock_data_dir).transpose()?;
-        // First of all the port: whoever runs two stacks on it should learn so at once.
+        // The port comes first: starting a second stack on it should fail at once.
         let listener = TcpListener::bind(("127.0.0.1", options.port))
             .await
             .map_err(|error| format!("port {}: {error}", options.port))?;
@@ -163,8 +163,8 @@ impl Stack {
     }
 }
 
-/// The way of `sam local`'s containers to what functions call; says how to take it, or why there is none. On standard
-/// error: standard output is for the line that says the stack is ready.
+/// Connects `sam local`'s containers to the services that functions call; prints how to use them, or why that failed.
+/// It prints on standard error: standard output is reserved for the line that says the stack is ready.
 async fn bridge(file: &Path, called: &[&str]) -> Option<Bridge> {
     match Bridge::open(called).await {
         Ok(bridge) => {
@@ -182,7 +182,7 @@ async fn bridge(file: &Path, called: &[&str]) -> Option<Bridge> {
     }
 }
 
-/// A task for each function that reads a stream.
+/// Starts a task for each function that reads a stream.
 fn read_streams(
     lambdas: &[Arc<Lambda>],
     dynamodb: &DynamoDb,
@@ -214,8 +214,8 @@ async fn stop_all(lambdas: &[Arc<Lambda>]) {
     }
 }
 
-/// One process of each function, so that bad configuration is shown now; what they said instead of
-/// getting ready.
+/// Starts one process of each function, so that bad configuration shows now; returns the output of those that do not
+/// start.
 async fn warm_up(lambdas: &[Arc<Lambda>]) -> Vec<String> {
     let starting: Vec<_> = lambdas
         .iter()

@@ -1,5 +1,5 @@
-//! The event source between a table's stream and a function: batches, filters, retries, partial
-//! failures, and the end of trying.
+//! The event source between a table's stream and a function: batches, filters, retries, partial failures, and giving
+//! up.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,17 +14,17 @@ use crate::log::Log;
 use crate::template::Stream;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// The first wait before a retry; it doubles up to the longest.
+/// The first wait before a retry; it doubles up to `MAX_BACKOFF`.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
 
-/// The records that were given up, as the dead-letter queue gets to know them.
+/// The records that were given up, as the dead-letter queue receives them.
 pub type DeadLetters = Arc<Mutex<Vec<Value>>>;
 
-/// Reads a table's stream from its beginning and hands what passes the filter to a function, in order.
+/// Reads a table's stream from its beginning and hands the records that pass the filter to a function, in order.
 ///
 /// # Errors
-/// Where the stream cannot be read.
+/// If the stream cannot be read.
 pub async fn deliver(
     database: Database,
     stream: Stream,
@@ -73,8 +73,8 @@ fn beginning(database: &Database, table: &str) -> Result<String, Error> {
         .ok_or_else(|| "a stream without an iterator".into())
 }
 
-/// Delivers a batch until the function has taken every record or the first is given up: after so many
-/// retries, or for its age. From the lowest record that failed on, everything is delivered again, as
+/// Delivers a batch until the function has taken every record, or gives up its first record after the maximum number of
+/// retries or at the maximum age. After a failure everything from the first failed record on is delivered again, as
 /// Lambda does.
 async fn deliver_batch(
     mut batch: Vec<Value>,
@@ -115,7 +115,7 @@ async fn deliver_batch(
     }
 }
 
-/// The lowest record of the batch that is to be delivered again; the first, if the function failed.
+/// Returns the position of the first record to deliver again; 0 if the function failed.
 fn first_failure(batch: &[Value], answer: Option<Bytes>) -> Option<usize> {
     let answer: Option<Value> = answer.and_then(|answer| serde_json::from_slice(&answer).ok());
     let Some(answer) = answer else { return Some(0) };
@@ -127,12 +127,12 @@ fn first_failure(batch: &[Value], answer: Option<Bytes>) -> Option<usize> {
         let at = batch
             .iter()
             .position(|record| record["dynamodb"]["SequenceNumber"] == failure["itemIdentifier"]);
-        at.unwrap_or(0) // an identifier that is none of the batch's fails all of it
+        at.unwrap_or(0) // an unknown identifier fails the whole batch
     };
     failures.iter().map(position).min()
 }
 
-/// EventBridge's patterns, as far as stream filters use them: objects, lists of alternatives,
+/// Whether a value matches a pattern of EventBridge, as far as stream filters use them: objects, lists of alternatives,
 /// `prefix` and `exists`.
 fn matches(pattern: &Value, value: &Value) -> bool {
     match pattern {

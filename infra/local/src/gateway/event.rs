@@ -14,7 +14,7 @@ use time::macros::format_description;
 
 use crate::identity::{ACCOUNT, request_id};
 
-/// The request as an event, payload format 2.0.
+/// Returns the request as an event, payload format 2.0.
 pub(super) fn event(
     parts: &axum::http::request::Parts,
     body: &Bytes,
@@ -27,7 +27,7 @@ pub(super) fn event(
         parts.uri.path(),
         parts.uri.query().unwrap_or_default(),
     );
-    // Several headers of one name become one, joined by commas; cookies have a field of their own.
+    // Headers with the same name are joined by commas; cookies have a field of their own.
     let mut headers: BTreeMap<String, String> = BTreeMap::new();
     let mut cookies = Vec::new();
     for (name, value) in &parts.headers {
@@ -112,7 +112,7 @@ pub(super) fn event(
     event
 }
 
-/// API Gateway appends the peer to what the client claims.
+/// Appends the peer to the addresses that the client claims, as API Gateway does.
 fn forwarded_for(claimed: Option<&String>, peer: SocketAddr) -> String {
     match claimed {
         Some(claimed) => format!("{claimed}, {}", peer.ip()),
@@ -135,7 +135,7 @@ struct FunctionAnswer {
     is_base64_encoded: bool,
 }
 
-/// A function's answer as a response; `None` for anything else.
+/// Converts a function's answer into a response; `None` if it is not a valid answer.
 pub(super) fn from_function(answer: &[u8]) -> Option<Response<Body>> {
     let answer: FunctionAnswer = serde_json::from_slice(answer).ok()?;
     let body = answer.body.unwrap_or_default();

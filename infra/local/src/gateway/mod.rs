@@ -1,5 +1,5 @@
-//! API Gateway's HTTP API: routes and CORS from the template, events and answers in payload
-//! format 2.0, its own answers for what no function answers.
+//! API Gateway's HTTP API: routes and CORS from the template, events and answers in payload format 2.0, and the
+//! gateway's own answers for requests without a function.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -27,20 +27,20 @@ mod event;
 
 use event::{event, from_function};
 
-/// API Gateway's own limit.
+/// The most bytes of a request's body (API Gateway's own limit).
 const MAX_PAYLOAD: usize = 10 * 1024 * 1024;
 
-/// The API with what is behind its routes.
+/// The API and everything behind its routes.
 pub struct Gateway {
     /// The functions.
     pub lambdas: Vec<Arc<Lambda>>,
-    /// What browsers on other origins may do.
+    /// The CORS configuration.
     pub cors: Cors,
-    /// What `/_local/info` tells.
+    /// The answer of `/_local/info`.
     pub info: Info,
-    /// What `/_local/mail` shows.
+    /// The mails that `/_local/mail` shows.
     pub inbox: Inbox,
-    /// Where a refused origin is told.
+    /// The log, which reports refused origins.
     pub log: Log,
 }
 
@@ -53,7 +53,7 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>) {
         .fallback(answer)
         .layer(from_fn(hosts::only_own))
         .with_state(gateway);
-    // Ends with the stack; an error then concerns nobody.
+    // It ends with the stack; an error then does not matter.
     let _ = axum::serve(
         listener,
         router.into_make_service_with_connect_info::<SocketAddr>(),
@@ -86,7 +86,7 @@ async fn answer(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response<Body> {
-    // A person who follows the address that is printed finds something to begin with.
+    // Somebody who opens the printed address gets the local start page.
     if request.method() == Method::GET && request.uri().path() == "/" {
         return Redirect::to("/_local/").into_response();
     }
@@ -117,7 +117,7 @@ impl Gateway {
             return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
         };
         let event = event(&parts, &body, peer, &route_key, &parameters);
-        // In a task of its own: a function goes on although its client has given up.
+        // In a separate task: a function continues after its client has disconnected.
         let invocation =
             tokio::spawn(async move { lambda.invoke(Bytes::from(event.to_string())).await });
         match invocation.await {
@@ -131,7 +131,8 @@ impl Gateway {
         }
     }
 
-    /// The function to which a route leads, with the route's key and the path's parameters: `$default` where no other does.
+    /// Returns the function of the matching route, with the route's key and the path's parameters; without a match,
+    /// `$default`.
     fn find(
         &self,
         method: &Method,
@@ -159,13 +160,13 @@ impl Gateway {
         listed.any(|listed| is_meant(listed, origin))
     }
 
-    /// A browser says no more than "CORS error".
+    /// Logs requests of refused origins: a browser reports only "CORS error".
     fn tell_of_refused(&self, headers: &HeaderMap) {
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let Some(origin) = text(header::ORIGIN) else {
             return;
         };
-        // The pages beneath /_local are the API's own.
+        // The pages beneath /_local have the API's own origin.
         let own = text(header::HOST).map(|host| format!("http://{host}"));
         let value = headers.get(header::ORIGIN);
         if own.as_deref() != Some(origin) && !value.is_some_and(|value| self.allows(value)) {
@@ -176,7 +177,7 @@ impl Gateway {
         }
     }
 
-    /// API Gateway answers CORS itself and overrides what a function says of it.
+    /// Adds the CORS headers; API Gateway answers CORS itself and overrides the function's headers.
     fn add_cors_headers(
         &self,
         headers: &mut HeaderMap,
@@ -213,7 +214,7 @@ impl Gateway {
     }
 }
 
-/// Exactly; where the list says so, at any port of this machine (`http://localhost:*`).
+/// Whether the origin is the listed one, or, for an entry such as `http://localhost:*`, has any port of this machine.
 fn is_meant(listed: &str, origin: &str) -> bool {
     match listed.strip_suffix(":*") {
         None => listed == origin,
@@ -224,7 +225,7 @@ fn is_meant(listed: &str, origin: &str) -> bool {
     }
 }
 
-/// The path's parameters if the route leads there.
+/// Returns the path's parameters if the route matches.
 fn matches(route: &Route, method: &Method, path: &str) -> Option<BTreeMap<String, String>> {
     if route.method != "ANY" && route.method != method.as_str() {
         return None;
@@ -257,7 +258,7 @@ fn status(status: StatusCode) -> Response<Body> {
     response
 }
 
-/// An answer of API Gateway's own.
+/// Returns an answer of API Gateway itself.
 fn message(code: StatusCode, text: &str) -> Response<Body> {
     let mut response = status(code);
     *response.body_mut() = Body::from(json!({ "message": text }).to_string());

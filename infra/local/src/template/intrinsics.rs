@@ -18,7 +18,7 @@ pub(super) fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// YAML with CloudFormation's tags (`!Ref X`) as JSON without (`{"Ref": "X"}`).
+/// Converts YAML with CloudFormation's tags (`!Ref X`) to JSON without tags (`{"Ref": "X"}`).
 pub(super) fn long_form(yaml: Yaml) -> Result<Value, Error> {
     Ok(match yaml {
         Yaml::Null => Value::Null,
@@ -52,7 +52,7 @@ pub(super) fn long_form(yaml: Yaml) -> Result<Value, Error> {
 pub(super) struct Scope<'a> {
     pub(super) document: &'a Value,
     pub(super) parameters: &'a BTreeMap<String, String>,
-    /// What the nested stacks that were read put out.
+    /// The outputs of the nested stacks that were read.
     pub(super) nested: BTreeMap<String, Outputs>,
 }
 
@@ -145,10 +145,10 @@ impl Scope<'_> {
         }
         let declared = &self.document["Parameters"][name];
         if declared.is_null() {
-            return Ok(json!(name)); // a resource: here its name is its identity
+            return Ok(json!(name)); // a resource: here its name is its id
         }
-        // A parameter without a default is one that whoever deploys gives; here the stack gives the
-        // variables that are made of them.
+        // A parameter without a default is given at deployment. Here it is empty: the stack sets the variables that are
+        // made from such parameters.
         let value = self
             .parameters
             .get(name)
@@ -161,7 +161,7 @@ impl Scope<'_> {
         Ok(json!(value))
     }
 
-    /// A function's own `AWS::NoValue` takes a variable of all functions away.
+    /// Removes the variables of all functions that a function sets to `AWS::NoValue`.
     pub(super) fn take_away(&self, globals: &mut Value, function: &Value) -> Result<(), Error> {
         let variables = globals["Environment"]["Variables"].as_object_mut();
         let own = function["Properties"]["Environment"]["Variables"].as_object();
@@ -176,8 +176,7 @@ impl Scope<'_> {
         Ok(())
     }
 
-    /// A nested stack's output. All other attributes exist in the cloud alone; here nothing asks what
-    /// they are.
+    /// Returns a nested stack's output. All other attributes exist only in the cloud; here nothing needs their values.
     fn attribute(&self, path: &str) -> Value {
         let output = || {
             let (stack, output) = path.split_once(".Outputs.")?;
@@ -186,7 +185,7 @@ impl Scope<'_> {
         output().unwrap_or_else(|| json!(path))
     }
 
-    /// Whether its condition holds, if it has one.
+    /// Whether the resource's condition holds, or it has none.
     pub(super) fn exists(&self, resource: &Value) -> Result<bool, Error> {
         match resource["Condition"].as_str() {
             Some(condition) => self.condition(condition),

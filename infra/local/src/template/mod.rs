@@ -1,4 +1,4 @@
-//! What the stack needs of `template.yaml`, with CloudFormation's functions evaluated.
+//! Reads the parts of `template.yaml` that the stack needs, with CloudFormation's functions evaluated.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -18,61 +18,61 @@ use resources::{cors, function, table};
 /// The deployed system as the template describes it.
 #[derive(Debug)]
 pub struct Template {
-    /// The functions, by their resources' names.
+    /// The functions.
     pub functions: Vec<Function>,
     /// The DynamoDB tables.
     pub tables: Vec<Table>,
-    /// What browsers on other origins may do.
+    /// The CORS configuration.
     pub cors: Cors,
 }
 
 /// A function that is built from this workspace.
 #[derive(Clone, Debug)]
 pub struct Function {
-    /// The folder's, package's and binary's name.
+    /// The name of the folder, the package and the binary.
     pub name: String,
-    /// Its resource's name.
+    /// The name of its resource.
     pub resource: String,
-    /// The environment variables that are given to it, and no others.
+    /// The environment variables that it gets; it gets no others.
     pub variables: BTreeMap<String, String>,
-    /// Seconds that an invocation may take.
+    /// The timeout of an invocation in seconds.
     pub timeout_seconds: u64,
-    /// MiB that it has in the cloud.
+    /// Its memory in the cloud in MiB.
     pub memory_mib: u64,
     /// The routes that lead to it.
     pub routes: Vec<Route>,
-    /// The table whose stream it reads.
+    /// The stream that it reads.
     pub stream: Option<Stream>,
-    /// What its role allows at the tables.
+    /// The rights of its role to the tables.
     pub rights: BTreeSet<Right>,
 }
 
-/// A table's stream as a function reads it.
+/// A table's stream, as a function reads it.
 #[derive(Clone, Debug)]
 pub struct Stream {
     /// The table.
     pub table: String,
-    /// Which records are handed over: any of these patterns, in EventBridge's language.
+    /// The patterns in EventBridge's language; records that match any of them are delivered.
     pub filters: Vec<Value>,
-    /// The most records at once.
+    /// The most records in a batch.
     pub batch_size: usize,
-    /// How often a batch is tried again before the record that fails is given up; otherwise its age ends it.
+    /// How often a batch is retried before the failing record is given up; `None` for no limit.
     pub retries: Option<usize>,
-    /// How old a record may get.
+    /// The maximum age of a record.
     pub longest_wait: Option<Duration>,
 }
 
 /// A method and a path of the API.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// In upper case; `ANY` for all.
+    /// The method in upper case; `ANY` for all.
     pub method: String,
-    /// With parameters in braces; `$default` for every other.
+    /// The path with parameters in braces; `$default` for every other path.
     pub path: String,
 }
 
 impl Route {
-    /// As API Gateway names it: `POST /api/auth/login`.
+    /// Returns API Gateway's name of the route: `POST /api/auth/login`.
     pub fn key(&self) -> String {
         match self.is_default() {
             true => self.path.clone(),
@@ -80,7 +80,7 @@ impl Route {
         }
     }
 
-    /// Whether it takes what no other route does.
+    /// Whether it takes the requests that no other route takes.
     pub fn is_default(&self) -> bool {
         self.path == DEFAULT
     }
@@ -91,11 +91,11 @@ const DEFAULT: &str = "$default";
 /// A DynamoDB table.
 #[derive(Debug)]
 pub struct Table {
-    /// Its resource's name, and here its own.
+    /// The name of its resource, which is the table's name here.
     pub name: String,
-    /// The request that makes it.
+    /// The request that creates it.
     pub create: Value,
-    /// The attribute that says when an item may go.
+    /// The attribute that says when an item expires.
     pub ttl_attribute: Option<String>,
 }
 
@@ -110,22 +110,22 @@ pub struct Cors {
     pub headers: Vec<String>,
     /// Response headers that a page may read.
     pub exposed: Vec<String>,
-    /// Whether cookies may be sent.
+    /// Whether browsers may send cookies.
     pub credentials: bool,
-    /// Seconds for which a preflight's answer holds.
+    /// How long a preflight's answer is valid, in seconds.
     pub max_age_seconds: u64,
 }
 
 impl Template {
-    /// Reads a template; `parameters` stand in for those without a default.
+    /// Reads a template; `parameters` replace defaults and fill in parameters without one.
     ///
     /// # Errors
-    /// Where the file cannot be read, or uses what is not understood here.
+    /// If the file cannot be read, or uses a feature that is not understood here.
     pub fn read(path: &Path, parameters: &BTreeMap<String, String>) -> Result<Self, Error> {
         Ok(Self::read_with_outputs(path, parameters)?.0)
     }
 
-    /// The template and what it puts out.
+    /// Reads a template and its outputs.
     fn read_with_outputs(
         path: &Path,
         parameters: &BTreeMap<String, String>,
@@ -154,7 +154,7 @@ impl Template {
             cors: Cors::default(),
         };
         let resources = document["Resources"].as_object().ok_or("no Resources")?;
-        // First what they put out: the others refer to it.
+        // Nested stacks come first: other resources refer to their outputs.
         for (name, stack) in resources {
             if stack["Type"] != "AWS::CloudFormation::Stack" || !scope.exists(stack)? {
                 continue;
@@ -203,7 +203,7 @@ impl Template {
     }
 }
 
-/// What a template puts out, by name.
+/// A template's outputs by name.
 type Outputs = BTreeMap<String, Value>;
 
 #[cfg(test)]

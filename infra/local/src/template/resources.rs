@@ -1,4 +1,4 @@
-//! The resources of a template that the stack makes.
+//! The template's resources that the stack creates.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -50,7 +50,7 @@ pub(super) fn function(
             let property = |key: &str| event["Properties"][key].as_str().map(str::to_owned);
             let (method, path) = match (property("Method"), property("Path")) {
                 (Some(method), Some(path)) => (method, path),
-                // As SAM takes it.
+                // SAM's default.
                 (None, None) => ("ANY".to_owned(), DEFAULT.to_owned()),
                 _ => return Err("a route with a method or a path alone".into()),
             };
@@ -80,7 +80,7 @@ fn stream(properties: &Value) -> Result<Stream, Error> {
     let table = arn.strip_suffix(".StreamArn"); // the evaluated attribute of a table
     let filters = properties["FilterCriteria"]["Filters"].as_array();
     let pattern = |filter: &Value| serde_json::from_str(filter["Pattern"].as_str().unwrap_or("{}"));
-    // -1, the default, is no limit.
+    // -1, the default, means no limit.
     let number = |key: &str| properties[key].as_u64();
     Ok(Stream {
         table: table.ok_or("a stream that is no table's")?.to_owned(),
@@ -100,7 +100,7 @@ pub(super) fn table(name: &str, mut properties: Value) -> Result<Table, Error> {
         .as_object_mut()
         .ok_or("a table without properties")?;
     let ttl = create.remove("TimeToLiveSpecification");
-    // What the emulator neither has nor needs.
+    // The emulator neither supports nor needs these.
     create.remove("PointInTimeRecoverySpecification");
     create.remove("SSESpecification");
     if let Some(stream) = create.get_mut("StreamSpecification") {
