@@ -1,6 +1,6 @@
 //! What is written about the system agrees with the system.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use harness::template;
 use harness::world::read;
@@ -119,41 +119,6 @@ fn every_variable_of_every_function_is_explained_and_no_other() {
     assert_eq!(explained, &used | &BTreeSet::from(of_the_stack));
 }
 
-/// The table of limits and what the variables say of themselves.
-#[test]
-fn the_readme_and_the_variables_agree_on_every_limit() {
-    let example = read(".env.example");
-    let lines: Vec<&str> = example.lines().collect();
-    let explained = lines.windows(2).filter_map(|pair| {
-        let name = pair[1].strip_prefix("RATE_LIMIT_")?.trim_end_matches('=');
-        let (_, numbers) = pair[0].trim_end_matches(':').rsplit_once('(').unwrap();
-        let (strict, balanced) = numbers.trim_end_matches(')').split_once(", ").unwrap();
-        Some((name.to_owned(), [strict.to_owned(), balanced.to_owned()]))
-    });
-    let explained: BTreeMap<_, _> = explained.collect();
-
-    let readme = read("README.md");
-    let (_, table) = readme.split_once("\n| variable `RATE_LIMIT_…` |").unwrap();
-    let (table, _) = table.split_once("\n\n").unwrap();
-    let mut told = BTreeMap::new();
-    for row in table.lines().skip(2) {
-        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let names: Vec<&str> = cells[0].split(", ").collect();
-        for (at, name) in names.iter().enumerate() {
-            // One number for all of a row's limits, or one for each.
-            let number = |cell: &str| {
-                let numbers: Vec<&str> = cell.split(", ").collect();
-                numbers[at.min(numbers.len() - 1)].to_owned()
-            };
-            let numbers = [number(cells[1]), number(cells[2])];
-            told.insert(name.trim_matches('`').to_owned(), numbers);
-        }
-    }
-
-    assert_eq!(told.len(), 16);
-    assert_eq!(told, explained);
-}
-
 /// The names in a section of a template, between these two texts.
 fn names<'a>(template: &'a str, from: &str, to: &str) -> BTreeSet<&'a str> {
     let (_, section) = template.split_once(from).unwrap();
@@ -199,22 +164,39 @@ fn the_settings_hold_every_parameter_that_is_no_secret() {
     }
 }
 
+/// `infra/configuration` makes it; `.ci/run` checks that it is up to date.
 #[test]
-fn the_readme_explains_every_parameter_of_the_template_and_no_other() {
-    let template = read("template.yaml");
-    let readme = read("README.md");
-    let (_, table) = readme.split_once("\n### Parameters\n").unwrap();
-    let (table, _) = table.split_once("\n### ").unwrap();
-    let explained = table.lines().filter_map(|line| line.strip_prefix("| `"));
-    let explained = explained.flat_map(|row| {
-        let (cell, _) = row.split_once(" |").unwrap();
-        cell.split(", ").map(|name| name.trim_matches('`'))
-    });
+fn the_configuration_has_every_variable_and_every_parameter() {
+    let document = read("docs/configuration.md");
+    let (variables, parameters) = document.split_once("\n## Parameters\n").unwrap();
+    let rows = |text: &str| -> BTreeSet<String> {
+        let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+        rows.flat_map(|row| {
+            let (cell, _) = row.split_once(" |").unwrap();
+            let names = cell.split(", ");
+            names.map(|name| name.trim_matches('`').to_owned())
+        })
+        .collect()
+    };
+    let (limits, rest) = {
+        let (before, table) = variables
+            .split_once("\n| variable `RATE_LIMIT_…` |")
+            .unwrap();
+        let (table, after) = table.split_once("\n\n").unwrap();
+        (rows(table), format!("{before}\n{after}"))
+    };
+    let limits = limits.iter().map(|name| format!("RATE_LIMIT_{name}"));
+    let explained: BTreeSet<String> = rows(&rest).into_iter().chain(limits).collect();
+    let example = read(".env.example");
+    let variables = example.lines().filter(|line| !line.starts_with('#'));
+    let variables = variables.filter_map(|line| line.split_once('='));
+    let variables: BTreeSet<String> = variables.map(|(name, _)| name.to_owned()).collect();
+    assert_eq!(explained, variables);
 
-    assert_eq!(
-        explained.collect::<BTreeSet<_>>(),
-        names(&template, "\nParameters:\n", "\nRules:\n")
-    );
+    let template = read("template.yaml");
+    let expected = names(&template, "\nParameters:\n", "\nRules:\n");
+    let expected: BTreeSet<String> = expected.into_iter().map(str::to_owned).collect();
+    assert_eq!(rows(parameters), expected);
 }
 
 /// Each function starts with the variables that the template gives it (every other test shows that),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::authenticator::Authenticator;
 use crate::observed::Observed;
-use crate::{endpoints, shapes};
+use crate::{operations, shapes};
 
 const HEADERS: [(&str, &str); 8] = [
     ("content-type", "application/json; charset=utf-8"),
@@ -193,7 +193,7 @@ impl Client {
     pub async fn send(&self, request: RequestBuilder) -> Answer {
         let request = request.build().expect("a request");
         self.remember(request.body().and_then(|body| body.as_bytes()));
-        let operation = endpoints::operation(request.method(), request.url().path());
+        let operation = operations::operation(request.method(), request.url().path());
         let response = self.http.execute(request).await.expect("an answer");
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.expect("a body");

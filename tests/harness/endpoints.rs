@@ -2,14 +2,12 @@
 //! those tests.
 
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
 
-use local::template::Route;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::client::{Account, Client, unique_email, unique_password};
-use crate::world::template;
+use crate::operations::OPERATIONS;
 
 /// A store that an endpoint asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,38 +46,6 @@ impl Endpoint {
             None => request,
         }
     }
-}
-
-/// Every route of the template with its operation: its function and method, the same for aliases.
-static OPERATIONS: LazyLock<Vec<(Route, String)>> = LazyLock::new(|| {
-    let functions = template().functions.into_iter();
-    let routes = functions.flat_map(|function| {
-        let name = function.name;
-        let routes = function.routes.into_iter();
-        routes.map(move |route| {
-            let operation = match (name.as_str(), route.path.as_str()) {
-                ("refresh", "/api/auth/csrf-token") => "csrf-token".to_owned(),
-                ("sessions", path) if path.ends_with("{id}") => "sessions/{id}".to_owned(),
-                ("not-found" | "errors", _) => name.clone(),
-                _ => format!("{} {name}", route.method),
-            };
-            (route, operation)
-        })
-    });
-    routes.collect()
-});
-
-/// The operation that a request is for, if it has a route of its own.
-pub fn operation(method: &Method, path: &str) -> Option<&'static str> {
-    let matches = |route: &Route| {
-        let (route_parts, parts) = (route.path.split('/'), path.split('/'));
-        let is_part = |(route, part): (&str, &str)| route.starts_with('{') || route == part;
-        route.method == method.as_str()
-            && route_parts.clone().count() == parts.clone().count()
-            && route_parts.zip(parts).all(is_part)
-    };
-    let found = OPERATIONS.iter().find(|(route, _)| matches(route));
-    found.map(|(_, operation)| operation.as_str())
 }
 
 /// Every route whose answers are JSON. The requests that end the account, and its session, are the last ones.

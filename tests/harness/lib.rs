@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod dynamodb;
 pub mod endpoints;
 pub mod observed;
+pub mod operations;
 pub mod peers;
 #[cfg(target_os = "linux")]
 pub mod process;
@@ -16,8 +17,10 @@ pub mod shapes;
 pub mod smtp;
 pub mod tls;
 pub mod token;
+pub mod workspace;
 pub mod world;
 
 pub use authenticator::Authenticator;
 pub use client::{Account, Answer, Client};
-pub use world::{World, template, until};
+pub use workspace::template;
+pub use world::{World, until};

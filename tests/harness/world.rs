@@ -15,7 +15,6 @@ use local::lambda::Lambda;
 use local::log::Log;
 use local::mail::Mail;
 use local::redis::Redis;
-use local::template::Template;
 use local::{Info, Local, Options};
 use redis::Commands;
 use serde::de::IgnoredAny;
@@ -27,6 +26,7 @@ use crate::dynamodb::DynamoDb;
 use crate::observed::Observed;
 use crate::peers::{FaultyService, TcpProxy, address};
 use crate::token;
+pub use crate::workspace::read;
 
 /// The cheapest hash that is allowed outside production.
 const CHEAP_HASHES: [(&str, &str); 3] = [
@@ -56,19 +56,6 @@ pub struct World {
 enum Target {
     Inside(Box<Local>),
     Deployment(String),
-}
-
-/// `template.yaml` as the stack reads it: the cache is here, not in the cloud.
-pub fn template() -> Template {
-    let path = build::workspace().join("template.yaml");
-    let parameters = BTreeMap::from([("Cache".to_owned(), "none".to_owned())]);
-    Template::read(&path, &parameters).expect("a template")
-}
-
-/// A file of the workspace.
-pub fn read(file: &str) -> String {
-    let path = build::workspace().join(file);
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
 /// The records of all sessions there, by id.

@@ -145,8 +145,15 @@ impl LoginLockout {
     /// # Errors
     /// `account_locked`, and `service_unavailable` or `internal_error` if the store fails.
     pub async fn attempt(&self, target: &Target, client: &ClientInfo) -> Result<Attempt, ApiError> {
+        let counters = self.counters(target);
+        let attempt = Attempt::new(&self.limiter, counters.clone(), counters);
+        attempt.count(target.user_id, client).await
+    }
+
+    /// The counters of an attempt: a known device's own, or else those of the typed identifier and of the account.
+    fn counters(&self, target: &Target) -> Vec<Counter> {
         let typed = || Subject::Text(target.typed.clone());
-        let counters: Vec<Counter> = match target.device {
+        match target.device {
             Some(device) => {
                 let subject = Subject::Device(device.user_id, device.id);
                 let policy = self.policy.iter();
@@ -163,9 +170,7 @@ impl LoginLockout {
                     by_account.map(|policy| Counter::account_failures(policy, &account));
                 by_text.chain(by_account).collect()
             }
-        };
-        let attempt = Attempt::new(&self.limiter, counters.clone(), counters);
-        attempt.count(target.user_id, client).await
+        }
     }
 
     /// Clears the failures of a user who has set a new password.
@@ -242,8 +247,20 @@ impl CodeLockout {
         is_signed_in: bool,
         client: &ClientInfo,
     ) -> Result<Attempt, ApiError> {
+        let (counters, cleared) = self.counters(user_id, is_signed_in, client);
+        let attempt = Attempt::new(&self.limiter, counters, cleared);
+        attempt.count(Some(user_id), client).await
+    }
+
+    /// The counters of an attempt, and those that a success clears.
+    fn counters(
+        &self,
+        user_id: UserId,
+        is_signed_in: bool,
+        client: &ClientInfo,
+    ) -> (Vec<Counter>, Vec<Counter>) {
         let Some(policy) = &self.policy else {
-            return Ok(Attempt::new(&self.limiter, Vec::new(), Vec::new()));
+            return (Vec::new(), Vec::new());
         };
         let account = Counter::two_factor_failures(policy, &Subject::User(user_id));
         let address = ClientAddress::parse(&client.ip).filter(|_| !is_signed_in);
@@ -253,8 +270,7 @@ impl CodeLockout {
         });
         let cleared = vec![account.clone()];
         let counters = std::iter::once(account).chain(by_address).collect();
-        let attempt = Attempt::new(&self.limiter, counters, cleared);
-        attempt.count(Some(user_id), client).await
+        (counters, cleared)
     }
 }
 
@@ -262,5 +278,114 @@ impl CodeLockout {
 async fn clear(limiter: &RateLimiter, counters: &[Counter]) {
     if let Err(error) = limiter.clear(counters).await {
         tracing::warn!(cause = %error, "failures stay counted");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::email_address::EmailAddress;
+    use crate::domain::id::Id;
+    use crate::domain::rule::Parse;
+    use crate::domain::timestamp::Timestamp;
+
+    fn environment(lockout: &'static str) -> Environment {
+        Environment::new(move |name| {
+            let value = match name {
+                "GUARD_SECRET" => "a secret of thirty-two bytes: one",
+                "REDIS_URL" => "redis://127.0.0.1:9",
+                "LOGIN_LOCKOUT" | "ACCOUNT_LOCKOUT" | "TWO_FACTOR_LOCKOUT" => lockout,
+                _ => return None,
+            };
+            Some(value.to_owned())
+        })
+    }
+
+    fn user() -> UserId {
+        Id::new(Timestamp::from_milliseconds(0), [7; 16])
+    }
+
+    fn client() -> ClientInfo {
+        ClientInfo {
+            ip: "203.0.113.7".to_owned(),
+            ..ClientInfo::none(Timestamp::from_milliseconds(0))
+        }
+    }
+
+    fn keys(counters: &[Counter]) -> Vec<&str> {
+        counters.iter().map(Counter::key).collect()
+    }
+
+    fn target(lockout: &LoginLockout, user_id: Option<UserId>, device: Option<Device>) -> Target {
+        let email = EmailAddress::parse("ada@example.com").unwrap();
+        Target {
+            typed: lockout.hasher.email(&email),
+            user_id,
+            device,
+        }
+    }
+
+    #[test]
+    fn an_attempt_counts_under_the_typed_identifier_and_under_the_account() {
+        let lockout = LoginLockout::from_env(&mut environment(""));
+
+        let known = lockout.counters(&target(&lockout, Some(user()), None));
+        let unknown = lockout.counters(&target(&lockout, None, None));
+
+        let (known, unknown) = (keys(&known), keys(&unknown));
+        assert_eq!(
+            known[0], unknown[0],
+            "whether there is an account, does not show"
+        );
+        assert_eq!(known[1], format!("account_failures:{{{}}}", user()));
+        assert_eq!((known.len(), unknown.len()), (2, 2));
+        assert!(!known[0].contains("ada"), "no address is readable in a key");
+    }
+
+    #[test]
+    fn a_known_device_has_a_counter_of_its_own() {
+        let lockout = LoginLockout::from_env(&mut environment(""));
+        let device = Device {
+            id: Id::new(Timestamp::from_milliseconds(0), [9; 16]),
+            user_id: user(),
+        };
+
+        let counters = lockout.counters(&target(&lockout, Some(user()), Some(device)));
+
+        let expected = format!("login_failures:{{{}}}:{}", user(), device.id);
+        assert_eq!(keys(&counters), [expected.as_str()]);
+    }
+
+    #[test]
+    fn a_code_of_a_signed_in_user_does_not_count_under_the_address() {
+        let lockout = CodeLockout::from_env(&mut environment(""));
+        let (account, address) = (
+            format!("two_factor_failures:{{{}}}", user()),
+            "two_factor_failures:{203.0.113.7}",
+        );
+
+        let (at_login, cleared) = lockout.counters(user(), false, &client());
+        let (signed_in, _) = lockout.counters(user(), true, &client());
+
+        assert_eq!(keys(&at_login), [account.as_str(), address]);
+        assert_eq!(keys(&signed_in), [account.as_str()]);
+        assert_eq!(
+            keys(&cleared),
+            [account.as_str()],
+            "a success clears no neighbour's"
+        );
+    }
+
+    #[test]
+    fn a_lockout_that_is_off_counts_nothing() {
+        let login = LoginLockout::from_env(&mut environment("off"));
+        let codes = CodeLockout::from_env(&mut environment("off"));
+
+        assert!(
+            login
+                .counters(&target(&login, Some(user()), None))
+                .is_empty()
+        );
+        assert!(codes.counters(user(), false, &client()).0.is_empty());
     }
 }

@@ -321,6 +321,8 @@ impl PendingLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::client_address::ClientAddress;
+    use crate::domain::id::UserId;
 
     fn environment(variables: &'static [(&'static str, &'static str)]) -> Environment {
         Environment::new(|name| {
@@ -329,29 +331,27 @@ mod tests {
         })
     }
 
-    /// The limits of each preset.
+    /// The limits as `.env.example` explains them: `# Per client: login (5/15m, 10/15m)` before `RATE_LIMIT_LOGIN=`.
+    fn explained() -> Vec<(String, String, String)> {
+        let example = include_str!("../../../.env.example");
+        let lines: Vec<&str> = example.lines().collect();
+        let limits = lines.windows(2).filter_map(|pair| {
+            let name = pair[1].strip_prefix("RATE_LIMIT_")?.trim_end_matches('=');
+            let (_, numbers) = pair[0].rsplit_once('(')?;
+            let (strict, balanced) = numbers.trim_end_matches(')').split_once(", ")?;
+            Some((name.to_owned(), strict.to_owned(), balanced.to_owned()))
+        });
+        limits.collect()
+    }
+
     #[test]
     fn every_limit_is_the_presets_or_its_own_variable() {
         const OWN: (&str, &str) = ("RATE_LIMIT_REFRESH", "7/1m");
-        for (name, strict, balanced) in [
-            ("GLOBAL", "100/15m", "1000/15m"),
-            ("GUEST", "5/1m", "60/1m"),
-            ("USER", "15/1m", "120/1m"),
-            ("ADMIN", "30/1m", "300/1m"),
-            ("LOGIN", "5/15m", "10/15m"),
-            ("REGISTER", "5/15m", "10/15m"),
-            ("PASSWORD_RESET_CONFIRM", "5/15m", "10/15m"),
-            ("EMAIL_VERIFICATION", "10/15m", "20/15m"),
-            ("PASSWORD_RESET", "3/1h", "6/1h"),
-            ("EMAIL_RESEND", "3/1h", "6/1h"),
-            ("PASSWORD_CHANGE", "5/15m", "10/15m"),
-            ("ACCOUNT_DELETE", "5/15m", "10/15m"),
-            ("TWO_FACTOR", "10/15m", "20/15m"),
-            ("PROFILE", "20/15m", "off"),
-            ("SESSIONS", "20/15m", "off"),
-        ] {
+        let limits = explained();
+        assert_eq!(limits.len(), 16);
+        for (name, strict, balanced) in limits.iter().filter(|(name, ..)| name != "REFRESH") {
             for (mut environment, expected) in [
-                (environment(&[OWN]), strict),
+                (environment(&[OWN]), strict.as_str()),
                 (environment(&[("RATE_LIMITS", "strict"), OWN]), strict),
                 (environment(&[("RATE_LIMITS", "balanced"), OWN]), balanced),
                 (environment(&[("RATE_LIMITS", "off"), OWN]), "off"),
@@ -363,5 +363,75 @@ mod tests {
                 assert_eq!(Some(Some(own.limit)), Limit::parse("7/1m"));
             }
         }
+    }
+
+    fn limits(endpoint: Endpoint) -> Arc<RateLimits> {
+        let mut environment = environment(&[("REDIS_URL", "redis://127.0.0.1:9")]);
+        let limits = RateLimits::from_env(&mut environment, Some(endpoint));
+        let limits = limits.with_user_tier(&mut environment);
+        Arc::new(limits)
+    }
+
+    fn pending(charge: &Charge) -> Vec<String> {
+        let state = charge.state();
+        let counters = state.pending.iter();
+        counters
+            .map(|counter| format!("{} {}", counter.policy().name, counter.key()))
+            .collect()
+    }
+
+    #[test]
+    fn an_anonymous_request_counts_under_its_clients_network() {
+        let limits = limits(Endpoint::per_client("LOGIN", "5/15m"));
+        let address = ClientAddress::parse("2001:db8:1:2:3:4:5:6").unwrap();
+
+        let charge = limits.charge("request", Subject::Client(address), None);
+
+        assert_eq!(
+            pending(&charge),
+            [
+                "global rate_limit:global:{2001:db8:1:2::/64}",
+                "guest rate_limit:guest:{2001:db8:1:2::/64}",
+                "login rate_limit:login:{2001:db8:1:2::/64}",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_caller_counts_under_the_user_alone_and_an_endpoint_of_callers_counts_nobody_else() {
+        let limits = limits(Endpoint::per_caller("PROFILE", "20/15m"));
+        let address = ClientAddress::parse("203.0.113.7").unwrap();
+        let id: UserId = "01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap();
+        let caller = Identified {
+            tier: limits.user.as_ref(),
+            subject: Subject::User(id),
+        };
+
+        let charge = limits.charge("request", Subject::Client(address), Some(caller));
+        let anonymous = limits.charge("request", Subject::Client(address), None);
+
+        assert_eq!(
+            pending(&charge),
+            [
+                format!("global rate_limit:global:{{{id}}}"),
+                format!("user rate_limit:user:{{{id}}}"),
+                format!("profile rate_limit:profile:{{{id}}}"),
+            ]
+        );
+        assert_eq!(pending(&anonymous).len(), 2, "no limit of the endpoint");
+    }
+
+    #[test]
+    fn only_a_limit_of_failures_takes_requests_back() {
+        let login = limits(Endpoint::per_client("LOGIN", "5/15m").of_failures());
+        let register = limits(Endpoint::per_client("REGISTER", "5/15m").of_failures_if_balanced());
+        let address = Subject::Client(ClientAddress::parse("203.0.113.7").unwrap());
+        let limits = |limits: &Arc<RateLimits>| {
+            RequestLimits(limits.charge("request", address.clone(), None))
+        };
+
+        let name = |limits: &RequestLimits| limits.limit_of_failures().map(|it| it.name.clone());
+        assert_eq!(name(&limits(&login)).as_deref(), Some("login"));
+        assert_eq!(name(&limits(&register)), None, "limits are strict");
     }
 }

@@ -138,6 +138,12 @@ impl Counter {
         &self.policy
     }
 
+    /// The key in Redis.
+    #[cfg(test)]
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
     fn new(prefix: &str, policy: &Policy, subject: &Subject) -> Self {
         let (tag, rest) = match subject {
             Subject::Client(address) => (address.network(), None),

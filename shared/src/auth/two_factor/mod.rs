@@ -2,6 +2,13 @@
 
 use secrecy::SecretString;
 
+mod device_secrets;
+mod verified_code;
+
+use device_secrets::{DeviceSecrets, Reencrypted};
+use verified_code::CodeKind;
+pub use verified_code::VerifiedCode;
+
 use super::lockout::{Attempt, CodeLockout};
 use super::reauthentication::record_failure;
 use super::retry::Refusal;
@@ -9,7 +16,7 @@ use crate::config::Environment;
 use crate::domain::backup_code::{self, BackupCodeHash};
 use crate::domain::client_info::ClientInfo;
 use crate::domain::code::Code;
-use crate::domain::encryption::{Cipher, Sealed};
+use crate::domain::encryption::Sealed;
 use crate::domain::rule::rule;
 use crate::domain::totp::{Step, TotpCode, TotpSecret};
 use crate::domain::user::{MAX_TWO_FACTOR_DEVICES, User, UserId};
@@ -17,7 +24,6 @@ use crate::error::ApiError;
 use crate::store::Error;
 use crate::store::audit::{Audit, Event};
 use crate::store::dynamodb::{Collision, DynamoDb, Write};
-use crate::store::items::TransactWriteItem;
 use crate::store::outbox::{Kind, Links, Outbox};
 use crate::store::two_factor::{BackupCode, StoredDevice, TwoFactorStore};
 use crate::{random, timing};
@@ -26,8 +32,7 @@ use crate::{random, timing};
 pub struct TwoFactor {
     /// The devices and backup codes.
     pub store: TwoFactorStore,
-    /// Decrypts the secrets of devices.
-    cipher: Cipher,
+    secrets: DeviceSecrets,
     /// Counts wrong codes of devices and backup codes together.
     lockout: CodeLockout,
     audit: Audit,
@@ -62,35 +67,12 @@ impl From<Refused> for ApiError {
     }
 }
 
-/// A verified code. Add [`VerifiedCode::write`] to the transaction that it authorises, so that the code is used up
-/// exactly when that transaction commits.
-pub struct VerifiedCode {
-    kind: CodeKind,
-    user_id: UserId,
-    event: Event,
-    attempt: Attempt,
-    /// The other devices whose secrets are encrypted under the previous key: device id, stored secret, newly encrypted
-    /// secret.
-    outdated: Vec<(String, Sealed, Sealed)>,
-}
-
-enum CodeKind {
-    Step {
-        device: String,
-        step: Step,
-        resealed: Option<Sealed>,
-    },
-    BackupCode(BackupCodeHash),
-}
-
 impl TwoFactor {
     /// Reads `DATA_ENCRYPTION_KEY`, `DATA_ENCRYPTION_KEY_PREVIOUS` and the variables of the lockout and of both tables.
     pub fn from_env(environment: &mut Environment) -> Self {
-        let secret = environment.secret("DATA_ENCRYPTION_KEY");
-        let previous = environment.optional_secret("DATA_ENCRYPTION_KEY_PREVIOUS");
         Self {
             store: TwoFactorStore::from_env(environment),
-            cipher: Cipher::new(&secret, previous.as_ref()),
+            secrets: DeviceSecrets::from_env(environment),
             lockout: CodeLockout::from_env(environment),
             audit: Audit::from_env(environment),
             outbox: Outbox::from_env(environment),
@@ -198,53 +180,21 @@ impl TwoFactor {
         }
     }
 
-    /// Searches all confirmed devices for the code. A device whose secret cannot be decrypted does not block the
-    /// others; its error is returned only if no other device matches, as the code may have been right.
     async fn find_step(
         &self,
         id: UserId,
         code: &TotpCode,
-        outdated: &mut Vec<(String, Sealed, Sealed)>,
+        outdated: &mut Vec<Reencrypted>,
         client: &ClientInfo,
     ) -> Result<Option<CodeKind>, ApiError> {
         let now = client.received_at;
-        let mut found = None;
-        let mut unopenable = None;
-        let mut was_used = false;
-        for device in self.store.find_devices(id, now).await? {
-            let Some(last_used_step) = device.last_used_step else {
-                continue; // still pending
-            };
-            let (secret, is_outdated) = match self.open(id, &device) {
-                Ok(opened) => opened,
-                Err(error) => {
-                    tracing::error!(device = device.id(), "a device's secret cannot be opened");
-                    unopenable = Some(error);
-                    continue;
-                }
-            };
-            let resealed = is_outdated.then(|| self.seal(id, device.id(), &secret));
-            let step = secret.verify(code, now);
-            was_used |= step.is_some_and(|step| step <= last_used_step);
-            match step.filter(|step| found.is_none() && *step > last_used_step) {
-                Some(step) => {
-                    found = Some(CodeKind::Step {
-                        device: device.id().to_owned(),
-                        step,
-                        resealed,
-                    });
-                }
-                None => outdated.extend(
-                    resealed.map(|new| (device.id().to_owned(), device.secret.clone(), new)),
-                ),
-            }
-        }
-        match (found, unopenable) {
-            (Some(kind), _) => Ok(Some(kind)),
-            (None, _) if was_used => Err(ApiError::TwoFactorUsed),
-            (None, Some(error)) => Err(error),
-            (None, None) => Ok(None),
-        }
+        let devices = self.store.find_devices(id, now).await?;
+        let found = self.secrets.find_step(id, &devices, code, now, outdated);
+        Ok(found?.map(|found| CodeKind::Step {
+            device: found.device,
+            step: found.step,
+            resealed: found.reencrypted,
+        }))
     }
 
     async fn find_backup_code(
@@ -274,7 +224,7 @@ impl TwoFactor {
         client: &ClientInfo,
     ) -> Result<(Step, Attempt), ApiError> {
         let attempt = self.lockout.attempt(user.id, true, client).await?;
-        let (secret, _) = self.open(user.id, device)?;
+        let (secret, _) = self.secrets.open(user.id, device)?;
         match secret.verify(code, client.received_at) {
             Some(step) => Ok((step, attempt)),
             None => Err(self.refuse(user, &attempt, event, client).await),
@@ -297,7 +247,7 @@ impl TwoFactor {
         self.settle_attempt(&code.attempt, result, client).await;
         if result.is_ok() {
             let reseal = async {
-                for (device, old, new) in &code.outdated {
+                for Reencrypted { device, old, new } in &code.outdated {
                     self.store.reseal(code.user_id, device, old, new).await?;
                 }
                 Ok::<_, Error>(())
@@ -325,76 +275,7 @@ impl TwoFactor {
 
     /// Encrypts a device's secret, bound to its user and device.
     pub fn seal(&self, id: UserId, device: &str, secret: &TotpSecret) -> Sealed {
-        self.cipher
-            .seal(secret.expose(), &owner(id, device), random::bytes())
-    }
-
-    /// Decrypts a device's secret. A failure concerns the operator, and the client learns nothing about it.
-    fn open(&self, id: UserId, device: &StoredDevice) -> Result<(TotpSecret, bool), ApiError> {
-        let opened = self.cipher.open(&device.secret, &owner(id, device.id()));
-        let unreadable = || ApiError::Internal("a device's secret cannot be opened".into());
-        let opened = opened.map_err(|_| unreadable())?;
-        let bytes = opened.plaintext[..].try_into().map_err(|_| unreadable())?;
-        Ok((TotpSecret::new(bytes), opened.is_outdated))
-    }
-}
-
-fn owner(id: UserId, device: &str) -> String {
-    format!("{id}|{device}")
-}
-
-impl VerifiedCode {
-    /// Returns whether it is a backup code: its use is mailed to the owner and ends the other sessions.
-    pub fn is_backup_code(&self) -> bool {
-        matches!(self.kind, CodeKind::BackupCode(_))
-    }
-
-    /// Returns the write that uses the code up.
-    pub fn write(&self, store: &TwoFactorStore, client: &ClientInfo) -> TransactWriteItem {
-        match &self.kind {
-            CodeKind::Step {
-                device,
-                step,
-                resealed,
-            } => store.use_step(self.user_id, device, *step, resealed.as_ref()),
-            CodeKind::BackupCode(hash) => {
-                store.use_backup_code(self.user_id, hash, client.received_at)
-            }
-        }
-    }
-
-    /// Returns the write that removes a device; if the code is this device's, the same write uses it up.
-    pub fn remove_device(&self, store: &TwoFactorStore, device: &str) -> TransactWriteItem {
-        match &self.kind {
-            CodeKind::Step {
-                device: own, step, ..
-            } if own == device => store.remove_device_by_step(self.user_id, device, *step),
-            _ => store.remove_device(self.user_id, device),
-        }
-    }
-
-    /// Returns the write that removes a backup code; if the code is this one, the same write uses it up.
-    pub fn remove_backup_code(
-        &self,
-        store: &TwoFactorStore,
-        hash: &BackupCodeHash,
-    ) -> TransactWriteItem {
-        match &self.kind {
-            CodeKind::BackupCode(own) if own == hash => {
-                store.remove_unused_backup_code(self.user_id, hash)
-            }
-            _ => store.remove_backup_code(self.user_id, hash),
-        }
-    }
-
-    /// Returns whether removing this backup code uses the code up as well.
-    pub fn matches_backup_code(&self, hash: &BackupCodeHash) -> bool {
-        matches!(&self.kind, CodeKind::BackupCode(own) if own == hash)
-    }
-
-    /// Returns whether removing this device uses the code up as well.
-    pub fn matches_device(&self, id: &str) -> bool {
-        matches!(&self.kind, CodeKind::Step { device, .. } if device == id)
+        self.secrets.seal(id, device, secret)
     }
 }
 
