@@ -12,7 +12,7 @@ use serde_json::json;
 fn codes() -> Vec<(String, String)> {
     let text = read("shared/src/error.rs");
     let (_, parts) = text.split_once("fn parts(&self)").unwrap();
-    let (parts, _) = parts.split_once("/// The HTTP status.").unwrap();
+    let (parts, _) = parts.split_once("pub fn status(&self)").unwrap();
     let mut codes: Vec<_> = parts
         .split("StatusCode::")
         .skip(1)

@@ -81,7 +81,7 @@ async fn every_event_is_answered_by_its_function() {
     .await;
 }
 
-/// As the README has it, with what `sam build` made last; `.ci/sam-local` says what else it takes.
+/// As docs/deploy.md describes it, with what `sam build` made last; `.ci/sam-local` says what else it takes.
 #[tokio::test]
 #[ignore = "needs Docker and the SAM CLI: .ci/sam-local"]
 async fn every_event_is_answered_by_its_function_in_lambdas_container() {

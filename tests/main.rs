@@ -4,7 +4,7 @@
 //! `cargo test` runs them against a system of their own; `GATEHOUSE_URL=https://… cargo test` against
 //! a deployment, where tests that need to look inside are skipped and say so.
 //!
-//! "security.md 19" and the like name a line of the design's list of what a security test must find.
+//! "security.md 19" and the like name a line of the list in docs/security.md.
 
 mod authentication;
 mod bots;

