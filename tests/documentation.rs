@@ -1,6 +1,7 @@
 //! What is written about the system agrees with the system.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use harness::template;
 use harness::world::read;
@@ -255,4 +256,78 @@ fn every_optional_field_of_a_request_takes_an_empty_text_for_absence() {
         fields += optional;
     }
     assert!(fields > 10);
+}
+
+/// Every link from one document to another file, or to a heading, leads somewhere.
+#[test]
+fn the_links_of_the_documents_lead_somewhere() {
+    let documents = documents();
+    assert!(documents.len() > 30);
+    let mut links = 0;
+    for path in &documents {
+        let text = without_code(&std::fs::read_to_string(path).unwrap());
+        for link in text.split("](").skip(1) {
+            let (target, _) = link.split_once(')').unwrap();
+            if target.contains("://") || target.contains(' ') {
+                continue;
+            }
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let file = match file {
+                "" => path.clone(),
+                file => path.parent().unwrap().join(file),
+            };
+            assert!(file.exists(), "{}: {target}", path.display());
+            if !heading.is_empty() {
+                let text = std::fs::read_to_string(&file).unwrap();
+                let headings = text.lines().filter(|line| line.starts_with('#'));
+                let mut anchors = headings.map(anchor);
+                assert!(
+                    anchors.any(|anchor| anchor == heading),
+                    "{}: {target}",
+                    path.display()
+                );
+            }
+            links += 1;
+        }
+    }
+    assert!(links > 100, "{links}");
+}
+
+/// All Markdown files of the workspace that people read.
+fn documents() -> Vec<PathBuf> {
+    let workspace = build::workspace();
+    let mut folders = vec![workspace.join("docs"), workspace.join("infra")];
+    let mut documents: Vec<PathBuf> = markdown(&workspace);
+    while let Some(folder) = folders.pop() {
+        documents.extend(markdown(&folder));
+        let entries = std::fs::read_dir(folder).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        folders.extend(paths.filter(|path| path.is_dir()));
+    }
+    documents
+}
+
+fn markdown(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect()
+}
+
+/// A text without its blocks of code.
+fn without_code(text: &str) -> String {
+    let parts = text.split("\n```").step_by(2);
+    parts.collect::<Vec<_>>().join("\n")
+}
+
+/// A heading's anchor, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let title = heading.trim_start_matches('#').trim().to_lowercase();
+    let is_kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    title
+        .chars()
+        .filter(is_kept)
+        .collect::<String>()
+        .replace(' ', "-")
 }

@@ -9,14 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::cluster::ClusterClient;
-use redis::cluster_async::ClusterConnection;
-use redis::io::tcp::TcpSettings;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline,
-    RedisError, RedisFuture, RedisResult, ServerErrorKind, TlsCertificates, ToRedisArgs, Value,
-};
+use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
@@ -25,22 +18,18 @@ use tokio::sync::Mutex;
 use super::Error;
 use crate::config::Environment;
 
+mod script;
+mod server;
+
+pub use script::{Script, ScriptCall};
+use server::{Config, Connection, Server};
+
 /// The time to connect. Resolving a name, two TLS handshakes, authenticating and reading a cluster's slot map take a
 /// while on a fraction of a CPU. The request's remaining time bounds it as well.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time to connect when no request waits. Lambda allows ten seconds for the start of an environment.
 const EARLY_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// The address of Redis.
-struct Config {
-    /// A `redis://` or `rediss://` (TLS) URL; it may contain a password.
-    url: SecretString,
-    /// Whether the server is a cluster, which redirects commands.
-    is_cluster: bool,
-    /// The certificate authorities (PEM) to trust instead of the public ones.
-    ca: Option<String>,
-}
 
 /// The URL is not a Redis URL.
 struct InvalidUrl;
@@ -52,97 +41,9 @@ pub struct Redis {
     connection: Mutex<Option<Connection>>,
 }
 
-enum Server {
-    Standalone(Box<Client>),
-    Cluster(Box<ClusterClient>),
-}
-
 enum Call<'a> {
     Command(&'a Cmd),
     Script(&'a ScriptCall<'a>),
-}
-
-/// A Lua script. It must list every key that it touches in its `KEYS`: a serverless cache refuses other keys.
-pub struct Script {
-    text: &'static str,
-    digest: String,
-    /// The commands that run the script, by digest and by text. Redis users with read-only permissions may only use the
-    /// read-only variants.
-    commands: [&'static str; 2],
-}
-
-/// A script with its keys and arguments.
-pub struct ScriptCall<'a> {
-    script: &'a Script,
-    keys: Vec<String>,
-    arguments: Vec<Vec<u8>>,
-}
-
-impl Script {
-    /// Creates a script from its text.
-    pub fn new(text: &'static str) -> Self {
-        let digest = redis::Script::new(text).get_hash().to_owned();
-        Self {
-            text,
-            digest,
-            commands: ["EVALSHA", "EVAL"],
-        }
-    }
-
-    /// Creates a script that writes nothing.
-    pub fn read_only(text: &'static str) -> Self {
-        Self {
-            commands: ["EVALSHA_RO", "EVAL_RO"],
-            ..Self::new(text)
-        }
-    }
-
-    /// Starts a call, without keys and arguments.
-    pub fn call(&self) -> ScriptCall<'_> {
-        ScriptCall {
-            script: self,
-            keys: Vec::new(),
-            arguments: Vec::new(),
-        }
-    }
-}
-
-impl ScriptCall<'_> {
-    /// Adds a key.
-    pub fn key(&mut self, key: impl Into<String>) -> &mut Self {
-        self.keys.push(key.into());
-        self
-    }
-
-    /// Adds an argument.
-    pub fn arg(&mut self, argument: impl ToRedisArgs) -> &mut Self {
-        argument.write_redis_args(&mut self.arguments);
-        self
-    }
-
-    fn command(&self, name: &str, script: &str) -> Cmd {
-        let mut command = redis::cmd(name);
-        command
-            .arg(script)
-            .arg(self.keys.len())
-            .arg(&self.keys)
-            .arg(&self.arguments);
-        command
-    }
-
-    /// Runs the script by its digest. If the node does not know it, sends the text, which the node then keeps. (`SCRIPT
-    /// LOAD` would go to all nodes of a cluster, and fail if any of them fails.)
-    async fn send<T: FromRedisValue>(&self, connection: &mut Connection) -> RedisResult<T> {
-        let [by_digest, by_text] = self.script.commands;
-        let by_digest = self.command(by_digest, &self.script.digest);
-        match by_digest.query_async(connection).await {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                let whole = self.command(by_text, self.script.text);
-                whole.query_async(connection).await
-            }
-            result => result,
-        }
-    }
 }
 
 impl Redis {
@@ -274,85 +175,6 @@ impl Redis {
         let connection = connecting.await.map_err(timed_out)??;
         *current = Some(connection.clone());
         Ok(connection)
-    }
-}
-
-impl Server {
-    fn new(config: &Config) -> RedisResult<Self> {
-        let info = config.url.expose_secret().into_connection_info()?;
-        let tcp = TcpSettings::default().set_nodelay(true);
-        let certificates = config.ca.as_ref().map(|ca| TlsCertificates {
-            client_tls: None,
-            root_cert: Some(ca.clone().into_bytes()),
-        });
-        if !config.is_cluster {
-            let info = info.set_tcp_settings(tcp);
-            let client = match certificates {
-                Some(certificates) => Client::build_with_tls(info, certificates)?,
-                None => Client::open(info)?,
-            };
-            return Ok(Self::Standalone(Box::new(client)));
-        }
-        let mut cluster = ClusterClient::builder([info]);
-        if let Some(certificates) = certificates {
-            cluster = cluster.certs(certificates);
-        }
-        let cluster = cluster
-            .tcp_settings(tcp)
-            .connection_timeout(CONNECT_TIMEOUT)
-            .response_timeout(RESPONSE_TIMEOUT)
-            .overall_response_timeout(Some(RESPONSE_TIMEOUT))
-            .retries(1)
-            .build()?;
-        Ok(Self::Cluster(Box::new(cluster)))
-    }
-
-    async fn connect(&self) -> RedisResult<Connection> {
-        Ok(match self {
-            Self::Standalone(client) => {
-                let config = AsyncConnectionConfig::new()
-                    .set_connection_timeout(None)
-                    .set_response_timeout(Some(RESPONSE_TIMEOUT));
-                let connecting = client.get_multiplexed_async_connection_with_config(&config);
-                Connection::Standalone(connecting.await?)
-            }
-            Self::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
-        })
-    }
-}
-
-/// Either kind of connection; both are handles that are cheap to clone.
-#[derive(Clone)]
-enum Connection {
-    Standalone(MultiplexedConnection),
-    Cluster(ClusterConnection),
-}
-
-impl ConnectionLike for Connection {
-    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
-        match self {
-            Self::Standalone(connection) => connection.req_packed_command(command),
-            Self::Cluster(connection) => connection.req_packed_command(command),
-        }
-    }
-
-    fn req_packed_commands<'a>(
-        &'a mut self,
-        pipeline: &'a Pipeline,
-        offset: usize,
-        count: usize,
-    ) -> RedisFuture<'a, Vec<Value>> {
-        match self {
-            Self::Standalone(connection) => connection.req_packed_commands(pipeline, offset, count),
-            Self::Cluster(connection) => connection.req_packed_commands(pipeline, offset, count),
-        }
-    }
-
-    fn get_db(&self) -> i64 {
-        match self {
-            Self::Standalone(connection) => connection.get_db(),
-            Self::Cluster(connection) => connection.get_db(),
-        }
     }
 }
 
