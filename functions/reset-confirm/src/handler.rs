@@ -1,7 +1,7 @@
 use shared::StartError;
 use shared::api::reset_confirm::ResetConfirmRequest;
 use shared::auth::lockout::LoginLockout;
-use shared::auth::retry::{Refusal, write_current};
+use shared::auth::retry::{Stale, write_current};
 use shared::config::Environment;
 use shared::domain::client_info::ClientInfo;
 use shared::domain::email_token::TokenHash;
@@ -23,22 +23,6 @@ use shared::store::users::Users;
 use shared::{random, telemetry, timing};
 
 const LIMIT: Endpoint = Endpoint::per_client("PASSWORD_RESET_CONFIRM", "5/15m");
-
-/// The record has changed since it was read; the token may have been used.
-#[derive(Clone, Copy)]
-struct Stale;
-
-impl Refusal for Stale {
-    fn is_stale(&self) -> bool {
-        true
-    }
-}
-
-impl From<Stale> for ApiError {
-    fn from(_: Stale) -> Self {
-        Self::ServiceUnavailable("the record kept changing".into())
-    }
-}
 
 pub async fn confirm_reset(app: &App, request: Request) -> Result<Response, ApiError> {
     let check = |body: &ResetConfirmRequest| body.check_new_password(&app.policy);

@@ -1,7 +1,7 @@
 use shared::StartError;
 use shared::api::two_factor_undo::TwoFactorUndoRequest;
 use shared::auth::email_tokens::EmailTokens;
-use shared::auth::retry::{Refusal, write_current};
+use shared::auth::retry::{Stale, write_current};
 use shared::config::Environment;
 use shared::domain::client_info::ClientInfo;
 use shared::domain::email_token::{Purpose, TokenHash};
@@ -18,22 +18,6 @@ use shared::store::sessions::Sessions;
 use shared::store::two_factor::TwoFactorStore;
 use shared::store::users::Users;
 use shared::timing;
-
-/// The record has changed since it was read; the token may have been used.
-#[derive(Clone, Copy)]
-struct Stale;
-
-impl Refusal for Stale {
-    fn is_stale(&self) -> bool {
-        true
-    }
-}
-
-impl From<Stale> for ApiError {
-    fn from(_: Stale) -> Self {
-        Self::ServiceUnavailable("the record kept changing".into())
-    }
-}
 
 pub async fn undo(app: &App, request: Request) -> Result<Response, ApiError> {
     let client = request.client();

@@ -13,6 +13,22 @@ pub trait Refusal {
     fn is_stale(&self) -> bool;
 }
 
+/// The record has changed since it was read, or the token that authorised the change was used.
+#[derive(Clone, Copy, Debug)]
+pub struct Stale;
+
+impl Refusal for Stale {
+    fn is_stale(&self) -> bool {
+        true
+    }
+}
+
+impl From<Stale> for ApiError {
+    fn from(_: Stale) -> Self {
+        Self::ServiceUnavailable("the record kept changing".into())
+    }
+}
+
 /// Writes a change of the user's record. If another change came first, reads the record again and retries, up to three
 /// tries in all. Returns the record on which the change was based.
 ///

@@ -1,5 +1,6 @@
 //! Removal of accounts with an unproven address, at the request of the owner of the address.
 
+use super::retry::Stale;
 use crate::config::Environment;
 use crate::domain::client_info::ClientInfo;
 use crate::domain::email_token::Purpose;
@@ -16,10 +17,6 @@ use crate::store::users::Users;
 
 /// The number of tries of a removal that meets concurrent changes of the record.
 const TRIES: u32 = 3;
-
-/// The record has changed since it was read.
-#[derive(Clone, Copy)]
-struct Stale;
 
 /// Removes accounts with an unproven address.
 pub struct UnprovenAccounts {

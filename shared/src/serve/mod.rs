@@ -52,25 +52,17 @@ const DEADLINE: Duration = Duration::from_millis(1800);
 pub async fn serve_public<T, H, F>(guard: &Guard<T>, handler: H) -> Result<(), StartError>
 where
     T: Tokens + Sync,
+    T::Presented: Send,
     H: Fn(Request, RequestLimits) -> F + Sync,
     F: Future<Output = Result<Response, ApiError>> + Send,
 {
     let handler = &handler;
     guard.connect_early().await;
     run(|request| {
-        let checked = guard.check(request);
-        let checked = checked.map(|checked| (checked.request, checked.charge));
-        async move {
-            let (request, charge) = match checked {
-                Ok(checked) => checked,
-                Err(error) => return Handled::refused(error),
-            };
-            let handling = async {
-                charge.charge().await?;
-                handler(request, RequestLimits(charge.clone())).await
-            };
-            Handled::counted(handling.await, charge)
-        }
+        handle(guard.check(request), async move |checked: Checked<_>| {
+            checked.charge.charge().await?;
+            handler(checked.request, RequestLimits(checked.charge)).await
+        })
     })
     .await
 }
@@ -88,33 +80,17 @@ where
     H: Fn(Caller, Request) -> F + Sync,
     F: Future<Output = Result<Response, ApiError>> + Send,
 {
-    let (
-        handler,
-        AuthenticatedGuard {
-            guard,
-            authenticator,
-        },
-    ) = (&handler, guard);
+    let (handler, authenticator) = (&handler, &guard.authenticator);
+    let guard = &guard.guard;
     guard.connect_early().await;
     run(|request| {
-        let checked = guard.check(request);
-        async move {
-            let Checked {
-                request,
-                token,
-                charge,
-            } = match checked {
-                Ok(checked) => checked,
-                Err(error) => return Handled::refused(error),
-            };
-            let handling = async {
-                let authenticating = authenticator.authenticate(&token, request.received_at());
-                let (charged, caller) = tokio::join!(charge.charge(), authenticating);
-                charged?;
-                handler(caller?, request).await
-            };
-            Handled::counted(handling.await, charge)
-        }
+        handle(guard.check(request), async move |checked: Checked<_>| {
+            let now = checked.request.received_at();
+            let authenticating = authenticator.authenticate(&checked.token, now);
+            let (charged, caller) = tokio::join!(checked.charge.charge(), authenticating);
+            charged?;
+            handler(caller?, checked.request).await
+        })
     })
     .await
 }
@@ -134,23 +110,12 @@ where
     let handler = &handler;
     guard.connect_early().await;
     run(|request| {
-        let checked = guard.check(request);
-        async move {
-            let Checked {
-                request,
-                token,
-                charge,
-            } = match checked {
-                Ok(checked) => checked,
-                Err(error) => return Handled::refused(error),
-            };
-            let handling = async {
-                let result = handler(token, request, PendingLimits(charge.clone())).await;
-                charge.charge().await?; // if the handler returned before charging
-                result
-            };
-            Handled::counted(handling.await, charge)
-        }
+        handle(guard.check(request), async move |checked: Checked<_>| {
+            let pending = PendingLimits(checked.charge.clone());
+            let result = handler(checked.token, checked.request, pending).await;
+            checked.charge.charge().await?; // if the handler returned before charging
+            result
+        })
     })
     .await
 }
@@ -180,19 +145,21 @@ struct Handled {
     charge: Option<Charge>,
 }
 
-impl Handled {
-    fn refused(error: ApiError) -> Self {
-        Self {
+/// Handles a request that the guard has let in, and keeps its charge for the headers of the answer.
+async fn handle<P>(
+    checked: Result<Checked<P>, ApiError>,
+    handler: impl AsyncFnOnce(Checked<P>) -> Result<Response, ApiError>,
+) -> Handled {
+    match checked {
+        Ok(checked) => {
+            let charge = Some(checked.charge.clone());
+            let result = handler(checked).await;
+            Handled { result, charge }
+        }
+        Err(error) => Handled {
             result: Err(error),
             charge: None,
-        }
-    }
-
-    fn counted(result: Result<Response, ApiError>, charge: Charge) -> Self {
-        Self {
-            result,
-            charge: Some(charge),
-        }
+        },
     }
 }
 
@@ -231,7 +198,10 @@ where
     let id = request_id(&request);
     let handled = match Request::new(request) {
         Some(request) => handle(request).await,
-        None => Handled::refused(ApiError::NotFound),
+        None => Handled {
+            result: Err(ApiError::NotFound),
+            charge: None,
+        },
     };
     let mut answer = match handled.result {
         Ok(response) => response.into_answer(),

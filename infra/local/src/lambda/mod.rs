@@ -3,23 +3,24 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
-use axum::http::{Response, StatusCode};
-use axum::routing::{get, post};
-use rustix::process::{Pid, Signal, kill_process};
+use axum::body::Bytes;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::net::TcpListener;
-use tokio::process::{Child, Command};
-use tokio::sync::{RwLock, mpsc, oneshot, watch};
+use tokio::process::Command;
+use tokio::sync::{RwLock, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::identity::{ACCOUNT, REGION, random_hex, request_id};
+mod environment;
+mod runtime_api;
+
+use environment::Environment;
+use runtime_api::RuntimeApi;
+
+use crate::identity::REGION;
 use crate::log::Log;
 use crate::template::Function;
 
@@ -140,12 +141,8 @@ impl Lambda {
         let address = listener.local_addr().map_err(failed)?;
         let (sender, receiver) = mpsc::channel(1);
         let (became_ready, mut ready) = watch::channel(false);
-        let api = Arc::new(RuntimeApi {
-            invocations: tokio::sync::Mutex::new(receiver),
-            current: Mutex::default(),
-            became_ready,
-        });
-        let server = tokio::spawn(serve(listener, api));
+        let api = Arc::new(RuntimeApi::new(receiver, became_ready));
+        let server = tokio::spawn(runtime_api::serve(listener, api));
 
         let mut command = Command::new(&self.binary);
         command
@@ -236,195 +233,6 @@ impl Lambda {
             }
         })
     }
-}
-
-/// A process with its side of the Runtime API.
-struct Environment {
-    process: Child,
-    sender: mpsc::Sender<Invocation>,
-    server: JoinHandle<()>,
-    /// The tasks that read the process's output.
-    outputs: Vec<JoinHandle<()>>,
-}
-
-impl Environment {
-    fn is_alive(&mut self) -> bool {
-        matches!(self.process.try_wait(), Ok(None))
-    }
-
-    async fn invoke(&mut self, event: Bytes, timeout: Duration) -> Result<Bytes, InvokeError> {
-        let (reply, answer) = oneshot::channel();
-        let invocation = Invocation {
-            id: request_id(),
-            deadline: SystemTime::now() + timeout,
-            event,
-            reply,
-        };
-        if self.sender.send(invocation).await.is_err() {
-            return Err(InvokeError::Crashed);
-        }
-        tokio::select! {
-            biased; // an answer counts even if the process ends right after it
-            answer = answer => answer.unwrap_or(Err(InvokeError::Crashed)),
-            _ = ended(&mut self.process) => Err(InvokeError::Crashed),
-            () = tokio::time::sleep(timeout) => Err(InvokeError::TimedOut),
-        }
-    }
-
-    async fn stop(mut self) {
-        let pid = self
-            .process
-            .id()
-            .and_then(|id| Pid::from_raw(id.cast_signed()));
-        if let Some(pid) = pid.filter(|_| self.is_alive()) {
-            let _ = kill_process(pid, Signal::TERM);
-            let _ = tokio::time::timeout(STOP_TIMEOUT, self.process.wait()).await;
-        }
-        let _ = self.process.start_kill(); // no effect if it has ended
-        for output in std::mem::take(&mut self.outputs) {
-            let _ = tokio::time::timeout(STOP_TIMEOUT, output).await; // the rest of its output
-        }
-    }
-}
-
-impl Drop for Environment {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
-async fn ended(process: &mut Child) -> Option<ExitStatus> {
-    process.wait().await.ok()
-}
-
-struct Invocation {
-    id: String,
-    deadline: SystemTime,
-    event: Bytes,
-    reply: oneshot::Sender<Result<Bytes, InvokeError>>,
-}
-
-/// The Runtime API of one environment, and the part of the Extensions API that a function needs to receive SIGTERM.
-struct RuntimeApi {
-    invocations: tokio::sync::Mutex<mpsc::Receiver<Invocation>>,
-    current: Mutex<Option<Running>>,
-    became_ready: watch::Sender<bool>,
-}
-
-struct Running {
-    id: String,
-    reply: oneshot::Sender<Result<Bytes, InvokeError>>,
-}
-
-async fn serve(listener: TcpListener, api: Arc<RuntimeApi>) {
-    let router = Router::new()
-        .route("/2018-06-01/runtime/invocation/next", get(next))
-        .route(
-            "/2018-06-01/runtime/invocation/{id}/response",
-            post(response),
-        )
-        .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
-        .route("/2018-06-01/runtime/init/error", post(init_error))
-        .route("/2020-01-01/extension/register", post(register_extension))
-        .route(
-            "/2020-01-01/extension/event/next",
-            get(next_extension_event),
-        )
-        .with_state(api);
-    // It ends with the environment; an error then does not matter.
-    let _ = axum::serve(listener, router).await;
-}
-
-async fn next(State(api): State<Arc<RuntimeApi>>) -> Result<Response<Body>, StatusCode> {
-    api.became_ready.send_replace(true);
-    let invocation = api
-        .invocations
-        .lock()
-        .await
-        .recv()
-        .await
-        .ok_or(StatusCode::GONE)?;
-    let deadline = invocation
-        .deadline
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis();
-    let response = Response::builder()
-        .header("content-type", "application/json")
-        .header("lambda-runtime-aws-request-id", &invocation.id)
-        .header("lambda-runtime-deadline-ms", deadline.to_string())
-        .header(
-            "lambda-runtime-invoked-function-arn",
-            format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:local"),
-        )
-        .header("lambda-runtime-trace-id", trace_header())
-        .body(Body::from(invocation.event));
-    *lock(&api.current) = Some(Running {
-        id: invocation.id,
-        reply: invocation.reply,
-    });
-    response.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
-}
-
-async fn response(
-    State(api): State<Arc<RuntimeApi>>,
-    Path(id): Path<String>,
-    body: Bytes,
-) -> StatusCode {
-    api.finish(&id, Ok(body))
-}
-
-async fn error(State(api): State<Arc<RuntimeApi>>, Path(id): Path<String>) -> StatusCode {
-    api.finish(&id, Err(InvokeError::Failed))
-}
-
-async fn init_error() -> StatusCode {
-    StatusCode::ACCEPTED // the process ends after this and has printed the reason on standard error
-}
-
-async fn register_extension() -> Response<Body> {
-    let mut response = Response::new(Body::from(
-        r#"{"functionName":"local","functionVersion":"$LATEST","handler":"bootstrap"}"#,
-    ));
-    if let Ok(id) = request_id().parse() {
-        response
-            .headers_mut()
-            .insert("lambda-extension-identifier", id);
-    }
-    response
-}
-
-/// Never answers: the extension registered for no events.
-async fn next_extension_event() -> StatusCode {
-    std::future::pending().await
-}
-
-impl RuntimeApi {
-    fn finish(&self, id: &str, result: Result<Bytes, InvokeError>) -> StatusCode {
-        let mut current = lock(&self.current);
-        match current.take() {
-            Some(running) if running.id == id => {
-                // The caller may have given up.
-                let _ = running.reply.send(result);
-                StatusCode::ACCEPTED
-            }
-            other => {
-                *current = other;
-                StatusCode::BAD_REQUEST
-            }
-        }
-    }
-}
-
-/// Returns a new trace for each invocation (AWS X-Ray Developer Guide, "Tracing header").
-fn trace_header() -> String {
-    let text = random_hex();
-    format!(
-        "Root=1-{}-{};Parent={};Sampled=0",
-        &text[..8],
-        &text[8..],
-        &random_hex()[..16]
-    )
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
