@@ -1,5 +1,5 @@
-//! Who is asking: the access token at every protected endpoint, and the piece of `shared` that all of
-//! them use, in the ways that no endpoint uses yet (function `fixture`).
+//! Access tokens at every protected endpoint, and the authentication in `shared` in ways that no real endpoint uses
+//! (function `fixture`).
 
 use harness::{World, token};
 use reqwest::Method;
@@ -25,7 +25,7 @@ async fn forged_and_foreign_tokens_are_refused_everywhere() {
     assert_eq!(
         client.profile(&forge(&header, &claims)).await.status,
         200,
-        "the forger works"
+        "the forged token is valid"
     );
     let unsigned = |alg: &str| {
         let token = forge(&with(&header, "alg", json!(alg)), &claims);
@@ -100,11 +100,12 @@ async fn forged_and_foreign_tokens_are_refused_everywhere() {
     }
     let expired = forge(&header, &with(&claims, "exp", json!(1_000_000_000)));
     assert_eq!(client.profile(&expired).await.code(), "token_expired");
-    // What it asks for is the end of its session.
+    // A logout only ends the token's own session, so an expired token is accepted.
     assert_eq!(client.logout(&expired).await.status, 200);
 }
 
-/// security.md I8. A function whose clock is a day behind takes no token that expired hours ago: each is of its future.
+/// security.md I8. A function whose clock is a day behind refuses every token issued in its future, so it accepts none
+/// that expired hours ago.
 #[tokio::test]
 async fn a_clock_that_is_behind_accepts_nothing_from_its_future() {
     let Some(builder) = World::build().clock("profile", "-1d") else {
@@ -215,13 +216,13 @@ async fn required_optional_and_by_role() {
     assert_eq!(
         get("optional", None).await["who"],
         Value::Null,
-        "no token is a guest"
+        "no token: an anonymous request"
     );
     assert_eq!(get("optional", access).await["who"], account.id);
     assert_eq!(
         get("optional", Some("nonsense")).await.code(),
         "invalid_token",
-        "a bad token is no guest"
+        "a bad token is not an anonymous request"
     );
     assert_eq!(get("admin", None).await.code(), "missing_token");
     let user = get("admin", access).await;
@@ -234,7 +235,7 @@ async fn required_optional_and_by_role() {
     assert_eq!(
         get("admin", access).await["who"],
         account.id,
-        "the role is the record's, not the token's"
+        "the role comes from the record, not from the token"
     );
     client.logout(&account.access).await;
     for path in ["required", "optional", "admin"] {

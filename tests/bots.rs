@@ -1,4 +1,4 @@
-//! Bots at the public endpoints: logged by default, refused where that is wanted.
+//! Bots at the public endpoints: logged by default, refused if the operator chooses so.
 
 use harness::{Answer, Client, World};
 use reqwest::Method;
@@ -42,7 +42,7 @@ async fn where_bots_are_blocked_no_public_endpoint_serves_them() {
             let answer = ask_as(&client, bot, path).await;
 
             assert_eq!(answer.code(), "bot_detected", "{bot:?} at {path}");
-            assert_eq!(answer.rate_limit(), None, "it does not count");
+            assert_eq!(answer.rate_limit(), None, "it counts against no limit");
         }
         for agent in [
             "curl/8.5.0",

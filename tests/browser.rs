@@ -1,18 +1,18 @@
-//! A new user finishes the flows of the mails in a real browser, without any frontend: in the inbox and
-//! the pages under `/_local`.
+//! A new user completes the mailed flows in a real browser without a frontend: in the inbox and the pages under
+//! `/_local`.
 
 use harness::authenticator::decode_qr_code;
 use harness::browser::Browser;
 use harness::client::{unique_email, unique_password};
 use harness::{Account, Authenticator, World};
 
-/// A system of this machine and a browser, where both can be had.
+/// Starts a system on this machine and a browser, if both are available.
 async fn start() -> Option<(World, Browser)> {
     let world = World::inside()?;
     Some((world, Browser::start().await?))
 }
 
-/// The link in the mail that the inbox shows.
+/// Returns the link in the newest mail with this subject.
 async fn link(world: &World, account: &Account, subject: &str) -> String {
     let mail = world.mail(&account.email, subject).await;
     let mut words = mail.text.split_whitespace();
@@ -47,13 +47,13 @@ async fn a_new_user_verifies_the_address_and_resets_the_password() {
     browser.enter_frame(None).await;
     browser.screenshot("inbox").await;
 
-    // security.md 26: opening the link changes nothing, only the button does.
+    // security.md 26: opening the link changes nothing; only the button does.
     browser.open(&verification).await;
     browser.wait_for_text("#confirm", "Verify address").await;
     let user = client.profile(&account.access).await["user"].clone();
     assert_eq!(user["emailVerified"], false);
     browser.screenshot("verify-email").await;
-    // Whoever opens the mail elsewhere shows that it is their account.
+    // This browser has no session of the account, so the user has to enter the password.
     browser.click("#confirm").await;
     browser.wait_for_text("#result", "Enter the password").await;
     browser.screenshot("verify-email-password").await;
@@ -139,7 +139,7 @@ async fn whoever_did_not_turn_a_second_factor_on_takes_it_off() {
     assert!(reset.contains("/_local/reset-password#token="), "{reset}");
 }
 
-/// Password managers lead people there, by `/.well-known/change-password`.
+/// Password managers send users to `/.well-known/change-password`.
 #[tokio::test]
 async fn a_user_changes_the_password_where_a_password_manager_leads() {
     let Some((world, browser)) = start().await else {
@@ -163,7 +163,7 @@ async fn a_user_changes_the_password_where_a_password_manager_leads() {
     assert_eq!(client.try_login(&account.email, &new).await.status, 200);
 }
 
-/// Without a link there is nothing to press, and nothing is said about passwords.
+/// Without a link, the page hides its form and says nothing about passwords.
 #[tokio::test]
 async fn a_page_without_its_link_says_so() {
     let Some((world, browser)) = start().await else {
@@ -180,7 +180,7 @@ async fn a_page_without_its_link_says_so() {
     }
 }
 
-/// The page that the inbox leads to takes a new user through enrolment, with an app that is not ours.
+/// The page linked from the inbox guides a new user through enrolment with an independent authenticator app.
 #[tokio::test]
 async fn a_new_user_enrols_a_second_factor_and_signs_in_with_it() {
     let Some((world, browser)) = start().await else {

@@ -1,4 +1,5 @@
-//! Cookie mode: the refresh token where no script can reach it, and proof that a page of ours asks.
+//! Cookie mode: no script can read the refresh token, and CSRF protection ensures that a page of ours makes the
+//! request.
 
 use harness::client::{unique_email, unique_password};
 use harness::{Account, Answer, Client, World};
@@ -22,7 +23,7 @@ async fn in_cookie_mode(client: &Client, path: &str, body: Value) -> Answer {
         .await
 }
 
-/// What a browser holds after signing in.
+/// The tokens that a browser holds after signing in.
 struct Browser {
     cookie: String,
     csrf: String,
@@ -38,7 +39,7 @@ impl Browser {
         }
     }
 
-    /// A request with the cookie; `None` leaves a header out.
+    /// Sends a request with the cookie; `None` omits a header.
     async fn post(
         &self,
         client: &Client,
@@ -129,7 +130,7 @@ async fn a_refresh_by_cookie_stays_in_cookie_mode_with_the_same_csrf_token() {
     }
 }
 
-/// security.md 25. What is refused changes nothing: the token is as good as before.
+/// security.md 25. A refused request changes nothing: the token is still valid.
 #[tokio::test]
 async fn a_cookie_needs_a_listed_origin_and_its_sessions_csrf_token() {
     let Some(world) = world() else { return };
@@ -200,13 +201,13 @@ async fn logout_ends_the_session_and_the_cookie() {
     assert_eq!(parts, attributes);
     let dead = browser.post(&client, REFRESH, origin, csrf).await;
     assert_eq!(dead.code(), "refresh_token_invalid");
-    // Without a cookie nothing of this applies.
+    // A logout without a cookie needs no CSRF token and sets no cookie.
     let account = client.register().await;
     let plain = client.logout(&account.access).await;
     assert!(plain.status == 200 && plain.cookies().is_empty());
 }
 
-/// A token in the body goes before the cookie, and then nothing of this applies.
+/// A token in the body takes precedence over the cookie, and the rules for cookies do not apply then.
 #[tokio::test]
 async fn a_token_in_the_body_goes_before_the_cookie() {
     let Some(world) = world() else { return };
@@ -230,15 +231,15 @@ async fn a_token_in_the_body_goes_before_the_cookie() {
         .post(&client, REFRESH, Some(ORIGIN), Some(&moved.csrf))
         .await;
     assert_eq!(answer.status, 200);
-    // The cookie's own session was not touched.
+    // The cookie's session is unchanged.
     let answer = browser
         .post(&client, REFRESH, Some(ORIGIN), Some(&browser.csrf))
         .await;
     assert_eq!(answer.status, 200);
 }
 
-/// security.md 25. Where white space stands before the prefix, a browser does not see it, and lets a sibling domain set
-/// the cookie.
+/// security.md 25. If white space precedes the prefix, a browser does not recognise the prefix and lets a sibling
+/// domain set the cookie.
 #[tokio::test]
 async fn a_cookie_whose_name_only_looks_the_same_is_another() {
     let Some(world) = world() else { return };
@@ -255,7 +256,7 @@ async fn a_cookie_whose_name_only_looks_the_same_is_another() {
     assert_eq!(client.send(request).await.status, 200);
 }
 
-/// A page whose cookie is gone is not signed in; a client that sends a body has forgotten its field.
+/// A page without its cookie is not signed in (401); a client that sends a body has forgotten the field (400).
 #[tokio::test]
 async fn a_cookie_that_is_absent_is_401_and_a_field_that_is_forgotten_400() {
     let Some(world) = world() else { return };
@@ -311,7 +312,7 @@ async fn a_transport_that_does_not_exist_is_refused_before_anything_happens() {
     }
 }
 
-/// A page that has lost it can neither refresh nor log out.
+/// A page that has lost its CSRF token can neither refresh nor log out.
 #[tokio::test]
 async fn the_csrf_token_can_be_fetched_again_with_the_cookie_by_a_page_of_ours() {
     let Some(world) = world() else { return };
@@ -384,7 +385,7 @@ async fn a_logout_by_cookie_needs_no_access_token_that_is_still_valid() {
     }
 }
 
-/// The secret is changed while somebody is signed in: nobody is signed out.
+/// The secret is rotated while somebody is signed in; nobody is signed out.
 #[tokio::test]
 async fn a_session_in_cookie_mode_survives_a_rotation_of_the_secret() {
     let (old, new) = ("o".repeat(32), "n".repeat(32));
@@ -415,7 +416,7 @@ async fn a_session_in_cookie_mode_survives_a_rotation_of_the_secret() {
         .await;
 
     assert_eq!(answer.status, 200, "{answer:?}");
-    // The token of the new secret, so that it is good after the old one is gone.
+    // The CSRF token is made with the new secret, so it stays valid without the old one.
     let renewed = Browser::after(&answer);
     assert_ne!(renewed.csrf, browser.csrf);
     let logout = renewed

@@ -153,7 +153,7 @@ async fn a_deletion_needs_a_token_and_a_password() {
     assert_eq!(client.profile(&account.access).await.status, 200);
 }
 
-/// The record, and with it the claims, can change between reading and deleting.
+/// The record, and therefore its claims, may change between reading and deleting.
 #[tokio::test]
 async fn a_deletion_racing_a_rename_leaves_no_claim_without_an_end() {
     let Some(world) = World::inside() else { return };

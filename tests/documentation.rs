@@ -1,4 +1,4 @@
-//! What is written about the system agrees with the system.
+//! The documentation agrees with the system.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use harness::template;
 use harness::world::read;
 use local::build;
 
-/// A folder's name as a resource's: `delete-account`, `DeleteAccount`.
+/// Converts a folder's name to a resource's: `delete-account` to `DeleteAccount`.
 fn resource(name: &str) -> String {
     let capitalized = |word: &str| word[..1].to_uppercase() + &word[1..];
     name.split('-').map(capitalized).collect()
@@ -120,7 +120,7 @@ fn every_variable_of_every_function_is_explained_and_no_other() {
     assert_eq!(explained, &used | &BTreeSet::from(of_the_stack));
 }
 
-/// The names in a section of a template, between these two texts.
+/// Returns the names in the section of a template between these two texts.
 fn names<'a>(template: &'a str, from: &str, to: &str) -> BTreeSet<&'a str> {
     let (_, section) = template.split_once(from).unwrap();
     let (section, _) = section.split_once(to).unwrap();
@@ -131,7 +131,8 @@ fn names<'a>(template: &'a str, from: &str, to: &str) -> BTreeSet<&'a str> {
         .collect()
 }
 
-/// A parameter of the functions that is missing there would be changed, deployed, and change nothing.
+/// A parameter of the functions that is missing in the hosted settings could be changed and deployed without any
+/// effect.
 #[test]
 fn the_settings_hold_every_parameter_that_is_no_secret() {
     let template = read("infra/functions.yaml");
@@ -145,7 +146,7 @@ fn the_settings_hold_every_parameter_that_is_no_secret() {
         settings
     );
 
-    // The other parameters are in no function's variables.
+    // The other parameters are not used as variables of functions.
     for name in names(&template, "\n  # Of the API, ", "\nMappings:\n") {
         let variable = |line: &&str| {
             let value = line
@@ -165,7 +166,7 @@ fn the_settings_hold_every_parameter_that_is_no_secret() {
     }
 }
 
-/// `infra/configuration` makes it; `.ci/run` checks that it is up to date.
+/// `infra/configuration` generates the document; `.ci/run` checks that it is up to date.
 #[test]
 fn the_configuration_has_every_variable_and_every_parameter() {
     let document = read("docs/configuration.md");
@@ -200,15 +201,15 @@ fn the_configuration_has_every_variable_and_every_parameter() {
     assert_eq!(rows(parameters), expected);
 }
 
-/// Each function starts with the variables that the template gives it (every other test shows that),
-/// and asks for each of them: none is given that it does not use.
+/// Every other test shows that each function starts with the variables that the template gives it. This test shows that
+/// it reads each of them, so that none is superfluous.
 #[test]
 fn no_function_is_given_a_variable_that_it_does_not_use() {
     let binaries = harness::world::binaries();
     for function in template().functions {
         for name in function.variables.keys() {
             let mut process = std::process::Command::new(&binaries[&function.name]);
-            // A value that every kind of variable refuses, or, for those that take any text, none.
+            // A value that every kind of variable refuses; for those that accept any text, an empty value.
             let takes_any_text = [
                 "USERS_TABLE",
                 "CREDENTIALS_TABLE",
@@ -234,7 +235,8 @@ fn no_function_is_given_a_variable_that_it_does_not_use() {
     }
 }
 
-/// A form leaves fields blank: whatever optional field forgets about it refuses what was never filled in.
+/// A form sends its blank fields as empty texts. An optional field without this rule would refuse a field that was
+/// never filled in.
 #[test]
 fn every_optional_field_of_a_request_takes_an_empty_text_for_absence() {
     let folder = build::workspace().join("shared/src/api");
@@ -242,7 +244,7 @@ fn every_optional_field_of_a_request_takes_an_empty_text_for_absence() {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.ends_with("refresh.rs") {
-            continue; // its token must be there, in the body or in a cookie: an empty one is a wrong one
+            continue; // its token is required, in the body or in a cookie, and an empty one is invalid
         }
         let text = std::fs::read_to_string(&path).unwrap();
         let is_field =

@@ -1,4 +1,4 @@
-//! `GET /errors` and `GET /errors/{code}`: the page to which the `docs` of a failure leads.
+//! `GET /errors` and `GET /errors/{code}`: the pages that the `docs` field of a failure links to.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -8,7 +8,7 @@ use harness::world::read;
 use reqwest::{Method, Response};
 use serde_json::json;
 
-/// The codes with their statuses, as `shared/src/error.rs` has them.
+/// Reads the codes with their statuses from `shared/src/error.rs`.
 fn codes() -> Vec<(String, String)> {
     let text = read("shared/src/error.rs");
     let (_, parts) = text.split_once("fn parts(&self)").unwrap();
@@ -23,7 +23,7 @@ fn codes() -> Vec<(String, String)> {
         })
         .collect();
     codes.sort();
-    // Several failures may have one code; what is 401 at login is 403 of somebody who is signed in.
+    // Failures may share a code: one that is 401 at login is 403 for a signed-in user. The lower status stays.
     let mut known = std::collections::BTreeSet::new();
     codes.retain(|(_, code)| known.insert(code.clone()));
     codes
@@ -54,7 +54,10 @@ fn each_code_has_one_section_with_its_status_and_a_way_on() {
         let [code, meaning, todo @ ..] = paragraphs.as_slice() else {
             panic!("{section}");
         };
-        assert!(!todo.is_empty(), "what is to be done about {code}?");
+        assert!(
+            !todo.is_empty(),
+            "the section of {code} does not say what to do"
+        );
         let status = meaning.strip_prefix("Status ").unwrap();
         (status[..3].to_owned(), (*code).to_owned())
     });
@@ -137,7 +140,7 @@ async fn an_unknown_code_is_a_404() {
     }
 }
 
-/// What ends in 400 and 403 says what to do next.
+/// Messages of 400 and 403 errors say what to do next.
 #[tokio::test]
 async fn messages_say_what_to_do_next() {
     let Some(world) = World::inside() else { return };

@@ -1,4 +1,4 @@
-//! The events in `events/`: each is answered by its function as its name says.
+//! The sample events in `events/`: each function answers its events as their names say.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +7,14 @@ use local::template::Function;
 use local::{build, containers};
 use serde_json::{Value, json};
 
-/// Functions that no client calls, with the answer to their event: its entry and its address are nobody's.
+/// Functions that no client calls, with the answer to their event. The entry and the address in the events do not
+/// exist.
 const NO_CLIENTS: [(&str, &str); 2] = [
     ("mail-events", "null"),
     ("mailer", r#"{"batchItemFailures":[]}"#),
 ];
 
-/// Every file with its answer's status and error code.
+/// Every file with the status and the error code of its answer.
 const EVENTS: &[(&str, u16, &str)] = &[
     ("register.json", 201, ""),
     ("register-invalid.json", 400, "validation_failed"),
@@ -40,7 +41,7 @@ const EVENTS: &[(&str, u16, &str)] = &[
     ("sessions-no-token.json", 401, "missing_token"),
     ("sessions-end-others.json", 200, ""),
     ("sessions-end-unknown.json", 404, "not_found"),
-    // Codes are nobody's to know beforehand: a device to verify, and none to use.
+    // A valid code cannot be known beforehand: a pending device gets a wrong code, and there is no factor to turn off.
     ("two-factor-setup.json", 200, ""),
     ("two-factor-setup-no-token.json", 401, "missing_token"),
     ("two-factor-verify.json", 403, "two_factor_invalid"),
@@ -59,10 +60,10 @@ const EVENTS: &[(&str, u16, &str)] = &[
     ("reset-request.json", 200, ""),
     ("change-password-wrong.json", 403, "invalid_credentials"),
     ("change-password.json", 200, ""),
-    // The password is the first one again after this.
+    // Afterwards, the password is the first one again.
     ("reset-confirm-unknown.json", 400, "invalid_reset_token"),
     ("reset-confirm.json", 200, ""),
-    // The account is gone after the last.
+    // The last event deletes the account.
     (
         "delete-account-wrong-password.json",
         403,
@@ -81,7 +82,8 @@ async fn every_event_is_answered_by_its_function() {
     .await;
 }
 
-/// As docs/deploy.md describes it, with what `sam build` made last; `.ci/sam-local` says what else it takes.
+/// Runs as described in docs/deploy.md, with the last output of `sam build`. `.ci/sam-local` lists further
+/// requirements.
 #[tokio::test]
 #[ignore = "needs Docker and the SAM CLI: .ci/sam-local"]
 async fn every_event_is_answered_by_its_function_in_lambdas_container() {
@@ -115,20 +117,20 @@ async fn answers_every_event(world: &World, invoke: impl AsyncFn(&Function, Vec<
     assert_eq!(
         files,
         of_clients.chain(others).collect(),
-        "a file without an expectation"
+        "the files and the expectations differ"
     );
     let functions = harness::template().functions;
 
     for &(name, status, code) in EVENTS {
         let stem = name.strip_suffix(".json").unwrap();
-        // The longest function's name that the file's begins with.
+        // The function with the longest name that the file's name begins with.
         let function = functions
             .iter()
             .filter(|function| stem.starts_with(&function.name))
             .max_by_key(|function| function.name.len());
         let function = function.unwrap_or_else(|| panic!("{name} names no function"));
         let event = std::fs::read_to_string(folder.join(name)).unwrap();
-        // The first event has made the account that the others speak of.
+        // The first event registers the account that the other events use.
         let client = world.client();
         let mut tokens = json!({ "accessToken": "", "refreshToken": "" });
         let (email, password) = ("ada@example.com", "Correct-7-horse-battery");

@@ -1,4 +1,4 @@
-//! What every endpoint with a body has in common.
+//! The rules that all endpoints with a body share.
 
 use harness::client::{unique, unique_email, unique_password, unique_username, with_content_type};
 use harness::endpoints::endpoints_with_body;
@@ -6,7 +6,7 @@ use harness::{Account, Authenticator, Client, World};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-/// Every endpoint that takes a body, as a signed-in user would call it.
+/// Builds a signed-in user's request to every endpoint that takes a body.
 fn endpoints(client: &Client, account: &Account) -> Vec<(String, RequestBuilder)> {
     let endpoints = endpoints_with_body(account).into_iter();
     endpoints
@@ -58,7 +58,7 @@ async fn only_one_json_object_without_repeated_keys_is_taken() {
             ))
             .await;
 
-        assert_eq!(answer.code(), "malformed_json", "{name}: no UTF-8");
+        assert_eq!(answer.code(), "malformed_json", "{name}: invalid UTF-8");
     }
 }
 
@@ -82,8 +82,7 @@ async fn an_unknown_field_is_named() {
     }
 }
 
-/// Missing, mistyped, rule-breaking and unknown fields at once, each with a code that a form in any language can
-/// act on.
+/// Missing, mistyped, rule-breaking and unknown fields at once; each has a code that a form in any language can act on.
 #[tokio::test]
 async fn a_body_whose_every_field_is_wrong_in_a_different_way_is_one_answer() {
     let world = World::start();
@@ -283,11 +282,7 @@ async fn null_is_no_body_where_the_body_may_be_absent_and_no_object_elsewhere() 
     let logout = send(Method::POST, "/api/auth/logout", "null").await;
     assert_eq!(logout.status, 200);
     let ended = client.profile(&account.access).await;
-    assert_eq!(
-        ended.code(),
-        "token_revoked",
-        "logout with null is a logout"
-    );
+    assert_eq!(ended.code(), "token_revoked", "a logout with null works");
 }
 
 #[tokio::test]
@@ -317,7 +312,7 @@ async fn a_byte_order_mark_is_ignored() {
     }
 }
 
-/// As a form sends it in which these fields were left blank.
+/// A form sends its blank fields as empty texts.
 #[tokio::test]
 async fn an_empty_text_in_an_optional_field_is_absence() {
     let world = World::start();
@@ -407,7 +402,7 @@ async fn at_most_ten_unknown_fields_are_listed() {
     }
 }
 
-/// security.md S4: characters that stand for whole words in a domain's ASCII form.
+/// security.md S4: characters that become whole words in a domain's ASCII form.
 #[tokio::test]
 async fn an_address_whose_ascii_form_is_too_long_is_refused_before_any_store_is_asked() {
     let world = World::start();
@@ -479,7 +474,7 @@ async fn an_address_that_no_server_would_mail_or_that_hides_something_is_refused
 
         assert!(answer.names(&["email"]), "{email:?} {answer:?}");
         assert_eq!(answer["details"][0]["code"], "invalid_email", "{email:?}");
-        // Whoever has such an account from before can sign in: here there is none.
+        // An account from before this rule could still sign in with such an address; here none exists.
         let body = json!({ "identifier": email, "password": unique_password() });
         let answer = client.post("/api/auth/login", body).await;
         assert_eq!(answer.code(), "invalid_credentials", "{email:?}");

@@ -1,4 +1,4 @@
-//! The whole story of an account, through the mails as they arrive: also against a deployment.
+//! The whole life of an account, with the mails as they arrive; also runs against a deployment.
 
 use harness::client::{unique_email, unique_password};
 use harness::{Authenticator, Client, World, token};

@@ -1,4 +1,4 @@
-//! `cargo local`: the program itself, and what it promises.
+//! `cargo local`: the program itself and its documented behaviour.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 /// `cargo local` as a process; killed when dropped.
 struct Program {
     process: Child,
-    /// What came on standard output before the end of the first line.
+    /// Standard output up to the end of the first line.
     ready: String,
 }
 
@@ -40,7 +40,7 @@ impl Program {
         Pid::from_child(&self.process)
     }
 
-    /// Its children and theirs.
+    /// Returns its children and their descendants.
     fn descendants(&self) -> Vec<i32> {
         descendants(self.process.id().cast_signed())
     }
@@ -98,7 +98,7 @@ async fn wait_until_ended(pids: &[i32]) {
     until(&what, async || !pids.iter().any(|pid| is_running(*pid))).await;
 }
 
-/// The functions' names, as the template has them.
+/// Returns the functions' names from the template, sorted.
 fn functions() -> Vec<String> {
     let functions = template().functions.into_iter();
     let mut names: Vec<String> = functions.map(|function| function.name).collect();
@@ -127,7 +127,7 @@ async fn it_prints_one_line_and_a_signal_stops_every_child() {
         let children = program.descendants();
         assert!(
             children.len() > functions().len(),
-            "and Redis: {children:?}"
+            "one process per function, and Redis: {children:?}"
         );
 
         kill_process(program.pid(), signal).unwrap();
@@ -142,7 +142,7 @@ async fn it_prints_one_line_and_a_signal_stops_every_child() {
         assert_eq!(
             stopped,
             functions().len(),
-            "each function ends by itself: {log}"
+            "each function stops on its own: {log}"
         );
         let mut rest = String::new();
         program
@@ -152,11 +152,11 @@ async fn it_prints_one_line_and_a_signal_stops_every_child() {
             .unwrap()
             .read_to_string(&mut rest)
             .unwrap();
-        assert_eq!(rest, "", "nothing but the one line on standard output");
+        assert_eq!(rest, "", "standard output has one line only");
     }
 }
 
-/// Not even SIGKILL leaves anything behind.
+/// Even SIGKILL leaves no process behind.
 #[tokio::test]
 async fn a_killed_stack_leaves_no_child_behind() {
     if !is_linux_and_inside() {
@@ -191,7 +191,11 @@ async fn a_test_that_panics_leaves_no_child_behind() {
 
     assert!(thread.join().is_err());
 
-    assert_eq!(children.len(), functions().len() + 1, "and Redis");
+    assert_eq!(
+        children.len(),
+        functions().len() + 1,
+        "one process per function, and Redis"
+    );
     wait_until_ended(&children).await;
 }
 
@@ -238,20 +242,20 @@ async fn every_problem_of_every_function_is_shown_and_the_stack_does_not_hang() 
     assert_eq!(
         error.matches("EMAIL_TOKEN_SECRET is missing").count(),
         7,
-        "those that derive mailed tokens: {error}"
+        "the functions that derive mailed tokens: {error}"
     );
     assert_eq!(
         error.matches("JWT_EXPIRY must be a duration").count(),
         3,
-        "those that issue tokens: {error}"
+        "the functions that issue tokens: {error}"
     );
     assert!(
         !error.contains("a-secret-too-short") && !error.contains("soon"),
-        "no value: {error}"
+        "the error shows a value: {error}"
     );
 }
 
-/// security.md L11: what `.env.example` has, and what a laptop has.
+/// security.md L11: the secrets of `.env.example`, and settings that are fine on a laptop.
 #[tokio::test]
 async fn prod_refuses_what_is_fine_for_trying_out_and_names_all_of_it() {
     if !is_inside() {
@@ -295,7 +299,7 @@ async fn prod_refuses_what_is_fine_for_trying_out_and_names_all_of_it() {
     };
     for function in functions.iter().map(|function| function.name.as_str()) {
         let (examples, equal) = match function {
-            "errors" | "mail-events" | "not-found" => continue, // they have none of these
+            "errors" | "mail-events" | "not-found" => continue, // they have none of these variables
             _ => (line(&examples, function), line(&equal, function)),
         };
         for (variable, problem) in [
@@ -364,7 +368,7 @@ async fn the_program_ends_with_an_error_when_something_is_wrong() {
     }
 }
 
-/// What the program has said on standard error until it was killed.
+/// Kills the program and returns what it wrote to standard error.
 fn log(mut program: Program) -> String {
     program.process.kill().unwrap();
     program.process.wait().unwrap();
@@ -413,7 +417,7 @@ async fn limits_are_balanced_unless_it_is_told_and_it_says_so() {
     }
 }
 
-/// newcomer.md: the third time, everything after the first request was 429.
+/// newcomer.md: on the third run, everything after the first request was 429.
 #[tokio::test]
 async fn the_walk_of_the_readme_works_three_times_in_a_row() {
     if !is_inside() || Command::new("curl").arg("--version").output().is_err() {
@@ -493,7 +497,7 @@ async fn a_data_directory_survives_a_restart_and_belongs_to_one_stack() {
     assert_eq!(
         client.profile(&account.access).await.status,
         200,
-        "user, session and secrets are there"
+        "the user, the session and the secrets survive"
     );
     assert_eq!(client.refresh(&account.refresh).await.status, 200);
     client.login(&account).await;
@@ -532,7 +536,7 @@ async fn an_occupied_port_is_named() {
     );
 }
 
-/// security.md I12: a page whose own name leads here (DNS rebinding) reads neither the inbox nor anything else.
+/// security.md I12: a page whose domain name leads here (DNS rebinding) can read neither the inbox nor anything else.
 #[tokio::test]
 async fn only_names_of_this_machine_are_answered() {
     let Some(world) = World::inside() else { return };
@@ -554,7 +558,7 @@ async fn only_names_of_this_machine_are_answered() {
             assert_ne!(status(&host).await, 421, "{host} {path}");
         }
     }
-    // What functions ask is data as well; those in containers know this machine by another name.
+    // The emulated services hold data as well. Functions in containers reach this machine by another name.
     for url in [&info.dynamodb_url, &info.ses_url] {
         let status = async |host: &str| {
             let request = reqwest::Client::new().post(url).header("host", host);
@@ -679,7 +683,7 @@ async fn only_listed_origins_get_cors_headers() {
     }
 }
 
-/// A development server takes whichever port is free; its pages may send cookies, too.
+/// A development server uses any free port; its pages may send cookies as well.
 #[tokio::test]
 async fn pages_of_this_machine_may_call_the_api_from_any_port() {
     let Some(world) = World::inside() else { return };
@@ -704,7 +708,7 @@ async fn pages_of_this_machine_may_call_the_api_from_any_port() {
     }
 }
 
-/// A browser says "CORS error" and nothing else.
+/// The browser itself reports nothing but "CORS error".
 #[tokio::test]
 async fn a_refused_origin_is_a_line_in_the_log_that_says_what_to_do() {
     let Some(world) = World::inside() else { return };
@@ -732,7 +736,7 @@ async fn apps_have_origins_of_their_own_and_wildcards_are_refused() {
     );
 
     let world = World::build().variable("CORS_ALLOWED_ORIGINS", "https://*.example.com");
-    let error = world.try_start().err().expect("it does not start");
+    let error = world.try_start().err().expect("an error at the start");
     assert!(error.contains("CORS_ALLOWED_ORIGINS must be"), "{error}");
 }
 
@@ -754,16 +758,27 @@ async fn one_process_takes_one_request_at_a_time_and_is_used_again() {
         return;
     };
     let local = world.local();
-    assert_eq!(local.idle_processes("login").len(), 1, "one at the start");
+    assert_eq!(
+        local.idle_processes("login").len(),
+        1,
+        "one process at the start"
+    );
     let account = world.client().register().await;
     world.client().login(&account).await;
-    assert_eq!(local.idle_processes("login").len(), 1, "used again");
+    assert_eq!(
+        local.idle_processes("login").len(),
+        1,
+        "the process is used again"
+    );
 
     let (a, b, c) = (world.client(), world.client(), world.client());
     tokio::join!(a.login(&account), b.login(&account), c.login(&account));
 
     let after = local.idle_processes("login").len();
-    assert!((2..=3).contains(&after), "more when needed: {after}");
+    assert!(
+        (2..=3).contains(&after),
+        "more processes when needed: {after}"
+    );
 }
 
 #[tokio::test]
@@ -813,13 +828,13 @@ async fn redis_may_be_a_cluster() {
     );
 }
 
-/// An address as a container has it, for a process of this machine.
+/// Converts an address for containers into one for a process on this machine.
 fn from_here(value: &str) -> String {
     let host = format!("//{}:", local::containers::HOST);
     value.replace(&host, "//127.0.0.1:")
 }
 
-/// `--sam-env` and `--env-file`: a function that is started with these variables alone works.
+/// `--sam-env` and `--env-file`: a function works when it is started with only these variables.
 #[tokio::test]
 async fn other_tools_run_the_functions_with_the_variables_that_are_written() {
     if !harness::world::is_inside() {
@@ -842,10 +857,10 @@ async fn other_tools_run_the_functions_with_the_variables_that_are_written() {
 
     for path in [&sam_env, &env_file] {
         let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
-        assert_eq!(mode & 0o777, 0o600, "secrets are in it");
+        assert_eq!(mode & 0o777, 0o600, "others can read the secrets");
     }
     for name in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
-        assert!(lines.contains_key(name), "{name}"); // `cargo lambda` gives none
+        assert!(lines.contains_key(name), "{name}"); // `cargo lambda` sets none of them
     }
     for function in template().functions {
         let declared: Vec<&String> = function.variables.keys().collect();
@@ -878,7 +893,7 @@ async fn other_tools_run_the_functions_with_the_variables_that_are_written() {
     }
 }
 
-/// X-Forwarded-For and its kin change nothing about who a client is.
+/// X-Forwarded-For and similar headers do not change the client's address.
 #[tokio::test]
 async fn the_source_address_is_the_peers() {
     let Some(world) = World::inside() else { return };

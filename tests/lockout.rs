@@ -1,4 +1,4 @@
-//! Wrong passwords lock an account for a while, whoever tries them and from wherever.
+//! Wrong passwords lock an account for a while, no matter who tries them and from where.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ async fn try_from_device(client: &Client, token: &str, email: &str, password: &s
     client.send(request.json(&body)).await
 }
 
-/// Each from an address of its own.
+/// Locks an account with wrong passwords, each from another address.
 async fn lock(world: &World, email: &str) {
     for _ in 0..5 {
         let answer = try_password(&world.client(), email, "Wrong-7-horse").await;
@@ -68,10 +68,10 @@ async fn five_wrong_passwords_from_anywhere_lock_an_account_whether_it_exists_or
         answers.iter().all(|answer| *answer == answers[0]),
         "{answers:?}"
     );
-    // What the account has, it keeps.
+    // The account's sessions continue.
     assert_eq!(world.client().profile(&account.access).await.status, 200);
     assert_eq!(world.client().refresh(&account.refresh).await.status, 200);
-    // What locked it is in the trail; what was refused since, in the log.
+    // The lock is in the audit log; the attempts refused since then are only in the log.
     let log = world.log().into_iter();
     let attempts =
         log.filter(|line| line["audit"] == "locked_attempt" && line["user_id"] == account.id);
@@ -97,7 +97,7 @@ async fn of_two_hundred_addresses_five_get_to_try_an_account() {
     assert_eq!(tried, 5);
 }
 
-/// Wrong passwords, each from an address of its own.
+/// Tries fifty wrong passwords at once, each from another address.
 async fn fifty_at_once(world: &World, email: &str) -> Vec<Answer> {
     let trying: Vec<_> = (0..50)
         .map(|_| {
@@ -116,7 +116,7 @@ async fn fifty_at_once(world: &World, email: &str) -> Vec<Answer> {
 async fn of_fifty_tries_at_once_exactly_five_are_compared() {
     let Some(world) = World::inside() else { return };
     let account = world.client().register().await;
-    // Fifty functions that start at once may answer late, and anything: from here on they are up.
+    // Fifty functions that start at once may answer late, and with anything. From here on, they are running.
     fifty_at_once(&world, &unique_email()).await;
 
     let answers = fifty_at_once(&world, &account.email).await;
@@ -175,7 +175,7 @@ async fn the_lock_ends_when_the_window_allows() {
     }
 }
 
-/// What is asked once more of somebody who is signed in counts in the session.
+/// Wrong passwords at reauthentication count per session.
 #[tokio::test]
 async fn wrong_passwords_of_a_session_lock_that_session_alone() {
     let Some(world) = World::inside() else { return };
@@ -208,7 +208,7 @@ async fn wrong_passwords_of_a_session_lock_that_session_alone() {
     assert_eq!(login.status, 200, "{login:?}");
 }
 
-/// security L3: in the very moment in which a new password is needed.
+/// security L3: at the very moment when the owner needs a new password.
 #[tokio::test]
 async fn strangers_do_not_keep_a_signed_in_owner_from_a_new_password() {
     let Some(world) = World::inside() else { return };
@@ -228,8 +228,8 @@ async fn strangers_do_not_keep_a_signed_in_owner_from_a_new_password() {
     assert_eq!(deleted.status, 200, "{deleted:?}");
 }
 
-/// security S3: an address that is typed as a username, or by letters whose lower case is another one's, counts as
-/// nothing else.
+/// security S3: failures with an address typed as a username, or with letters whose lower case is that of another
+/// letter, do not count for the real address or username.
 #[tokio::test]
 async fn what_can_name_no_account_locks_no_account_and_tells_nothing() {
     let Some(world) = World::inside() else { return };
@@ -246,7 +246,7 @@ async fn what_can_name_no_account_locks_no_account_and_tells_nothing() {
 
     let names = [account.username.clone(), unique("Ada_")];
     for name in &names {
-        // The Kelvin sign's lower case is k, that of the dotted capital I begins with i.
+        // The lower case of the Kelvin sign is k; that of the dotted capital I begins with i.
         let odd = name.replace('A', "\u{212a}");
         for _ in 0..5 {
             let body = json!({ "username": odd, "password": "Wrong-7-horse" });
@@ -258,7 +258,7 @@ async fn what_can_name_no_account_locks_no_account_and_tells_nothing() {
     }
 }
 
-/// security L1: nobody learns which address a username belongs to.
+/// security L1: nobody learns which address belongs to a username.
 #[tokio::test]
 async fn a_lock_of_an_address_is_none_of_its_username() {
     let Some(world) = World::inside() else { return };
@@ -273,7 +273,7 @@ async fn a_lock_of_an_address_is_none_of_its_username() {
     assert_eq!(by_address.code(), "account_locked");
 }
 
-/// Whatever is typed, an account is tried so often and no oftener; one that does not exist likewise.
+/// An account allows a limited number of attempts, whatever name is typed; so does one that does not exist.
 #[tokio::test]
 async fn an_account_has_a_limit_of_its_own_whatever_was_typed() {
     let world = World::build().variable("ACCOUNT_LOCKOUT", "7/15m");
@@ -297,7 +297,7 @@ async fn an_account_has_a_limit_of_its_own_whatever_was_typed() {
     assert_eq!(email.status, 200, "{email:?}");
 }
 
-/// security I3: nobody who reads Redis finds addresses by searching, or a password in the wrong field.
+/// security I3: a reader of Redis finds neither addresses by trying them, nor a password typed into the wrong field.
 #[tokio::test]
 async fn what_was_typed_is_counted_under_a_keyed_hash() {
     let Some(world) = World::inside() else { return };
@@ -319,7 +319,7 @@ async fn what_was_typed_is_counted_under_a_keyed_hash() {
     }
 }
 
-/// security L10, NIST SP 800-63B-4, 3.2.2: however slowly they come.
+/// security L10, NIST SP 800-63B-4, 3.2.2: no matter how slowly the failures come.
 #[tokio::test]
 async fn a_hundred_failures_in_a_row_end_in_a_new_password_by_mail() {
     let Some(world) = World::inside() else { return };
@@ -338,7 +338,10 @@ async fn a_hundred_failures_in_a_row_end_in_a_new_password_by_mail() {
         200
     );
     let user = dynamodb.user(&account.id).await;
-    assert_eq!(user["failed_attempts"]["N"], "0", "a success begins anew");
+    assert_eq!(
+        user["failed_attempts"]["N"], "0",
+        "a success resets the counter"
+    );
 
     dynamodb
         .set_user(&account.id, "failed_attempts", failures(99))
@@ -357,7 +360,7 @@ async fn a_hundred_failures_in_a_row_end_in_a_new_password_by_mail() {
     assert_eq!(
         client.profile(&account.access).await.status,
         200,
-        "who is signed in stays so"
+        "a session continues"
     );
     let token = world.mailed_token("reset_required", &account.email).await;
     let body = json!({ "token": token, "newPassword": "Another-7-horse" });
@@ -366,7 +369,7 @@ async fn a_hundred_failures_in_a_row_end_in_a_new_password_by_mail() {
     assert_eq!(signed_in.status, 200, "{signed_in:?}");
 }
 
-/// Whoever is signed in has the way of a new password, too.
+/// A signed-in user can set a new password as well.
 #[tokio::test]
 async fn a_signed_in_owner_sets_a_new_password_after_a_hundred_failures() {
     let Some(world) = World::inside() else { return };
@@ -390,7 +393,7 @@ async fn a_signed_in_owner_sets_a_new_password_after_a_hundred_failures() {
     assert_eq!(login.status, 200, "{login:?}");
 }
 
-/// Who has proven to be the owner by mail gets in again.
+/// An owner who has proven the address by mail can sign in again.
 #[tokio::test]
 async fn a_reset_unlocks_the_account() {
     let Some(world) = World::inside() else { return };
@@ -443,7 +446,7 @@ async fn strangers_who_lock_an_account_do_not_lock_out_its_owners_device() {
     let owner = try_from_device(&client, &device, &account.email, &account.password).await;
 
     assert_eq!(owner.status, 200, "{owner:?}");
-    // The strangers stay locked out, and the token of this login serves as well.
+    // The strangers stay locked out, and this login's device token works as well.
     let stranger = try_password(&world.client(), &account.email, &account.password).await;
     assert_eq!(stranger.code(), "account_locked");
     let renewed = owner.text("deviceToken");
@@ -471,7 +474,7 @@ async fn a_device_has_a_bucket_of_its_own_with_the_same_limit() {
     assert_eq!(elsewhere.status, 200);
 }
 
-/// security.md 11: forged, expired, another account's, void after a reset.
+/// security.md 11: a token that is forged, expired, another account's, or void after a reset.
 #[tokio::test]
 async fn a_device_token_that_is_not_valid_helps_nobody() {
     let world = World::build().variable("GUARD_SECRET", GUARD_SECRET);
@@ -506,16 +509,20 @@ async fn a_device_token_that_is_not_valid_helps_nobody() {
     ] {
         assert_eq!(sign_in(bad).await, "account_locked", "{bad}");
     }
-    assert_eq!(sign_in(&forge(&claims, &key)).await, "", "the forger works");
+    assert_eq!(
+        sign_in(&forge(&claims, &key)).await,
+        "",
+        "the forged token is valid"
+    );
 
     let new = unique_password();
     reset(&world, &account, &new).await;
     lock(&world, &account.email).await;
     let after = try_from_device(&client, &device, &account.email, &new).await;
-    assert_eq!(after.code(), "account_locked", "void since the reset");
+    assert_eq!(after.code(), "account_locked", "void after the reset");
 }
 
-/// security.md 11: alone it authenticates nothing.
+/// security.md 11: a device token alone authenticates nothing.
 #[tokio::test]
 async fn a_device_token_is_good_for_nothing_else() {
     let Some(world) = World::inside() else { return };
@@ -531,7 +538,7 @@ async fn a_device_token_is_good_for_nothing_else() {
     assert_eq!(wrong.code(), "invalid_credentials");
 }
 
-/// A device that is known is no new one, wherever it signs in from.
+/// A known device is not a new one, wherever it signs in from.
 #[tokio::test]
 async fn a_login_with_a_device_token_is_not_from_a_new_device() {
     let Some(world) = World::inside() else { return };
@@ -544,7 +551,7 @@ async fn a_login_with_a_device_token_is_not_from_a_new_device() {
     assert_eq!(world.mails("new_device", &account.email).await, 1);
 }
 
-/// A right password that is refused for another reason is no failure.
+/// A right password that is refused for another reason does not count as a failure.
 #[tokio::test]
 async fn a_right_password_never_locks() {
     let world = World::build().variable("REQUIRE_VERIFIED_EMAIL", "true");
@@ -559,7 +566,7 @@ async fn a_right_password_never_locks() {
     }
 }
 
-/// A store that takes no writes must not make guessing free.
+/// A store that refuses writes must not make guessing free.
 #[tokio::test]
 async fn a_wrong_password_counts_also_where_it_cannot_be_recorded() {
     let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
@@ -578,7 +585,7 @@ async fn a_wrong_password_counts_also_where_it_cannot_be_recorded() {
     assert_eq!(sixth.code(), "account_locked");
 }
 
-/// An outage of what is asked before the password costs no attempt.
+/// A login that fails because a store is unavailable costs no attempt.
 #[tokio::test]
 async fn an_outage_locks_nobody() {
     let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {

@@ -57,7 +57,7 @@ async fn exactly_one_identifier_is_taken() {
     assert!(no_password.names(&["password"]), "{no_password:?}");
 }
 
-/// Headers that name one answer; the last is the gateway's own.
+/// Headers that differ in every answer; the last one is the gateway's.
 const DIFFERS: [&str; 3] = ["date", "x-request-id", "apigw-requestid"];
 
 async fn refusal(
@@ -83,7 +83,7 @@ async fn refusal(
     (answer.status.as_u16(), answer.body, headers)
 }
 
-/// security.md 6, but for the time: that is a benchmark's.
+/// security.md 6, except for the time, which a benchmark measures.
 #[tokio::test]
 async fn a_wrong_password_an_unknown_and_a_deleted_account_are_answered_alike() {
     let world = World::start();
@@ -120,7 +120,7 @@ async fn a_wrong_password_an_unknown_and_a_deleted_account_are_answered_alike() 
     }
 }
 
-/// security.md 6: the same work, whoever asks: what can be counted without a clock.
+/// security.md 6: the same work for every identifier, as far as it can be counted without a clock.
 #[tokio::test]
 async fn a_refused_login_asks_the_stores_and_hashes_alike_whether_the_account_exists_or_not() {
     let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
@@ -138,7 +138,7 @@ async fn a_refused_login_asks_the_stores_and_hashes_alike_whether_the_account_ex
         let (asked, hashed) = (faulty.operations().len(), hashes());
         refusal(&world, identifier, "Wrong-7-horse").await;
         let mut asked = faulty.operations().split_off(asked);
-        asked.sort_unstable(); // the last two are together
+        asked.sort_unstable(); // the last two are concurrent
         (asked, hashes() - hashed)
     };
 
@@ -351,7 +351,7 @@ async fn the_eleventh_session_ends_the_oldest() {
     assert_eq!(
         client.profile(&account.access).await.status,
         200,
-        "ten are fine"
+        "ten sessions are allowed"
     );
 
     sessions.push(client.login(&account).await);
@@ -403,18 +403,18 @@ async fn a_sign_in_from_elsewhere_is_mailed_to_the_owner_and_one_from_here_is_no
 
     here.login(&account).await;
     elsewhere.post(PATH, wrong).await;
-    assert_eq!(mails().await, 0, "known, or not signed in");
+    assert_eq!(mails().await, 0, "a known device, and a failed login");
     elsewhere.login(&account).await;
-    assert_eq!(mails().await, 1, "another address");
+    assert_eq!(mails().await, 1, "from another address");
     elsewhere.login(&account).await;
-    assert_eq!(mails().await, 1, "known by now");
+    assert_eq!(mails().await, 1, "the device is known now");
     let request = here.request(reqwest::Method::POST, PATH);
     here.send(request.header("user-agent", "another/1.0").json(&login))
         .await;
-    assert_eq!(mails().await, 2, "another agent");
+    assert_eq!(mails().await, 2, "with another user agent");
 }
 
-/// What cannot be recorded does not succeed, and leaves no session that would push out others.
+/// A login that cannot be recorded fails, and leaves no session that would push out others.
 #[tokio::test]
 async fn a_login_that_cannot_be_recorded_leaves_no_session() {
     let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
@@ -444,7 +444,7 @@ async fn a_login_that_cannot_be_recorded_leaves_no_session() {
     );
 }
 
-/// Between reading the user and starting the session, the account can be deleted.
+/// The account may be deleted between reading the user and starting the session.
 #[tokio::test]
 async fn logins_racing_a_deletion_leave_nobody_signed_in() {
     let world = World::start();
@@ -476,11 +476,11 @@ async fn logins_racing_a_deletion_leave_nobody_signed_in() {
     }
 }
 
-/// security.md 24: while the old password is being hashed, a new one is set and all sessions are ended.
-/// The sign-in that comes after that is none.
+/// security.md 24: while the old password is being hashed, a new one is set and all sessions are ended. The sign-in
+/// that finishes afterwards fails.
 #[tokio::test]
 async fn a_password_that_is_changed_while_it_is_compared_signs_nobody_in() {
-    let world = World::build().variable("ARGON2_ITERATIONS", "300"); // long enough to meet it
+    let world = World::build().variable("ARGON2_ITERATIONS", "300"); // slow enough to be overtaken
     let Some((world, faulty)) = world.behind_faulty_dynamodb().await else {
         return;
     };
@@ -515,12 +515,12 @@ async fn a_password_that_is_changed_while_it_is_compared_signs_nobody_in() {
     assert_eq!(
         sessions["sessions"].as_array().unwrap().len(),
         1,
-        "only the first"
+        "only the first session exists"
     );
 }
 
-/// An environment that is kept for later is frozen as soon as it asks for work: what its first hash needs is
-/// there before. Any other has none of it, or the start would take as long.
+/// An environment with provisioned concurrency is frozen as soon as it asks for work, so it allocates the memory of its
+/// first hash before. Any other environment does not, because its start would take as long.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn only_provisioned_concurrency_makes_the_memory_of_hashes_before_the_first_login() {

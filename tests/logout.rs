@@ -34,7 +34,7 @@ async fn a_logout_ends_the_session_and_its_access_tokens_at_once() {
     assert_eq!(
         client.profile(&other).await.status,
         200,
-        "another session stays"
+        "another session continues"
     );
 }
 
@@ -71,7 +71,7 @@ async fn all_devices_means_all() {
     assert_eq!(client.profile(&stranger.access).await.status, 200);
 }
 
-/// Whoever stole a token that was revoked since must not be able to throw its owner out.
+/// Somebody with a stolen token that was revoked since must not be able to sign its owner out.
 #[tokio::test]
 async fn a_token_whose_session_is_over_ends_no_other_session() {
     let world = World::start();
@@ -102,7 +102,7 @@ async fn a_second_logout_of_all_devices_is_harmless() {
     }
 }
 
-/// A cache that is full, or lost what it held: whoever's record is gone is signed out, and nobody else.
+/// A full cache, or one that has lost data, signs out the users whose records are gone, and nobody else.
 #[tokio::test]
 async fn sessions_that_redis_has_lost_are_over() {
     let Some(world) = World::inside() else {
@@ -154,11 +154,11 @@ async fn a_logout_needs_a_valid_access_token_and_a_valid_body_if_any() {
     assert_eq!(
         client.profile(&account.access).await.status,
         200,
-        "nothing has happened"
+        "the session continues"
     );
 }
 
-/// security L13: whoever holds a token of a session that is over does not fill its owner's trail.
+/// security L13: a token of an ended session cannot fill its owner's audit log.
 #[tokio::test]
 async fn a_logout_that_ends_something_is_in_the_audit_trail_once() {
     let Some(world) = World::inside() else { return };
@@ -185,7 +185,7 @@ async fn an_expired_access_token_or_the_refresh_token_ends_the_session_as_well()
     token::wait_until_expired(&other.access).await;
     assert_eq!(client.profile(&one.access).await.code(), "token_expired");
 
-    // Out of a log, it ends no other session.
+    // An expired token, for example from a log, ends no other session.
     let everywhere = json!({ "allDevices": true });
     let old = client.post_as(&one.access, PATH, everywhere).await;
     assert_eq!((old.status.as_u16(), old.code()), (401, "token_expired"));

@@ -1,4 +1,4 @@
-//! SES events → marked addresses.
+//! SES events mark addresses as undeliverable.
 
 use harness::peers::Fault;
 use harness::{Account, World, until};
@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 const EVENT: &str = include_str!("../events/mail-events.json");
 
-/// The sample event about another address.
+/// Returns the sample event with another address.
 fn event(address: &str) -> Value {
     serde_json::from_str(&EVENT.replace("ada@example.com", address)).unwrap()
 }
 
-/// The sample event with another message in it.
+/// Returns the sample event with another message.
 fn event_of(message: &Value) -> Value {
     let mut event = event("ada@example.com");
     event["Records"][0]["Sns"]["Message"] = message.to_string().into();
@@ -32,7 +32,7 @@ async fn mark(world: &World, email: &str) -> Value {
     claims[0]["undeliverable"]["S"].clone()
 }
 
-/// The reset that is asked for afterwards stands in the outbox, and is sent to nobody.
+/// The mail of a reset requested afterwards is in the outbox, but is not sent.
 #[tokio::test]
 async fn an_address_that_bounced_gets_no_further_mail() {
     let Some(world) = World::inside() else { return };
@@ -105,7 +105,7 @@ async fn a_report_that_is_no_complaint_marks_nobody_and_removes_nobody() {
     }
 }
 
-/// security L6: people press "spam", and not "this wasn't me".
+/// security L6: people press "spam" rather than "this wasn't me".
 #[tokio::test]
 async fn a_complaint_about_an_account_that_nobody_has_proven_removes_it() {
     let Some(world) = World::inside() else { return };
@@ -143,17 +143,20 @@ async fn what_says_nothing_about_an_address_marks_none() {
 
     assert_eq!(mark(&world, &account.email).await, Value::Null);
     let strangers = world.dynamodb().items("EMAIL#nobody").await;
-    assert!(strangers.is_empty(), "a mark is no claim: {strangers:?}");
+    assert!(
+        strangers.is_empty(),
+        "a mark has made a claim: {strangers:?}"
+    );
 }
 
-/// Lambda tries again what failed.
+/// Lambda retries a failed invocation.
 #[tokio::test]
 async fn what_cannot_be_marked_now_fails_the_invocation() {
     let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
         return;
     };
     let account = world.client().register().await;
-    // The mailer writes, too: first let it be done.
+    // The mailer writes as well: wait until it has finished.
     world.mail(&account.email, "Verify").await;
     until("it is noted", async || {
         let outbox = world.dynamodb().items("OUTBOX#").await;

@@ -1,4 +1,4 @@
-//! The function `mailer`: from the outbox, over the table's stream, to SES.
+//! The function `mailer`: from the outbox, through the table's stream, to SES.
 
 use harness::client::{unique_email, unique_password};
 use harness::dynamodb::stream_record;
@@ -29,10 +29,10 @@ async fn the_mailed_link_verifies_the_address() {
     let link = format!("{}/_local/reject-email#token={rejection}\n", world.url());
     assert!(
         mail.text.contains(&link),
-        "a link without a parameter: {}",
+        "the link is missing, or has a parameter: {}",
         mail.text
     );
-    // When and from where, for whoever has not registered.
+    // The time and the origin, for a reader who has not registered.
     let origin = "UTC, from 127.0.1.1 (an unknown program)";
     assert!(mail.text.contains(origin), "{}", mail.text);
     client.verify_email(&account, &token).await;
@@ -61,7 +61,7 @@ async fn whoever_resets_changes_or_deletes_gets_their_mails() {
         ..account.clone()
     };
     let (access, _) = client.login(&account).await;
-    world.mail(email, "new device").await; // all sessions were over: none has this address any more
+    world.mail(email, "new device").await; // all sessions were ended, so none has this address any more
     let body = json!({ "currentPassword": new, "newPassword": newer });
     client.change_password(&access, body).await;
     world.mail(email, "password was changed").await;
@@ -80,7 +80,7 @@ async fn whoever_resets_changes_or_deletes_gets_their_mails() {
         .iter()
         .filter(|mail| mail.text.contains("#token="))
         .count();
-    assert_eq!(links, 2, "only to verify and to reset");
+    assert_eq!(links, 2, "links in the mails to verify and to reset");
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn mails_speak_the_readers_language_and_a_name_stays_text() {
     );
 }
 
-/// security.md S5: whoever registers a stranger's address would choose what the stranger reads.
+/// security.md S5: otherwise, somebody who registers a stranger's address could choose what the stranger reads.
 #[tokio::test]
 async fn a_mail_to_an_address_that_nobody_has_proven_has_no_name_in_it() {
     let Some(world) = World::inside() else {
@@ -163,7 +163,7 @@ async fn a_mail_goes_to_the_ascii_form_of_the_domain() {
     let body = json!({ "email": typed, "password": password });
     let answer = client.post("/api/auth/register", body.clone()).await;
 
-    assert_eq!(answer["user"]["email"], typed, "shown as it was typed");
+    assert_eq!(answer["user"]["email"], typed, "shown as typed");
     world
         .mail(&format!("{name}@xn--bcher-kva.example"), "Verify")
         .await;
@@ -209,7 +209,7 @@ async fn what_will_never_be_taken_is_not_tried_again_and_holds_up_nothing() {
     assert_eq!(
         world.local().mails().len(),
         1,
-        "the refused one is given up"
+        "the refused mail is given up"
     );
     assert!(world.local().dead_letters().is_empty());
     let outbox = world.dynamodb().items("OUTBOX#").await;
@@ -219,8 +219,8 @@ async fn what_will_never_be_taken_is_not_tried_again_and_holds_up_nothing() {
     assert_eq!(entry.unwrap()["given_up"]["S"], "MessageRejected");
 }
 
-/// SES is down for longer than the stream holds a record: the entry stays, the queue knows, those behind
-/// are sent.
+/// SES is down for longer than the stream keeps a record: the entry stays, the dead-letter queue gets a message, and
+/// later mails are sent.
 #[tokio::test]
 async fn a_mail_that_waited_for_too_long_goes_to_the_dead_letters_and_those_behind_are_sent() {
     let world = World::build().template(
@@ -252,12 +252,12 @@ async fn a_mail_that_waited_for_too_long_goes_to_the_dead_letters_and_those_behi
         .unwrap();
     assert_eq!(
         entry["pk"], dead[0]["dynamodb"]["Keys"]["pk"],
-        "nothing is lost"
+        "the entry still exists"
     );
     assert!(entry.get("sent_at").is_none() && entry.get("given_up").is_none());
 }
 
-/// SES sent it, but its answer got lost: once more, but so that nobody can tell the two apart.
+/// SES has sent the mail, but its answer was lost: the mail is sent again, and is identical to the first one.
 #[tokio::test]
 async fn a_mail_whose_answer_is_lost_is_the_same_to_the_letter_the_second_time() {
     let Some((world, faulty)) = World::build().behind_faulty_ses().await else {
@@ -314,7 +314,7 @@ async fn a_batch_that_is_delivered_again_sends_nothing_again() {
     assert_eq!(world.local().mails().len(), 2);
 }
 
-/// The mailer is killed while it waits for SES: another one sends the mail.
+/// The mailer is killed while it waits for SES; another one sends the mail.
 #[tokio::test]
 async fn a_mailer_that_crashes_in_the_middle_of_a_batch_loses_nothing() {
     let silent = harness::peers::TcpProxy::start("127.0.0.1:9").await;
@@ -365,10 +365,14 @@ async fn an_entry_that_no_code_has_written_is_passed_over() {
         .unwrap();
 
     assert_eq!(answer, br#"{"batchItemFailures":[]}"#);
-    assert_eq!(world.local().mails().len(), 1, "the registration's alone");
+    assert_eq!(
+        world.local().mails().len(),
+        1,
+        "only the registration's mail"
+    );
 }
 
-/// A later version may know more languages, and this one be its fallback.
+/// A later version may know more languages and then be rolled back to this one.
 #[tokio::test]
 async fn a_mail_in_a_language_that_is_not_known_is_in_english() {
     let Some(world) = World::inside() else {
@@ -391,7 +395,7 @@ async fn a_mail_in_a_language_that_is_not_known_is_in_english() {
     world.mail(&account.email, "password was changed").await;
 }
 
-/// `events/mailer.json`: of an entry that is not in the table (any more) there is nothing to send.
+/// `events/mailer.json`: for an entry that is not in the table (any more), nothing is sent.
 #[tokio::test]
 async fn the_event_is_answered() {
     let Some(world) = World::inside() else {
@@ -435,7 +439,7 @@ async fn through_smtp(server: &SmtpServer) -> Option<World> {
         .start()
 }
 
-/// Another provider than SES, with TLS from the first byte and with STARTTLS.
+/// An SMTP provider instead of SES, with TLS from the first byte and with STARTTLS.
 #[tokio::test]
 async fn with_an_smtp_server_mails_go_there_over_tls() {
     for server in [SmtpServer::with_implicit_tls(), SmtpServer::with_starttls()] {
@@ -464,7 +468,7 @@ async fn with_an_smtp_server_mails_go_there_over_tls() {
     }
 }
 
-/// What a server says to RCPT TO, and after it, is about that mail, and holds up nobody else.
+/// The server's replies to RCPT TO and to later commands concern one mail, and do not hold up others.
 #[tokio::test]
 async fn an_smtp_server_may_refuse_one_recipient_for_now_or_for_ever() {
     let Some(server) = SmtpServer::with_starttls() else {
@@ -513,12 +517,12 @@ async fn an_smtp_server_may_refuse_one_recipient_for_now_or_for_ever() {
         } else {
             json!("4")
         };
-        assert_eq!(entry["tries"]["N"], tries, "{email}: a few tries, or one");
+        assert_eq!(entry["tries"]["N"], tries, "{email}: the number of tries");
     }
     assert!(world.local().dead_letters().is_empty());
 }
 
-/// Those accepted by a rule of before: the library refuses the one, and no server would take the other.
+/// Addresses that an earlier rule accepted: the library refuses one of them, and no server would accept the other.
 #[tokio::test]
 async fn a_mail_to_what_is_no_address_is_final_and_holds_up_nobody() {
     let Some(server) = SmtpServer::with_starttls() else {
@@ -559,7 +563,7 @@ async fn a_mail_to_what_is_no_address_is_final_and_holds_up_nobody() {
     assert!(outbox.iter().any(|entry| entry["to"]["S"] == account.email));
 }
 
-/// What a server says before RCPT TO is about us: mails wait until it is mended.
+/// The server's replies before RCPT TO concern our configuration: mails wait until it is fixed.
 #[tokio::test]
 async fn a_mail_waits_while_the_smtp_server_refuses_the_sender() {
     let Some(server) = SmtpServer::with_implicit_tls() else {
@@ -579,7 +583,7 @@ async fn a_mail_waits_while_the_smtp_server_refuses_the_sender() {
     assert!(outbox[0].get("given_up").is_none() && outbox[0].get("tries").is_none());
 }
 
-/// security.md L8: three of a kind an hour, whoever causes them.
+/// security.md L8: three mails of a kind per hour, no matter who causes them.
 #[tokio::test]
 async fn nobody_gets_more_than_three_mails_of_a_kind_an_hour() {
     let Some(world) = World::inside() else {
@@ -593,7 +597,7 @@ async fn nobody_gets_more_than_three_mails_of_a_kind_an_hour() {
         let request = request.header("user-agent", format!("device {device}"));
         assert_eq!(client.send(request.json(&body)).await.status, 200);
     }
-    // Another kind has a count of its own, and so has another address in any spelling.
+    // Another kind of mail has a counter of its own.
     let new = unique_password();
     let change = json!({ "currentPassword": account.password, "newPassword": new });
     client.change_password(&account.access, change).await;
@@ -616,14 +620,18 @@ async fn nobody_gets_more_than_three_mails_of_a_kind_an_hour() {
         .filter(|entry| entry["given_up"]["S"] == "capped");
     assert_eq!(capped.count(), 3);
     let metric = |line: &Value| line["Outcome"] == "capped" && line["Mails"] == 1;
-    assert!(world.log().iter().any(metric), "counted");
+    assert!(
+        world.log().iter().any(metric),
+        "no metric counts the capped mails"
+    );
     let counts = world.dynamodb().items("MAILS#").await;
     let key = format!("MAILS#{}", account.email.to_lowercase());
     assert!(counts.iter().all(|count| count["pk"]["S"] == key));
     assert!(counts.iter().all(|count| count["ttl"]["N"].is_string()));
 }
 
-/// Their limit is where they are asked for, and a stranger cannot use up what the owner will need.
+/// Requested links are limited where they are requested, so a stranger cannot use up the mails that the owner will
+/// need.
 #[tokio::test]
 async fn links_that_were_asked_for_are_not_capped_below_their_own_limit() {
     let Some(world) = World::inside() else {
@@ -674,7 +682,7 @@ async fn the_senders_name_is_an_encoded_word_and_no_program_answers() {
     }
 }
 
-/// A wrong password, and a server that nobody vouches for: the mail waits, and the log says why.
+/// With a wrong password, or a server with an untrusted certificate, the mail waits and the log says why.
 #[tokio::test]
 async fn a_mail_waits_while_the_smtp_server_cannot_be_used() {
     let Some(server) = SmtpServer::with_starttls() else {

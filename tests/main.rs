@@ -1,8 +1,8 @@
-//! End-to-end tests, through HTTP against the real binaries: one file per endpoint, named like it,
-//! and one for each thing that concerns them all.
+//! End-to-end tests, through HTTP against the real binaries: one file for each endpoint, named like it, and one for
+//! each topic that concerns all endpoints.
 //!
-//! `cargo test` runs them against a system of their own; `GATEHOUSE_URL=https://… cargo test` against
-//! a deployment, where tests that need to look inside are skipped and say so.
+//! `cargo test` runs them against systems of their own; `GATEHOUSE_URL=https://… cargo test` runs them against a
+//! deployment, where tests that need to look inside are skipped and say so.
 //!
 //! "security.md 19" and the like name a line of the list in docs/security.md.
 

@@ -1,4 +1,4 @@
-//! `$default`: what no other route takes.
+//! `$default`: requests that no other route takes.
 
 #[path = "../functions/not-found/src/routes.rs"]
 mod routes;
@@ -9,7 +9,7 @@ use harness::{World, template};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// Its table is the template's: every path, with every method.
+/// The function's table is the template's: every path with every method.
 #[test]
 fn it_knows_every_route_and_no_other() {
     let mut paths: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -42,7 +42,8 @@ async fn an_unknown_path_is_a_404_like_any_other_failure() {
         (Method::PATCH, "/api/auth"),
         (Method::GET, "/_local/nothing"),
         (Method::GET, "/<script>?secret=1"),
-        // "A Well-Known URL for Changing Passwords", 4: a password manager asks whether absence is told.
+        // "A Well-Known URL for Changing Passwords", 4: password managers check that a missing resource is reported as
+        // missing.
         (
             Method::GET,
             "/.well-known/resource-that-should-not-exist-whose-status-code-should-not-be-200",
@@ -105,7 +106,7 @@ async fn another_method_is_a_405_that_names_those_of_the_path() {
     }
 }
 
-/// HEAD has no body; OPTIONS without an origin asks for the methods.
+/// The answer to HEAD has no body; OPTIONS without an origin asks for the methods.
 #[tokio::test]
 async fn head_and_options_are_answered_as_their_path_is() {
     let Some(world) = World::inside() else { return };
@@ -126,8 +127,8 @@ async fn head_and_options_are_answered_as_their_path_is() {
     assert_eq!(profile, (200, methods));
 }
 
-/// API Gateway hands a preflight to the function of `$default` where there is one; of anything but a success the browser
-/// makes a CORS error, of every endpoint.
+/// API Gateway passes preflights to the function of `$default`, if there is one. A browser would turn anything but a
+/// success into a CORS error, for every endpoint.
 #[tokio::test]
 async fn a_preflight_that_reaches_the_function_is_a_success() {
     let Some(world) = World::inside() else { return };
@@ -149,7 +150,7 @@ async fn a_preflight_that_reaches_the_function_is_a_success() {
     }
 }
 
-/// Whoever asks for nothing costs as little as that: nothing is counted, and no store is asked.
+/// A request for an unknown path stays cheap: nothing is counted, and no store is asked.
 #[tokio::test]
 async fn it_asks_neither_redis_nor_dynamodb() {
     let Some((world, proxy, _redis)) = World::build().behind_redis_proxy().await else {

@@ -1,4 +1,4 @@
-//! Bad days: what clients see while something else fails, and that it heals by itself.
+//! Outages: what clients see while something else fails, and that the system recovers by itself.
 
 use std::time::{Duration, Instant};
 
@@ -17,10 +17,11 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
-/// After this a client is told.
+/// The time within which a client gets an answer.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// The answer of every route, with the time that it took, a few at once. An account for each call that ends one.
+/// Makes a request to every route, a few at once; returns the answers and how long they took. The last requests end the
+/// account if they succeed, so each such call needs another account.
 async fn ask_all(client: &Client, account: &Account) -> Vec<(Endpoint, Answer, Duration)> {
     let ask = async |endpoint: Endpoint| {
         let started = Instant::now();
@@ -39,7 +40,7 @@ async fn ask_all(client: &Client, account: &Account) -> Vec<(Endpoint, Answer, D
     answers
 }
 
-/// Those that need the store say so in time; the others answer as ever.
+/// Asserts that the endpoints that need the store report its outage in time, and that the others answer as usual.
 fn all_are_unavailable_without(store: Store, answers: &[(Endpoint, Answer, Duration)]) {
     for (endpoint, answer, took) in answers {
         let expected = match endpoint.needs.contains(&store) {
@@ -70,13 +71,13 @@ async fn without_redis_clients_are_told_and_it_heals_without_a_restart() {
     for mode in [Mode::Gone, Mode::Silent] {
         proxy.set(mode);
         all_are_unavailable_without(Store::Redis, &ask_all(&client, &account).await);
-        // Nothing half-made: the registration that was refused has left no account.
+        // The refused registration has left no account, not even a partial one.
         assert_eq!(world.dynamodb().items("EMAIL#").await.len(), items_before);
         assert_eq!(
             world.dynamodb().user(&account.id).await["status"]["S"],
             "active"
         );
-        proxy.set(Mode::Gone); // ends what was silent
+        proxy.set(Mode::Gone); // ends the silent connections
         proxy.set(Mode::Forward);
         assert_eq!(client.profile(&account.access).await.status, 200);
     }
@@ -106,7 +107,7 @@ async fn a_connection_that_died_silently_during_a_freeze_is_replaced_within_the_
     };
     let client = world.client();
     let account = client.register().await;
-    all_work(&ask_all(&client, &client.register().await).await); // each function has its connection
+    all_work(&ask_all(&client, &client.register().await).await); // opens the connection of each function
 
     proxy.freeze_connections();
 
@@ -117,7 +118,7 @@ async fn a_connection_that_died_silently_during_a_freeze_is_replaced_within_the_
     }
 }
 
-/// The answer to a rotation that got lost must not end the session: the second try gives the same.
+/// A lost answer to a rotation must not end the session: the second try returns the same successor.
 #[tokio::test]
 async fn a_refresh_whose_connection_dies_gives_the_one_successor() {
     let Some((world, proxy, _redis)) = World::build().behind_redis_proxy().await else {
@@ -159,7 +160,7 @@ async fn without_dynamodb_clients_are_told_and_it_heals_without_a_restart() {
         proxy.set(Mode::Forward);
     }
 
-    // The logout that was refused for its audit entry has ended the session all the same.
+    // The logout that failed because of its audit entry has ended the session nevertheless.
     assert_eq!(
         client.profile(&account.access).await.code(),
         "token_revoked"
@@ -184,7 +185,7 @@ async fn connections_to_dynamodb_that_died_silently_are_replaced_within_the_requ
     proxy.set_upstream(address(&world.local().info().dynamodb_url));
     let client = world.client();
     let account = client.register().await;
-    all_work(&ask_all(&client, &client.register().await).await); // each function has its connections
+    all_work(&ask_all(&client, &client.register().await).await); // opens the connections of each function
 
     proxy.freeze_connections();
 
@@ -195,8 +196,8 @@ async fn connections_to_dynamodb_that_died_silently_are_replaced_within_the_requ
     }
 }
 
-/// A rotation whose answer could not be given is taken back: however long the outage, the client's
-/// token is still the current one, and not one that was used before.
+/// A rotation whose answer could not be given is undone. However long the outage, the client's token is still the
+/// current one, and not one that was used before.
 #[tokio::test]
 async fn an_outage_longer_than_the_grace_signs_nobody_out() {
     let proxy = TcpProxy::start("127.0.0.1:9").await;
@@ -249,11 +250,11 @@ async fn a_transaction_that_meets_another_is_tried_again_and_not_for_ever() {
     assert_eq!(
         sessions.len(),
         1,
-        "the one without an account is ended: {sessions:?}"
+        "the session without an account is ended: {sessions:?}"
     );
 }
 
-/// security.md I9. Only what is there is in conflict with anything: whoever asks about an address is not told.
+/// security.md I9. Only an existing account can cause a conflict, so the answer must not differ.
 #[tokio::test]
 async fn a_request_for_a_link_that_meets_others_is_answered_as_ever() {
     let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
@@ -273,8 +274,8 @@ async fn a_request_for_a_link_that_meets_others_is_answered_as_ever() {
     }
 }
 
-/// The transaction went through, its answer did not: it is asked again under the same idempotency
-/// token, and one account comes of it.
+/// The transaction was committed, but its answer was lost. The retry uses the same idempotency token, so there is one
+/// account.
 #[tokio::test]
 async fn a_registration_whose_answer_from_the_store_is_lost_makes_one_account() {
     let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
@@ -290,7 +291,7 @@ async fn a_registration_whose_answer_from_the_store_is_lost_makes_one_account() 
     assert_eq!(client.profile(&account.access).await.status, 200);
 }
 
-/// An environment that was frozen may wake with a clock that stood still.
+/// An environment that was frozen may wake up with a clock that stood still.
 #[tokio::test]
 async fn a_request_that_was_signed_at_another_time_is_signed_again() {
     let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
@@ -305,7 +306,7 @@ async fn a_request_that_was_signed_at_another_time_is_signed_again() {
     assert_eq!((answer.status.as_u16(), faulty.faults_left()), (200, 0));
 }
 
-/// A clock that is wrong by more than AWS takes: the service's own time is signed with.
+/// If the clock is wrong by more than AWS accepts, requests are signed with the service's time.
 #[tokio::test]
 async fn a_function_whose_clock_is_slow_signs_by_the_services_clock() {
     let Some(builder) = World::build().clock("profile", "-20m") else {
@@ -323,7 +324,11 @@ async fn a_function_whose_clock_is_slow_signs_by_the_services_clock() {
     let second = client.profile(&account.access).await;
 
     assert_eq!((first.status.as_u16(), second.status.as_u16()), (200, 200));
-    assert_eq!(faulty.operations().len(), asked + 1, "the second at once");
+    assert_eq!(
+        faulty.operations().len(),
+        asked + 1,
+        "the second request needs no retry"
+    );
 }
 
 /// With SnapStart and in containers, credentials expire while the environment lives on.
@@ -357,11 +362,15 @@ async fn credentials_that_expire_are_replaced_in_time() {
     let after = (status().await, status().await);
 
     assert_eq!((before, after), (200, (200, 200)));
-    assert_eq!(endpoint.asked(), 2, "what has not expired is kept");
+    assert_eq!(
+        endpoint.asked(),
+        2,
+        "credentials are kept until they expire"
+    );
     lambda.stop().await;
 }
 
-/// `lambda_http` makes a URL of these and panics where they make none: none of them is any endpoint's business.
+/// `lambda_http` builds a URL from these values and panics if they are invalid; no endpoint needs them.
 #[tokio::test]
 async fn an_event_whose_host_scheme_path_or_query_is_none_is_answered_like_any_other() {
     let Some(world) = World::inside() else { return };
@@ -406,11 +415,11 @@ async fn an_event_whose_host_scheme_path_or_query_is_none_is_answered_like_any_o
     assert_eq!(
         world.local().idle_processes("profile").len(),
         1,
-        "the first process"
+        "still the first process"
     );
 }
 
-/// What is no request to an HTTP API is nobody's route, and no failure that wakes somebody up.
+/// An event that is not a request to an HTTP API matches no route, and is not an error that wakes somebody up.
 #[tokio::test]
 async fn an_event_of_another_kind_is_a_404_and_no_alarm() {
     let Some(world) = World::inside() else { return };
@@ -468,7 +477,7 @@ async fn an_event_of_another_kind_is_a_404_and_no_alarm() {
     assert!(!log.iter().any(|line| line["level"] == "ERROR"), "{log:?}");
 }
 
-/// A sample event of the function, as its caller.
+/// Returns the function's sample event with this access token.
 fn event(function: &str, access: &str) -> Value {
     let file = build::workspace().join(format!("events/{function}.json"));
     let mut event: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
@@ -477,7 +486,7 @@ fn event(function: &str, access: &str) -> Value {
     event
 }
 
-/// What a function answers the gateway: the status, the body and the headers.
+/// Splits a function's answer to the gateway into the status, the body and the headers.
 fn answer_of(answer: &[u8]) -> (u64, Value, Value) {
     let answer: Value = serde_json::from_slice(answer).unwrap();
     let body = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
@@ -488,7 +497,7 @@ fn answer_of(answer: &[u8]) -> (u64, Value, Value) {
     )
 }
 
-/// A single write that meets a transaction on the same item.
+/// A single write may conflict with a transaction on the same item.
 #[tokio::test]
 async fn a_write_that_meets_a_transaction_is_tried_again() {
     let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
@@ -576,7 +585,7 @@ async fn a_panic_is_one_500_and_the_same_process_serves_the_next_request() {
     let text = world.log_lines().join("\n");
     assert!(
         !text.contains("with a secret"),
-        "a panic's message may be anything: {text}"
+        "the panic's message is in the log: {text}"
     );
 }
 
@@ -698,8 +707,8 @@ async fn a_malformed_event_crashes_nothing() {
         ] {
             let answer = local.invoke(function, event.as_bytes().to_vec()).await;
 
-            // An event that is no request is the runtime's failure; an incomplete request is answered.
-            // Nothing to mark is an answer as well.
+            // The runtime fails for an event that is not a request; an incomplete request is answered. The answer
+            // `null` means that there was nothing to mark.
             let is_answer = |answer: &Vec<u8>| answer.starts_with(b"{") || answer == b"null";
             let is_answered = answer.as_ref().is_ok_and(is_answer);
             assert!(
@@ -716,8 +725,8 @@ async fn a_malformed_event_crashes_nothing() {
     world.client().register().await;
 }
 
-/// A handshake over TLS is made while the environment starts, where it costs no request anything; one that
-/// fails keeps no function from starting.
+/// The TLS handshake takes place while the environment starts, where it delays no request. A failed handshake does not
+/// keep a function from starting.
 #[tokio::test]
 async fn redis_over_tls_is_greeted_before_the_first_request() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 type Rights = BTreeMap<String, BTreeSet<Right>>;
 
-/// What stands in `these` and not in `those`, a line for each.
+/// Returns the rights that are in `these` and not in `those`, one per line.
 fn missing(these: &Rights, those: &Rights) -> Vec<String> {
     let none = BTreeSet::new();
     let lines = these.iter().flat_map(|(function, rights)| {
@@ -39,7 +39,7 @@ async fn login(client: &Client, body: Value) -> Answer {
     client.post("/api/auth/login", body).await
 }
 
-/// From a device that nobody has seen: every browser is another one.
+/// Signs in from an unknown device: each user agent counts as another device.
 async fn login_from(client: &Client, agent: &str, body: &Value) -> Answer {
     let request = client.request(Method::POST, "/api/auth/login");
     client
@@ -47,8 +47,8 @@ async fn login_from(client: &Client, agent: &str, body: &Value) -> Answer {
         .await
 }
 
-/// security.md 41. A role that lacks something fails this test and others, since every function of every
-/// test runs under its role; one that allows more than this tour of all functions uses fails this one.
+/// security.md 41. Every function of every test runs under its role, so a role that lacks a right fails this test and
+/// others. A role that allows more than this tour of all functions uses fails this test.
 #[tokio::test]
 async fn every_right_of_a_role_is_used_by_its_function() {
     let Some(world) = World::inside() else { return };
@@ -66,7 +66,7 @@ async fn every_right_of_a_role_is_used_by_its_function() {
     })
     .await;
 
-    // A batch comes once more.
+    // A batch is delivered again.
     let image = world.dynamodb().items("OUTBOX#").await.remove(0);
     let record = stream_record("1", &image);
     let batch = json!({ "Records": [record] }).to_string().into_bytes();
@@ -74,7 +74,7 @@ async fn every_right_of_a_role_is_used_by_its_function() {
 
     let iam = world.local().iam();
     let unused = missing(&iam.granted(), &iam.used());
-    assert!(unused.is_empty(), "granted and never used: {unused:#?}");
+    assert!(unused.is_empty(), "granted but never used: {unused:#?}");
 }
 
 async fn mails_and_addresses(world: &World, client: &Client) -> Account {
@@ -86,7 +86,7 @@ async fn mails_and_addresses(world: &World, client: &Client) -> Account {
     let token = world.mailed_token("verify_email", &account.email).await;
     client.verify_email(&account, &token).await;
     let dynamodb = world.dynamodb();
-    // The ways in which an account goes whose address nobody proves, and one that is proven late.
+    // The ways in which an account with an unproven address is removed, and an address that is proven late.
     let complaint = include_str!("../events/mail-events.json").replace("Bounce", "Complaint");
     let complaint = complaint.replace("bouncedRecipients", "complainedRecipients");
     let complaint = complaint.replace(r#"\"bounce\""#, r#"\"complaint\""#);
@@ -117,7 +117,7 @@ async fn mails_and_addresses(world: &World, client: &Client) -> Account {
     client.enrol(&undone).await;
     let token = world.mailed_token("two_factor_on", &undone.email).await;
     ok(client.undo_two_factor(&token)).await;
-    // A session that is used from two places; a password whose hash is of an older kind; what takes a password.
+    // A session used from two places, a password hash of an older kind, and requests that take a password.
     let busy = client.register().await;
     ok(client.refresh(&busy.refresh)).await;
     ok(world.client().refresh(&busy.refresh)).await;
@@ -153,7 +153,7 @@ async fn mails_and_addresses(world: &World, client: &Client) -> Account {
     );
     let body = json!({ "token": codes[0], "deviceId": spare.device });
     ok(client.disable_two_factor(&careful.access, body)).await;
-    // With the password, of an account that would go.
+    // With the password, for an account that would expire.
     let late = client.register().await;
     let ttl = json!({ "N": "9999999999" });
     dynamodb.set_user(&late.id, "ttl", ttl).await;
@@ -191,7 +191,7 @@ async fn profile_and_sessions(client: &Client, account: &Account) {
     let nobody = json!({ "identifier": unique_email(), "password": unique_password() });
     assert_eq!(login(client, nobody).await.status, 401);
 
-    // A token that was replaced twice is used again.
+    // A refresh token that was replaced twice is used again.
     let stolen = second.text("refreshToken");
     let next = ok(client.refresh(&stolen)).await.text("refreshToken");
     ok(client.refresh(&next)).await;
@@ -263,7 +263,11 @@ async fn second_factor(world: &World, client: &Client, account: &Account) {
             json!({ "email": account.email, "password": account.password, "twoFactorToken": code });
         login(client, body).await
     };
-    assert_eq!(sign_in(&json!(codes[0])).await.status, 401, "an old code");
+    assert_eq!(
+        sign_in(&json!(codes[0])).await.status,
+        401,
+        "an old backup code"
+    );
     let access = ok(sign_in(&fresh[0])).await.text("accessToken");
     app.forget(world, &account.id).await;
     ok(sign_in(&json!(app.next().await))).await;
@@ -281,7 +285,7 @@ async fn second_factor(world: &World, client: &Client, account: &Account) {
         json!({ "token": fresh[2] }),
     ))
     .await;
-    // Devices that are never confirmed: the oldest makes room.
+    // Devices that are never confirmed: the oldest is removed.
     for _ in 0..7 {
         ok(as_new("/api/auth/2fa/setup", json!({}))).await;
     }
@@ -322,7 +326,7 @@ async fn ending(client: &Client) {
 #[tokio::test]
 async fn a_function_gets_no_further_than_its_role() {
     let world = World::build().template(
-        r#"dynamodb:LeadingKeys: ["USERNAME#*", "AUDIT#*"] }"#, // in the policy of Profile alone
+        r#"dynamodb:LeadingKeys: ["USERNAME#*", "AUDIT#*"] }"#, // only in the policy of Profile
         r#"dynamodb:LeadingKeys: ["AUDIT#*", "DECOY#*"] }"#,
     );
     let Some(world) = world.start() else { return };
@@ -339,7 +343,7 @@ async fn a_function_gets_no_further_than_its_role() {
     assert!(log.contains("AccessDenied"), "{log}");
 }
 
-/// security.md 41: who reaches the credentials, and who sends mail.
+/// security.md 41: which functions reach the credentials, and which send mail.
 #[test]
 fn only_these_functions_reach_credentials_and_mail() {
     let functions = template().functions;
@@ -354,7 +358,7 @@ fn only_these_functions_reach_credentials_and_mail() {
         })
         .map(|function| function.name.as_str())
         .collect();
-    // Whoever may write a second factor may not write a password, and the other way round.
+    // A function that may write a second factor may not write a password, and vice versa.
     let writes_password = |name: &str| {
         let function = functions.iter().find(|function| function.name == name);
         let mut rights = function.unwrap().rights.iter();
@@ -384,9 +388,9 @@ fn only_these_functions_reach_credentials_and_mail() {
     }
     assert!(
         writes_password("change-password"),
-        "the question is the right one"
+        "the check finds a function that writes passwords"
     );
-    // Who adds to the trail cannot touch the user (security L9).
+    // A function that only adds to the audit log cannot change the user (security L9).
     for name in ["logout", "refresh", "sessions"] {
         let function = functions.iter().find(|function| function.name == name);
         let rights = function.unwrap().rights.iter();

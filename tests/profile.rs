@@ -208,7 +208,7 @@ async fn of_two_renames_to_one_name_exactly_one_wins() {
     }
 }
 
-/// Two changes at once of one record: neither is lost, and no claim is left behind.
+/// Two concurrent changes of one record: neither is lost, and no claim is left behind.
 #[tokio::test]
 async fn changes_at_once_from_two_tabs_are_both_kept() {
     let Some(world) = World::inside() else { return };

@@ -1,4 +1,4 @@
-//! Limits: how often a client, a user or a session may ask, and what it is told about that.
+//! Rate limits: how often a client, a user or a session may make requests, and what it is told about that.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use serde_json::json;
 
 const LOGIN: &str = "/api/auth/login";
 
-/// A login that is wrong in itself: what counts is that it was made.
+/// Makes a login with an invalid body, which counts like any other.
 async fn login(client: &Client) -> Answer {
     client.post(LOGIN, json!({})).await
 }
@@ -23,7 +23,7 @@ fn with(limits: &[(&str, &str)]) -> Builder {
     })
 }
 
-/// security.md 15. What `cargo local` does by default.
+/// security.md 15. The limits of `cargo local` by default.
 #[tokio::test]
 async fn the_sixth_login_within_15_minutes_from_one_address_is_refused() {
     let Some(world) = World::build().default_limits().start() else {
@@ -33,7 +33,7 @@ async fn the_sixth_login_within_15_minutes_from_one_address_is_refused() {
     for left in (0..5).rev() {
         let answer = login(&client).await;
 
-        assert_eq!(answer.status, 400, "a malformed one counts as well");
+        assert_eq!(answer.status, 400, "a malformed login counts as well");
         let (policy, remaining, seconds) = answer.rate_limit().unwrap();
         assert_eq!((policy.as_str(), remaining), ("login", left));
         assert!((899..=900).contains(&seconds), "{seconds}");
@@ -93,7 +93,7 @@ async fn after_the_time_that_is_told_a_request_passes_and_not_before() {
     let promised = Instant::now() + told;
 
     let passed = loop {
-        // Asking meanwhile costs nothing: what is refused does not count.
+        // Asking meanwhile costs nothing: refused requests do not count.
         let asked = Instant::now();
         let answer = login(&client).await;
         if answer.status == 400 {
@@ -127,14 +127,14 @@ async fn of_fifty_requests_at_once_exactly_as_many_pass_as_are_allowed() {
     }
 
     assert_eq!(passed, 5);
-    // The refused ones do not count: 5 of the global limit are used up, and one more now.
+    // The refused requests do not count: 5 of the global limit are used up, and one more now.
     let body = json!({ "email": "no address" });
     let answer = client.post("/api/auth/password-reset/request", body).await;
     let (policy, left, _) = answer.rate_limit().unwrap();
     assert_eq!((policy.as_str(), left), ("global", 94));
 }
 
-/// Every endpoint under its own policy; the routes of one policy share its counter.
+/// Every endpoint has its own policy; the routes of one policy share its counter.
 #[tokio::test]
 async fn each_endpoint_has_its_limit() {
     let policies = [
@@ -230,7 +230,7 @@ async fn each_endpoint_has_its_limit() {
     }
 }
 
-/// Guests by their address, users and admins by who they are, from wherever.
+/// Anonymous requests are limited by their address, users and admins by their id, from any address.
 #[tokio::test]
 async fn guests_users_and_admins_have_limits_of_their_own() {
     let Some(world) = with(&[("GUEST", "5/1m"), ("USER", "15/1m"), ("ADMIN", "30/1m")]).start()
@@ -250,7 +250,7 @@ async fn guests_users_and_admins_have_limits_of_their_own() {
     ] {
         let one_address = world.client();
         for asked in 0..=most {
-            // A guest is its address, a user is not.
+            // Anonymous requests count by address; a user's do not.
             let client = match token {
                 None => one_address.clone(),
                 Some(_) => world.client(),
@@ -293,11 +293,15 @@ async fn the_global_limit_is_for_all_endpoints_together() {
     assert_eq!(login(&client).await.rate_limit().unwrap().0, "global");
     let (refused, elsewhere) = (client.profile(&account.access).await, of_the_user().await);
     assert_eq!(refused.code(), "rate_limited");
-    assert_eq!(elsewhere.code(), "rate_limited", "a user, from wherever");
+    assert_eq!(
+        elsewhere.code(),
+        "rate_limited",
+        "a user's limit holds for every address"
+    );
     assert_eq!(elsewhere.rate_limit().unwrap().0, "global");
 }
 
-/// bugs.md 7: a quarter of an hour of an office, all at once. Each of its people stays within what a user has in one minute.
+/// bugs.md 7: fifteen minutes of an office, all at once. Each person stays within a user's limit for one minute.
 #[tokio::test]
 async fn eight_people_behind_one_address_are_never_refused_for_each_other() {
     let Some(world) = World::build().default_limits().start() else {
@@ -328,12 +332,12 @@ async fn eight_people_behind_one_address_are_never_refused_for_each_other() {
     }
 
     assert!(asked > 100);
-    // And a guest there has all of a guest's requests.
+    // An anonymous request from there still has its whole limit.
     let (policy, left, _) = login(&office).await.rate_limit().unwrap();
     assert_eq!((policy.as_str(), left), ("login", 4));
 }
 
-/// Whoever comes back after a break is told to refresh, and not that others have asked as well.
+/// A client with an expired token is told to refresh, and not that others have made requests as well.
 #[tokio::test]
 async fn expired_tokens_at_one_address_are_told_so_however_many_there_are() {
     let limits = [("GUEST", "5/1m"), ("GLOBAL", "5/15m"), ("USER", "2/15m")];
@@ -353,7 +357,7 @@ async fn expired_tokens_at_one_address_are_told_so_however_many_there_are() {
             let answer = office.profile(&person.access).await;
             assert_eq!(answer.code(), expected, "{answer:?}");
         }
-        // By session: the owner has lost nothing.
+        // The refresh is limited by session: the owner has lost nothing.
         assert_eq!(office.refresh(&person.refresh).await.status, 200);
         let (fresh, _) = world.client().login(person).await;
         let answer = office.profile(&fresh).await;
@@ -380,7 +384,7 @@ async fn the_token_of_a_session_that_is_over_does_not_ask_without_end() {
         let answer = world.client().profile(&account.access).await;
         assert_eq!(answer.code(), expected, "{answer:?}");
     }
-    // The address has lost nothing by it.
+    // None of this counts against the address.
     assert_eq!(login(&client).await.status, 400);
     assert_eq!(client.profile(&other).await.code(), "rate_limited");
 }
@@ -402,13 +406,13 @@ async fn what_is_about_the_second_factor_is_limited_by_user() {
             assert_eq!((told.0.as_str(), told.1), ("two-factor", left));
         }
     }
-    // Who is nobody is limited as a client.
+    // Anonymous requests are limited by address.
     for expected in [401, 401, 429] {
         assert_eq!(office.post(path, json!({})).await.status, expected);
     }
 }
 
-/// Neither what a user may ask nor what is refused to one counts against the address.
+/// Neither a user's requests nor the refused ones among them count against the address.
 #[tokio::test]
 async fn the_requests_of_a_user_do_not_count_against_the_address() {
     let Some(world) = with(&[("GLOBAL", "9/15m"), ("USER", "1/15m")]).start() else {
@@ -447,7 +451,7 @@ async fn sign_in(client: &Client, email: &str, password: &str) -> Answer {
     client.post(LOGIN, body).await
 }
 
-/// bugs.md 7. A guest's own limit is off here: it counts whoever has no token, by the minute.
+/// bugs.md 7. The limit of anonymous requests is off here, because it counts every request without a token, per minute.
 #[tokio::test]
 async fn a_right_password_gives_its_attempt_back() {
     for (preset, most) in [("strict", 5), ("balanced", 10)] {
@@ -468,20 +472,24 @@ async fn a_right_password_gives_its_attempt_back() {
             assert_eq!((told.0.as_str(), told.1), ("login", left));
             if left > 0 {
                 let answer = right().await;
-                assert_eq!(answer.status, 200, "after failures of others");
-                assert_eq!(answer.rate_limit().unwrap().1, left, "it forgives none");
+                assert_eq!(answer.status, 200, "after others' failures");
+                assert_eq!(
+                    answer.rate_limit().unwrap().1,
+                    left,
+                    "it takes back no failure"
+                );
             }
         }
         assert_eq!(wrong().await["limit"], "login");
         assert_eq!(
             right().await["limit"],
             "login",
-            "nobody is compared any more"
+            "no password is compared any more"
         );
     }
 }
 
-/// bugs.md 7: a Monday morning, under all limits as they are in production.
+/// bugs.md 7: a Monday morning, with all limits of production.
 #[tokio::test]
 async fn eight_people_who_sign_in_at_one_address_within_a_minute_are_not_refused() {
     let world = World::build().default_limits();
@@ -529,7 +537,7 @@ async fn a_right_password_that_lacks_something_else_gives_its_attempt_back() {
         }
     }
 
-    // A code that is wrong is a failure.
+    // A wrong code is a failure.
     for expected in ["two_factor_invalid", "two_factor_invalid", "rate_limited"] {
         let body = json!({
             "email": enrolled.email, "password": enrolled.password, "twoFactorToken": "000000",
@@ -553,7 +561,7 @@ async fn a_right_password_without_a_proven_address_gives_its_attempt_back() {
     }
 }
 
-/// What is given back was counted first: fifty at once get no more tries than one after the other.
+/// An attempt is charged first and taken back later, so fifty at once get no more tries than fifty in a row.
 #[tokio::test]
 async fn of_fifty_wrong_passwords_at_once_five_are_compared() {
     let Some(world) = with(&[("LOGIN", "5/15m")]).start() else {
@@ -587,7 +595,7 @@ async fn of_fifty_wrong_passwords_at_once_five_are_compared() {
     );
 }
 
-/// An account costs something, and mail to somebody: where nobody knows who registers, each one counts.
+/// An account costs something, and causes mail to somebody. Where strangers may register, each registration counts.
 #[tokio::test]
 async fn registrations_count_and_among_people_who_know_each_other_only_those_that_fail() {
     for (preset, accounts, failures) in [("strict", 5, 0), ("balanced", 11, 10)] {
@@ -607,7 +615,7 @@ async fn registrations_count_and_among_people_who_know_each_other_only_those_tha
     }
 }
 
-/// newcomer.md: five 429s, and not one named the limit.
+/// newcomer.md: five 429s, and none of them named the limit.
 #[tokio::test]
 async fn a_refusal_says_which_limit_it_was_and_the_log_says_how_it_is_set() {
     let Some(world) = World::build().default_limits().start() else {
@@ -654,8 +662,8 @@ async fn nobody_is_told_how_often_others_have_asked_about_an_address() {
     }
 }
 
-/// Mail about one address is asked for only so often, from however many clients; nobody learns
-/// whether it has an account.
+/// Mail to one address can be requested only so often, by however many clients. Nobody learns whether it has an
+/// account.
 #[tokio::test]
 async fn what_is_about_one_address_is_limited_whoever_asks() {
     let limits = [("PASSWORD_RESET", "3/1h"), ("EMAIL_RESEND", "3/1h")];
@@ -677,7 +685,7 @@ async fn what_is_about_one_address_is_limited_whoever_asks() {
             let refused = fourth.post(path, json!({ "email": email })).await;
 
             assert_eq!(refused.code(), "rate_limited", "{path}");
-            // It counts against its client no more than against the address.
+            // The refused request does not count against its client either.
             let other = json!({ "email": unique_email() });
             let answer = fourth.post(path, other).await;
             assert_eq!(answer.rate_limit().unwrap().1, 2, "{answer:?}");
@@ -706,7 +714,7 @@ async fn no_header_makes_a_client_another_one() {
     assert_eq!(login(&client).await.code(), "rate_limited");
 }
 
-/// Behind CloudFront its word counts, and nobody gets past it.
+/// Behind CloudFront, its header names the client, and nobody can bypass it.
 #[tokio::test]
 async fn behind_cloudfront_its_word_for_the_client_counts() {
     let secret = "an origin verify secret of 32 bytes or more";
@@ -749,7 +757,7 @@ async fn behind_cloudfront_its_word_for_the_client_counts() {
     }
 }
 
-/// While CloudFront's secret is replaced, some of its places send the new one and some the old.
+/// During a rotation of CloudFront's secret, some edge locations send the new one and some the old one.
 #[tokio::test]
 async fn behind_cloudfront_two_secrets_are_taken_while_one_replaces_the_other() {
     let (secret, other) = (
@@ -767,7 +775,7 @@ async fn behind_cloudfront_two_secrets_are_taken_while_one_replaces_the_other() 
     }
 }
 
-/// A server that renders pages asks for many people from one address.
+/// A server that renders pages makes requests for many people from one address.
 #[tokio::test]
 async fn a_server_with_the_secret_says_who_its_client_is_and_nobody_else_does() {
     let (secret, next) = (
@@ -804,7 +812,7 @@ async fn a_server_with_the_secret_says_who_its_client_is_and_nobody_else_does() 
         assert_eq!(first.code(), "validation_failed", "{address}");
         assert_eq!(same.code(), "rate_limited", "{address}");
     }
-    // What is no address is the server's mistake, and is told: it is counted for nobody.
+    // An invalid address is the server's mistake and therefore an error; the request counts against nobody.
     for address in [
         "",
         "198.51.100.3:443",
@@ -816,7 +824,7 @@ async fn a_server_with_the_secret_says_who_its_client_is_and_nobody_else_does() 
         assert!(answer.names(&["X-Gatehouse-Client-IP"]), "{answer:?}");
         assert_eq!(answer.rate_limit(), None);
     }
-    // Its own request, and those of everybody without the secret, are the sender's.
+    // The server's own requests, and all requests without the secret, count against the sender.
     assert_eq!(send(Some(secret), None).await.code(), "validation_failed");
     for wrong in [
         None,
@@ -836,7 +844,7 @@ async fn a_server_with_the_secret_says_who_its_client_is_and_nobody_else_does() 
     assert_eq!(without.send(request).await.status, 400);
 }
 
-/// The session has the visitor's address, and no server is needed where nobody trusts one.
+/// The session records the visitor's address. Without a configured secret, the proxy's headers are ignored.
 #[tokio::test]
 async fn what_a_trusted_server_says_is_on_record_also_behind_cloudfront() {
     let (secret, origin) = (
@@ -912,7 +920,7 @@ async fn without_the_limiter_nobody_passes() {
     }
 }
 
-/// What is counted is counted in Redis alone, by its clock, and goes with the window.
+/// Counters are only in Redis, follow its clock, and expire with their window.
 #[tokio::test]
 async fn counters_expire_with_their_window() {
     let Some(world) = with(&[("LOGIN", "5/1h")]).start() else {
@@ -936,7 +944,7 @@ async fn counters_expire_with_their_window() {
     assert_eq!(count, 3);
 }
 
-/// security.md 13: what is limited or locked is answered before anything is hashed.
+/// security.md 13: a limited or locked request is answered before anything is hashed.
 #[tokio::test]
 async fn who_is_refused_costs_no_hash() {
     let Some(world) = with(&[("LOGIN", "7/15m")]).start() else {
@@ -963,7 +971,7 @@ async fn who_is_refused_costs_no_hash() {
     assert_eq!(hashes, 5);
 }
 
-/// Whoever has an old token of a session that is over must not use up its owner's requests.
+/// An old token of an ended session must not use up its owner's requests.
 #[tokio::test]
 async fn a_dead_refresh_token_does_not_count_against_its_owner() {
     let Some(world) = with(&[("USER", "3/15m")]).start() else {
@@ -981,13 +989,13 @@ async fn a_dead_refresh_token_does_not_count_against_its_owner() {
     assert_eq!(
         (policy.as_str(), left),
         ("user", 1),
-        "a logout and a profile"
+        "only the logout and the profile count"
     );
     assert_eq!(owner.refresh(&account.refresh).await.status, 200);
 }
 
-/// The clocks of two functions are ten seconds apart, more than the window: what one counts, the other
-/// knows, for as long as it is to be known; and each takes the other's tokens.
+/// The clocks of two functions differ by ten seconds, more than the window. Each function sees the other's counts until
+/// they expire, and accepts the other's tokens.
 #[tokio::test]
 async fn functions_with_different_clocks_agree() {
     let builder = with(&[("GLOBAL", "4/8s")]);
@@ -1004,7 +1012,7 @@ async fn functions_with_different_clocks_agree() {
     assert_eq!(client.profile(&access).await.status, 200);
     let first = Instant::now();
     for _ in 0..2 {
-        assert_eq!(client.profile("").await.status, 401); // a guest: they are counted together
+        assert_eq!(client.profile("").await.status, 401); // anonymous, so both functions count it
         assert_eq!(login(&client).await.status, 400);
     }
 
@@ -1019,7 +1027,7 @@ async fn functions_with_different_clocks_agree() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(first.elapsed() >= Duration::from_millis(7900));
-    // The clocks are wrong indeed: who came first says that it was later.
+    // The clocks really differ: the earlier request has the later timestamp.
     let at = |function: &str| {
         let log = world.log().into_iter();
         let mut lines =
@@ -1029,7 +1037,7 @@ async fn functions_with_different_clocks_agree() {
     assert!(at("login") > at("profile"));
 }
 
-/// A limit is asked together with the rotation: what was one too many is taken back.
+/// The limit is charged together with the rotation, so a rotation beyond the limit is undone.
 #[tokio::test]
 async fn a_refresh_that_is_refused_leaves_the_token_as_it_was() {
     let limits = with(&[("REFRESH", "2/8s")]).variable("REFRESH_GRACE", "0s");
@@ -1056,7 +1064,7 @@ async fn a_refresh_that_is_refused_leaves_the_token_as_it_was() {
     .await;
 }
 
-/// A stolen token that is used once more ends the session, and is on record, however often it was asked.
+/// The reuse of a stolen token ends the session and is recorded, even beyond the limit.
 #[tokio::test]
 async fn reuse_beyond_the_limit_is_still_recorded() {
     let limits = with(&[("REFRESH", "1/15m")]).variable("REFRESH_GRACE", "0s");
@@ -1076,7 +1084,7 @@ async fn reuse_beyond_the_limit_is_still_recorded() {
     assert_eq!(profile.code(), "token_revoked");
 }
 
-/// Also what is refused before the stores are asked counts, and is refused in the end.
+/// Requests that are refused before any store is asked count as well, and are limited in the end.
 #[tokio::test]
 async fn requests_that_are_wrong_in_themselves_count_where_tokens_are_taken() {
     let Some(world) = with(&[("GUEST", "2/15m"), ("USER", "2/15m")]).start() else {

@@ -1,4 +1,4 @@
-//! The whole story on a Redis cluster, which refuses whatever touches two slots at once.
+//! The whole system on a Redis cluster, which refuses any command that touches two slots at once.
 
 use harness::cluster::Cluster;
 use harness::world::Builder;
@@ -12,7 +12,8 @@ fn on(cluster: &Cluster) -> Builder {
         .variable("REDIS_CLUSTER", "true")
 }
 
-/// A script that touches a key which is not among its `KEYS` fails on a serverless cache (Valkey, "Scripting with Lua").
+/// On a serverless cache, a script fails if it touches a key that is not among its `KEYS` (Valkey, "Scripting with
+/// Lua").
 #[test]
 fn scripts_touch_no_key_that_they_do_not_name() {
     let folder = local::build::workspace().join("shared/src/store/scripts");
@@ -21,7 +22,7 @@ fn scripts_touch_no_key_that_they_do_not_name() {
         let path = file.unwrap().path();
         let script = std::fs::read_to_string(&path).unwrap();
         let walks_over_keys = script.contains("for i, key in ipairs(KEYS) do");
-        // What all of them begin with takes a key from the script.
+        // The shared beginning of the session scripts gets the key as a parameter.
         let is_prefix = path.ends_with("sessions.lua");
         for called in [
             " read(", " write(", " all(", "(all(", " prune(", "{list(", " list(",
@@ -51,10 +52,10 @@ fn scripts_touch_no_key_that_they_do_not_name() {
     assert_eq!(scripts, 11);
 }
 
-/// Over TLS, under the user that the functions have in the cloud, and no other; the node forgets its scripts at any time.
+/// Over TLS, only as the user that the functions have in the cloud; the node may forget its scripts at any time.
 #[tokio::test]
 async fn everything_works_on_a_cluster() {
-    // Whatever has to be installed is, once another world has started.
+    // Starting another world installs what the cluster needs.
     if World::inside().is_none() {
         return;
     }
@@ -73,7 +74,8 @@ async fn everything_works_on_a_cluster() {
     }
     let locked = world.client().post("/api/auth/login", wrong).await;
     assert_eq!(locked.code(), "account_locked");
-    // Address and user are in different slots: each limit counts, and what one refuses the other forgets.
+    // The address and the user are in different slots: each limit is charged, and if one refuses, the other's charge is
+    // taken back.
     let client = world.client();
     let first = client.profile(&access).await;
     assert_eq!(first.rate_limit().unwrap().0, "user", "{first:?}");
@@ -100,7 +102,8 @@ async fn everything_works_on_a_cluster() {
     forgetting.end();
 }
 
-/// security L9: the functions that the template gives the reader's URL do with its rights, and no more can be done by them.
+/// security L9: the functions that the template gives the reader's URL work with its rights, and these rights allow
+/// nothing more.
 #[tokio::test]
 async fn whoever_starts_and_ends_no_sessions_cannot() {
     if World::inside().is_none() {
@@ -125,7 +128,7 @@ async fn whoever_starts_and_ends_no_sessions_cannot() {
     let account = world.client().register().await;
     let client = readers.client();
 
-    // What they are for.
+    // What these functions are for.
     let shown = client.profile(&account.access).await;
     assert_eq!(shown.status, 200, "{shown:?}");
     let named = json!({ "name": "Ada" });
@@ -142,7 +145,7 @@ async fn whoever_starts_and_ends_no_sessions_cannot() {
         let verified = readers.client().post("/api/auth/verify-email", body).await;
         assert_eq!(verified.status, status, "{verified:?}");
     }
-    // What they are not for: to start, to renew and to end a session.
+    // What these functions must not do: start, renew or end a session.
     let client = readers.client();
     let started = client.try_login(&account.email, &account.password).await;
     let renewed = client.refresh(&account.refresh).await;
@@ -166,8 +169,8 @@ async fn whoever_starts_and_ends_no_sessions_cannot() {
     }
 }
 
-/// A user signs in sixty times while the slot of their sessions moves between two nodes. A login may be answered 503; every
-/// session that a login has started is valid afterwards.
+/// A user signs in sixty times while the slot of their sessions moves between two nodes. A login may be answered with
+/// 503, but every session that a login has started is valid afterwards.
 #[tokio::test]
 async fn nobody_loses_a_session_while_the_cluster_grows() {
     if World::inside().is_none() {
@@ -199,9 +202,9 @@ async fn nobody_loses_a_session_while_the_cluster_grows() {
     }
     moving.end();
 
-    eprintln!("{refused} of 60 were asked to come again");
+    eprintln!("{refused} of 60 logins were answered with 503");
     assert!(refused < 30, "{refused} of 60");
-    // A user has ten sessions.
+    // A user has at most ten sessions.
     for token in tokens.iter().rev().take(9) {
         until("the slot has been found", async || {
             client.profile(token).await.status != 503

@@ -44,7 +44,7 @@ async fn a_refresh_gives_new_tokens_alone() {
     );
 }
 
-/// A lost response, a second tab; security.md 19.
+/// A lost answer, or a second tab; security.md 19.
 #[tokio::test]
 async fn the_token_just_replaced_returns_the_very_same_successor() {
     let world = World::start();
@@ -113,7 +113,7 @@ async fn after_the_grace_also_one_behind_is_reuse_and_is_recorded() {
     assert_eq!(
         client.profile(&other_session.0).await.status,
         200,
-        "other sessions stay"
+        "other sessions continue"
     );
     let audit = world.dynamodb().audit(&account.id).await;
     assert!(
@@ -215,7 +215,7 @@ async fn two_hundred_interleavings_of_refresh_and_logout_leave_no_usable_token()
     }
     assert!(
         (1..200).contains(&refreshes),
-        "either came first at times: {refreshes}"
+        "each came first at times: {refreshes}"
     );
 }
 
@@ -259,7 +259,7 @@ async fn a_session_ends_at_its_maximum_however_often_it_is_refreshed() {
     );
     assert!(
         started.elapsed() >= Duration::from_secs(3),
-        "not before its time: {:?}",
+        "the session ended too early: {:?}",
         started.elapsed()
     );
     let access = client.profile(&account.access).await;
@@ -421,7 +421,7 @@ async fn an_account_that_is_not_active_gets_nothing_and_loses_its_sessions() {
     );
 }
 
-/// TTL sweeps late.
+/// DynamoDB's TTL deletes expired items late.
 #[tokio::test]
 async fn an_account_whose_record_has_expired_gets_nothing() {
     let Some(world) = World::inside() else { return };
@@ -533,6 +533,6 @@ async fn redis_holds_the_documented_keys_and_no_token() {
     }
     for key in keys {
         let ttl: i64 = redis::cmd("TTL").arg(&key).query(&mut redis).unwrap();
-        assert!(ttl > 0, "{key} lives for ever");
+        assert!(ttl > 0, "{key} never expires");
     }
 }

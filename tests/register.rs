@@ -184,7 +184,7 @@ async fn an_address_or_a_username_is_taken_in_every_spelling() {
         (other_username.status.as_u16(), other_username.code()),
         (409, "username_taken")
     );
-    // The one that was refused for its username has taken nothing: its address is still free.
+    // The registration that was refused for its username has claimed nothing: its address is still free.
     let again = client
         .post(
             PATH,
@@ -268,7 +268,7 @@ async fn of_two_registrations_racing_for_a_username_exactly_one_wins() {
     }
 }
 
-/// security.md 1: with production's cost, so that a refusal before hashing shows in the log.
+/// security.md 1: with production's hash cost, so that the log shows a refusal before hashing.
 #[tokio::test]
 async fn long_passphrases_work_and_over_the_maximum_nothing_is_hashed() {
     let Some(world) = World::build().production_hashes().start() else {
@@ -430,7 +430,7 @@ async fn the_stored_hash_has_the_configured_cost_and_a_salt_of_its_own() {
     assert_ne!(hashes[0], hashes[1]);
 }
 
-/// The mailer will derive the token from the outbox entry; what is stored is only its hash.
+/// The mailer derives the token from the outbox entry; only the token's hash is stored.
 #[tokio::test]
 async fn the_verification_mail_is_in_the_outbox_and_its_token_nowhere() {
     let Some(world) = World::inside() else {

@@ -24,7 +24,7 @@ async fn confirm(client: &Client, token: &str, password: &str) -> Answer {
         .await
 }
 
-/// What a sign-in does in two places at once: the record comes before the reset, the session after it.
+/// A sign-in writes to both stores at once: here its record comes before the reset, and its session after it.
 /// security.md 24.
 #[tokio::test]
 async fn a_sign_in_under_way_does_not_outlive_a_reset() {
@@ -35,10 +35,10 @@ async fn a_sign_in_under_way_does_not_outlive_a_reset() {
     let client = world.client();
     let account = client.register().await;
     let token = request(&world, &account).await;
-    // Whatever happens only once has happened.
+    // Make the requests that a process makes only once.
     client.login(&account).await;
     confirm(&client, "unknown", &unique_password()).await;
-    // The agent is told to Redis before the password is compared, and with the session.
+    // The user agent is sent to Redis before the password is compared, and again with the session.
     let agent = "held back";
     proxy.hold(agent, 1);
     let body = json!({ "email": account.email, "password": account.password });
@@ -61,7 +61,7 @@ async fn a_sign_in_under_way_does_not_outlive_a_reset() {
 
     assert_eq!(answer.status, 200, "{answer:?}");
     let signed_in = signing_in.await.unwrap();
-    // It began with the old password: its session is of the epoch before, and over already.
+    // It began with the old password: its session is of the earlier session epoch, and already over.
     assert_eq!(signed_in.status, 200, "{signed_in:?}");
     let late = world.client();
     let profile = late.profile(&signed_in.text("accessToken")).await;
@@ -106,7 +106,7 @@ async fn a_reset_ends_every_session_and_signs_nobody_in() {
     let signed_in = login(&client, &account, &new).await;
     assert_eq!(
         signed_in["user"]["emailVerified"], true,
-        "its owner has proven the address"
+        "the reset has proven the address"
     );
 }
 
@@ -129,7 +129,8 @@ async fn two_factor_stays_on() {
     assert_eq!(user["two_factor_enabled"]["BOOL"], true);
 }
 
-/// security S1, bugs 1: a stranger has registered the address and set up what they liked; its owner proves it.
+/// security S1, bugs 1: a stranger has registered the address and set up a profile and a second factor; then the owner
+/// of the address proves it.
 #[tokio::test]
 async fn the_first_proof_of_an_address_by_a_reset_leaves_nothing_of_what_was_set_up_before() {
     let Some(world) = World::inside() else { return };
@@ -169,7 +170,11 @@ async fn the_first_proof_of_an_address_by_a_reset_leaves_nothing_of_what_was_set
     );
     let body = json!({ "token": reject, "reject": true });
     let late = stranger.post("/api/auth/verify-email", body).await;
-    assert_eq!(late.code(), "invalid_verification_token", "it is proven");
+    assert_eq!(
+        late.code(),
+        "invalid_verification_token",
+        "the address is proven"
+    );
     let body = json!({ "email": harness::client::unique_email(), "username": account.username, "password": new });
     let free = stranger.post("/api/auth/register", body).await;
     assert_eq!(free.status, 201, "the username is free: {free:?}");
@@ -251,7 +256,7 @@ async fn a_newer_request_voids_the_older_ones() {
     );
 }
 
-/// security.md 3: a password that is refused costs nobody the token.
+/// security.md 3: a refused password does not use up the token.
 #[tokio::test]
 async fn a_refused_password_leaves_the_token_valid() {
     let Some(world) = World::inside() else {
@@ -277,7 +282,7 @@ async fn a_refused_password_leaves_the_token_valid() {
     assert_eq!(
         client.profile(&account.access).await.status,
         200,
-        "nothing has happened"
+        "the session continues"
     );
 
     assert_eq!(
@@ -323,7 +328,7 @@ async fn a_disabled_or_deleted_account_cannot_be_reset() {
     }
 }
 
-/// One kind of mailed token is never one of another.
+/// A mailed token of one kind is not valid as another kind.
 #[tokio::test]
 async fn a_verification_token_resets_nothing() {
     let Some(world) = World::inside() else {
@@ -338,7 +343,7 @@ async fn a_verification_token_resets_nothing() {
     assert_eq!(answer.code(), "invalid_reset_token");
 }
 
-/// A failure between the steps costs nobody the token.
+/// A failure between the steps does not use up the token.
 #[tokio::test]
 async fn a_store_that_fails_leaves_the_token_valid() {
     let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {

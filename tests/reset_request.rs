@@ -47,10 +47,14 @@ async fn every_address_gets_the_same_answer_and_only_the_outbox_differs() {
     }
     assert_eq!(world.mails("reset_password", &account.email).await, 1);
     let keys = world.redis_keys("password_reset:*");
-    assert_eq!(keys.len(), 1, "an unknown address fills nothing: {keys:?}");
+    assert_eq!(
+        keys.len(),
+        1,
+        "only the known address has a token: {keys:?}"
+    );
 }
 
-/// security.md 7, but for the time: that is a benchmark's.
+/// security.md 7, except for the time, which a benchmark measures.
 #[tokio::test]
 async fn the_stores_are_asked_alike_whether_the_account_exists_or_not() {
     let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
@@ -88,7 +92,7 @@ async fn the_address_is_found_in_every_spelling_and_by_every_alias() {
     assert_eq!(world.mails("reset_password", &account.email).await, 3);
 }
 
-/// A dump of both stores contains no token that was mailed; security.md 27.
+/// A dump of both stores contains no mailed token; security.md 27.
 #[tokio::test]
 async fn no_store_holds_the_token() {
     let Some(world) = World::inside() else {
@@ -114,7 +118,7 @@ async fn no_store_holds_the_token() {
     assert!(dump.contains("password_reset:") && !dump.contains(&token));
 }
 
-/// security.md 28: the link is made of what is stored, and nothing of the request is.
+/// security.md 28: the link is built from stored data, and from nothing in the request.
 #[tokio::test]
 async fn a_forged_host_is_stored_nowhere() {
     let Some(world) = World::inside() else {
@@ -122,7 +126,7 @@ async fn a_forged_host_is_stored_nowhere() {
     };
     let client = world.client();
     let account = client.register().await;
-    // As an event: `cargo local` itself answers to its own names alone.
+    // As an event, because `cargo local` answers only to its own names.
     let event = include_str!("../events/reset-request.json");
     let event = event.replace("ada@example.com", &account.email);
     let event = event.replace(

@@ -1,4 +1,4 @@
-//! What a change ends is over with the change itself, whatever fails after it (security L2).
+//! The write of a change itself ends sessions, whatever fails after it (security L2).
 
 use harness::client::unique_password;
 use harness::peers::TcpProxy;
@@ -6,8 +6,8 @@ use harness::{Account, Answer, Client, World, until};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// A change whose write is slow: the request has given up when it is done. Sessions that start in between, with what is
-/// old by then, are over with it.
+/// Makes a change whose write is so slow that the request has given up when it is done. Starts sessions meanwhile, with
+/// the old credentials; the change must end them. Returns the answer and the tokens of the sessions.
 async fn while_it_is_written<F>(
     world: &World,
     proxy: &TcpProxy,
@@ -87,7 +87,10 @@ async fn no_session_of_the_old_password_outlives_a_change_whose_write_is_slow() 
     is_sent(&world, &account, written).await;
     assert_over(&world.client(), &sessions).await;
     let own = world.client().profile(&account.access).await;
-    assert_eq!(own.status, 200, "the one that asked goes on: {own:?}");
+    assert_eq!(
+        own.status, 200,
+        "the session that made the change continues: {own:?}"
+    );
 }
 
 #[tokio::test]
@@ -111,7 +114,7 @@ async fn no_session_without_a_second_factor_outlives_its_start_whose_write_is_sl
     assert_over(&world.client(), &sessions).await;
 }
 
-/// A stolen session changes the password while the owner undoes the second factor: what is written later is refused.
+/// A stolen session changes the password while the owner undoes the second factor: the later write is refused.
 #[tokio::test]
 async fn a_change_that_is_under_way_does_not_outlive_the_end_of_its_session() {
     let Some((world, proxy)) = World::build().behind_dynamodb_proxy().await else {
@@ -141,7 +144,10 @@ async fn a_change_that_is_under_way_does_not_outlive_the_end_of_its_session() {
     let new = unique_password();
     let body = json!({ "token": reset, "newPassword": new });
     let confirmed = owner.post("/api/auth/password-reset/confirm", body).await;
-    assert_eq!(confirmed.status, 200, "its link still works: {confirmed:?}");
+    assert_eq!(
+        confirmed.status, 200,
+        "the reset link still works: {confirmed:?}"
+    );
     let login = owner.try_login(&account.email, &new).await;
     assert_eq!(login.status, 200, "{login:?}");
     assert_eq!(
@@ -151,7 +157,7 @@ async fn a_change_that_is_under_way_does_not_outlive_the_end_of_its_session() {
     assert_eq!(world.mails("password_changed", &account.email).await, 0);
 }
 
-/// Redis is gone for all that follows the write; the record knows.
+/// Redis is down for everything after the write; the user's record ends the sessions.
 #[tokio::test]
 async fn a_reset_needs_no_redis_to_end_sessions_once_its_link_is_read() {
     let Some((world, proxy, _redis)) = World::build().behind_redis_proxy().await else {
@@ -162,7 +168,7 @@ async fn a_reset_needs_no_redis_to_end_sessions_once_its_link_is_read() {
     let body = json!({ "email": account.email });
     client.post("/api/auth/password-reset/request", body).await;
     let token = world.mailed_token("reset_password", &account.email).await;
-    // The script that removes sessions names them in its keys; what reads the link does not.
+    // The keys of the script that removes sessions contain this text; those of the script that reads the link do not.
     proxy.hold("devices:{", 0);
     let body = json!({ "token": token, "newPassword": unique_password() });
 
@@ -258,7 +264,7 @@ async fn an_account_has_ten_devices_and_one_can_be_ended() {
         .send(client.request(Method::DELETE, &path).bearer_auth(&access))
         .await;
     assert_eq!(twice.code(), "not_found");
-    // Strangers lock the address; a device that goes on has a count of its own, one that is over has none.
+    // Strangers lock the address. A valid device has a counter of its own; a removed one has none.
     for _ in 0..5 {
         let body = json!({ "email": account.email, "password": "Wrong-7-horse" });
         world.client().post("/api/auth/login", body).await;
@@ -277,7 +283,11 @@ async fn an_account_has_ten_devices_and_one_can_be_ended() {
         password,
     )
     .await;
-    assert_eq!(beyond.code(), "account_locked", "the oldest has made room");
+    assert_eq!(
+        beyond.code(),
+        "account_locked",
+        "the oldest device was removed"
+    );
     assert_eq!(
         try_from(&world.client(), &good, &account, password)
             .await
@@ -311,7 +321,7 @@ async fn a_successor_that_is_handed_out_again_elsewhere_is_on_record_and_mailed_
         world.mails("session_used_elsewhere", &account.email).await,
         1
     );
-    // The same client that has lost an answer is nobody else.
+    // The same client, repeating a request whose answer was lost, is not somebody else.
     let other = owner.register().await;
     for _ in 0..2 {
         owner.refresh(&other.refresh).await;

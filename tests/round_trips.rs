@@ -1,4 +1,4 @@
-//! How often a request waits for a store: what is asked together counts once.
+//! How often a request waits for a store; concurrent requests to stores count once.
 
 use harness::client::{unique_email, unique_password};
 use harness::round_trips::RoundTrips;
@@ -6,7 +6,7 @@ use harness::{Client, World};
 use local::redis::Redis;
 use serde_json::json;
 
-/// Under the default limits, which are asked together with whatever else goes to Redis.
+/// Starts a world with the default limits, whose requests travel together with the others to Redis.
 async fn world() -> Option<(World, RoundTrips, Redis)> {
     let redis = Redis::start(None, &[]).unwrap();
     let trips = RoundTrips::start().await;
@@ -22,7 +22,7 @@ async fn world() -> Option<(World, RoundTrips, Redis)> {
     Some((world, trips, redis))
 }
 
-/// Everything once, so that connections are open and scripts are loaded.
+/// Uses each of the five functions once, so that connections are open and scripts are loaded.
 async fn warm_up(client: &Client) {
     let account = client.register().await;
     let (access, refresh) = client.login(&account).await;
@@ -62,8 +62,9 @@ async fn every_request_waits_for_the_stores_as_seldom_as_can_be() {
         .await;
     assert_eq!(signed_out.status, 200, "{signed_out:?}");
 
-    // Register: the limits; the hash; the session, the account. Login: the limits; the claim; all about the
-    // account; the hash; all that a sign-in leaves. Logout: the session; that it has ended, if it has.
+    // Register: the limits; then, after the hash, the session, and the account. Login: the limits; the claim;
+    // everything about the account; after the hash, everything that a sign-in writes. Logout: the session; its end, if
+    // it has ended.
     let counted = [register, login, profile, refresh, logout];
     assert_eq!(counted, [3, 4, 1, 1, 2]);
 }

@@ -60,7 +60,10 @@ async fn users_see_where_and_with_what_they_are_signed_in() {
         "userAgent",
     ];
     assert_eq!(fields, known.into());
-    assert_eq!(sessions[0]["userAgent"], "Laptop/1.0", "the newest first");
+    assert_eq!(
+        sessions[0]["userAgent"], "Laptop/1.0",
+        "the newest session comes first"
+    );
     assert_eq!(sessions[0]["ip"], "127.0.1.2");
     assert_eq!(
         (&sessions[0]["current"], &sessions[1]["current"]),
@@ -68,7 +71,7 @@ async fn users_see_where_and_with_what_they_are_signed_in() {
     );
     let from_laptop = list(&laptop, &login.text("accessToken")).await;
     assert_eq!(of(&from_laptop, true), of(&sessions, false));
-    // The identifier is no token.
+    // The session's identifier is not a token.
     let id = &of(&sessions, false)[0];
     assert_eq!(phone.profile(id).await.code(), "invalid_token");
     assert_eq!(phone.refresh(id).await.code(), "refresh_token_invalid");
@@ -124,7 +127,7 @@ async fn one_session_can_be_ended_and_all_others() {
     assert_eq!(
         end(&client, &account.access, &path).await,
         "not_found",
-        "it is over"
+        "the session is over"
     );
     assert_eq!(client.profile(&others[1].0).await.status, 200);
 
@@ -145,7 +148,7 @@ async fn one_session_can_be_ended_and_all_others() {
             .count(),
         2
     );
-    // One's own, too.
+    // The current session can be ended as well.
     let path = format!("{PATH}/{}", of(&left, true)[0]);
     assert_eq!(end(&client, &account.access, &path).await, "");
     assert_eq!(
@@ -205,7 +208,7 @@ async fn two_hundred_interleavings_of_refresh_and_revocation_leave_no_usable_tok
             0 => PATH.to_owned(),
             _ => format!("{PATH}/{id}"),
         };
-        // Either has a head start of up to two milliseconds.
+        // One of the two has a head start of up to two milliseconds.
         let head_start = Duration::from_micros(round * 20 % 2000);
         let (to_refresh, to_end) = match round / 2 % 2 {
             0 => (Duration::ZERO, head_start),
@@ -232,11 +235,11 @@ async fn two_hundred_interleavings_of_refresh_and_revocation_leave_no_usable_tok
     }
     assert!(
         (1..200).contains(&refreshes),
-        "either came first at times: {refreshes}"
+        "each came first at times: {refreshes}"
     );
 }
 
-/// Each session of a user ends at its own time, though one key holds all of them.
+/// Each session of a user ends at its own time, although one key holds all of them.
 #[tokio::test]
 async fn a_session_that_has_expired_is_over_beside_one_that_lives_longer() {
     let world = World::build().variable("JWT_REFRESH_EXPIRY", "2s").start();
@@ -247,7 +250,7 @@ async fn a_session_that_has_expired_is_over_beside_one_that_lives_longer() {
     let remembered = client.post("/api/auth/login", body).await;
     let remembered = remembered.text("accessToken");
 
-    token::wait_until_expired(&account.access).await; // with its session
+    token::wait_until_expired(&account.access).await; // and with it its session
 
     assert_eq!(
         client.profile(&account.access).await.code(),

@@ -1,4 +1,4 @@
-//! What the functions say of themselves.
+//! What the functions log and count.
 
 use harness::World;
 use reqwest::Method;
@@ -58,7 +58,7 @@ async fn every_request_is_one_line_with_who_what_and_how_long() {
     }
 }
 
-/// The identifiers by which a request's lines and its trace are found.
+/// The identifiers that connect a request's lines and its trace.
 #[tokio::test]
 async fn every_line_about_a_request_says_which_request_trace_function_and_route() {
     let Some(world) = World::build().fixture().start() else {
@@ -121,7 +121,7 @@ async fn what_is_counted_and_timed_comes_as_embedded_metrics() {
         let lines = log
             .iter()
             .filter(|line| outcome.is_none_or(|outcome| line["Outcome"] == outcome));
-        // What is counted is a number, what is timed a list of them.
+        // A count is a number, a time is a list of numbers.
         let numbers = |line: &Value| match &line[metric] {
             Value::Array(values) => values.iter().filter_map(Value::as_f64).sum(),
             value => value.as_f64().unwrap_or_default(),
@@ -195,7 +195,7 @@ async fn security_events_are_log_events_too_and_an_unknown_account_leaves_no_ite
                 && line["request_id"].is_string())
     );
     assert_eq!(world.dynamodb().audit(&account.id).await, entries);
-    // What is written in the place of an entry says nothing.
+    // A decoy write in place of an audit entry contains no information.
     let decoys = world.dynamodb().items("DECOY#").await;
     assert_eq!(decoys.len(), 2);
     for decoy in &decoys {
@@ -205,7 +205,7 @@ async fn security_events_are_log_events_too_and_an_unknown_account_leaves_no_ite
     }
 }
 
-/// security.md 5 and 39. What was typed is checked against the log when the world ends.
+/// security.md 5 and 39. When the world ends, it checks the log for what was typed.
 #[tokio::test]
 async fn no_field_and_no_header_forges_a_log_line() {
     let Some(world) = World::inside() else { return };
@@ -242,7 +242,7 @@ async fn no_field_and_no_header_forges_a_log_line() {
     assert!(!parsed.iter().any(|line| line["outcome"] == "forged"));
 }
 
-/// Even at the most talkative level only our own lines talk.
+/// Even at the lowest level, only our own code logs.
 #[tokio::test]
 async fn the_lowest_log_level_logs_no_body() {
     let Some(world) = World::build()

@@ -1,4 +1,4 @@
-//! What AWS asks of the templates and cannot be shown without an account: each rule with its source.
+//! Rules of AWS for the templates that cannot be tested without an account; each with its source.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use harness::template;
 use harness::world::read;
 use local::build;
 
-/// The resource or section of this name, as the template's text has it.
+/// Returns the text of the resource or section with this name.
 fn block<'a>(text: &'a str, indent: &str, name: &str) -> &'a str {
     let start = format!("\n{indent}{name}:\n");
     let (_, block) = text.split_once(&start).unwrap_or_else(|| panic!("{name}"));
@@ -19,8 +19,8 @@ fn block<'a>(text: &'a str, indent: &str, name: &str) -> &'a str {
     &block[..length.map(str::len).sum()]
 }
 
-/// A template may hold sixty dynamic references (AWS CloudFormation User Guide, "CloudFormation quotas"); half of them are
-/// in reserve. Each is counted as often as it is written.
+/// A template may contain sixty dynamic references (AWS CloudFormation User Guide, "CloudFormation quotas"); half of
+/// them are kept in reserve. Every occurrence counts.
 #[test]
 fn templates_have_dynamic_references_in_reserve() {
     for file in templates() {
@@ -28,8 +28,8 @@ fn templates_have_dynamic_references_in_reserve() {
     }
 }
 
-/// HTTP APIs add each log group that is named otherwise to the account's one policy of 5120 characters (Amazon CloudWatch
-/// Logs User Guide, "Enable logging from AWS services").
+/// HTTP APIs add each log group with another name to the account's only policy, which may have 5120 characters (Amazon
+/// CloudWatch Logs User Guide, "Enable logging from AWS services").
 #[test]
 fn what_aws_itself_logs_goes_to_vended_logs() {
     let template = read("template.yaml");
@@ -42,7 +42,7 @@ fn what_aws_itself_logs_goes_to_vended_logs() {
     assert!(block(&edge, "  ", "DistributionLogs").contains("\"/aws/vendedlogs/"));
 }
 
-/// What hashes passwords costs a processor a quarter of a second: its routes have a rate of their own.
+/// Hashing a password takes a processor a quarter of a second, so these routes have a rate of their own.
 #[test]
 fn every_route_that_hashes_is_throttled_by_itself() {
     let text = read("infra/functions.yaml");
@@ -60,8 +60,8 @@ fn every_route_that_hashes_is_throttled_by_itself() {
     assert_eq!(throttled, routes.map(|route| route.key()).collect());
 }
 
-/// A new version is taken back for what it does itself (AWS Lambda Developer Guide, "Types of metrics": `ExecutedVersion`),
-/// and what answers nobody takes nothing back.
+/// A new version is rolled back for its own errors only (AWS Lambda Developer Guide, "Types of metrics":
+/// `ExecutedVersion`). A function that no client calls is never rolled back.
 #[test]
 fn every_function_has_a_canary_of_its_own() {
     let text = read("infra/functions.yaml");
@@ -92,7 +92,7 @@ fn every_function_has_a_canary_of_its_own() {
     }
 }
 
-/// The pipeline's execution role makes no role without it.
+/// The pipeline's execution role cannot create a role without a boundary.
 #[test]
 fn every_role_is_bounded() {
     let text = read("infra/functions.yaml");
@@ -102,7 +102,7 @@ fn every_role_is_bounded() {
     assert_eq!(
         text.matches(bounded).count(),
         1 + roles,
-        "the functions', and each by itself"
+        "once for all functions, and once for each role"
     );
     for file in templates() {
         if file != "infra/functions.yaml" && file != "infra/pipeline.yaml" {
@@ -111,7 +111,8 @@ fn every_role_is_bounded() {
     }
 }
 
-/// Any text is a good password: no rule of the WAF reads one as an attack (AWS WAF Developer Guide, "Baseline rule groups").
+/// Any text is a valid password, so no rule of the WAF may treat one as an attack (AWS WAF Developer Guide, "Baseline
+/// rule groups").
 #[test]
 fn no_rule_of_the_waf_blocks_for_what_a_body_says() {
     let edge = read("infra/edge.yaml");
@@ -132,7 +133,7 @@ fn no_rule_of_the_waf_blocks_for_what_a_body_says() {
     let groups = edge
         .split("\n")
         .filter_map(|line| line.trim().strip_prefix("Name: AWSManagedRules"));
-    // The last one looks at passwords for what it is there for: those that others have stolen.
+    // The last group examines passwords on purpose: it looks for stolen ones.
     let expected = [
         "AmazonIpReputationList",
         "CommonRuleSet",
@@ -172,7 +173,7 @@ fn actions_are_pinned_by_commit_and_what_builds_has_no_way_to_aws() {
     assert!(!deploy.contains("cargo") && !deploy.contains("sam build"));
 }
 
-/// What can be encrypted by a key of one's own is.
+/// Everything that can be encrypted with a customer managed key is.
 #[test]
 fn everything_that_holds_data_takes_the_key() {
     let property = |kind: &str| {
@@ -228,7 +229,7 @@ fn everything_that_holds_data_takes_the_key() {
         let (_, section) = text.split_once("\nResources:\n").unwrap();
         for resource in section.split("\n    Type: ").skip(1) {
             let (kind, rest) = resource.split_once('\n').unwrap();
-            // Up to the next one's name.
+            // Up to the name of the next resource.
             let body = rest.split("\n  ").take_while(|line| line.starts_with(' '));
             let body = body.collect::<String>();
             if let Some(property) = property(kind) {
@@ -243,8 +244,8 @@ fn everything_that_holds_data_takes_the_key() {
     assert!(resources > 15, "{resources}");
 }
 
-/// A stack that is deleted, or replaced by mistake, takes with it neither users nor what reads their second factors, nor
-/// the trail of what happened.
+/// A stack that is deleted, or replaced by mistake, takes with it neither the users, nor the secrets that decrypt their
+/// second factors, nor the logs.
 #[test]
 fn what_cannot_be_made_again_outlives_its_stack() {
     let mut resources = 0;
@@ -276,8 +277,8 @@ fn what_cannot_be_made_again_outlives_its_stack() {
     assert!(pipeline.contains("--enable-termination-protection"));
 }
 
-/// What a deployment makes can do no more than the deployment may (IAM User Guide, "Permissions boundaries"), and is told to
-/// no service but those that run it.
+/// A role that a deployment creates can do no more than the deployment may (IAM User Guide, "Permissions boundaries"),
+/// and can be passed only to the services that run it.
 #[test]
 fn a_deployment_makes_no_role_beyond_its_boundary() {
     let text = read("infra/pipeline.yaml");
@@ -309,8 +310,8 @@ fn a_deployment_makes_no_role_beyond_its_boundary() {
     }
 }
 
-/// A repository that was renamed, or made since 15 July 2026, has numbers in its subject (GitHub, "Immutable subject
-/// claims"); a wildcard in their place would let in repositories whose names only look alike.
+/// The subject of a repository that was renamed, or created since 15 July 2026, contains ids (GitHub, "Immutable
+/// subject claims"). Wildcards instead of the ids would admit repositories with similar names.
 #[test]
 fn a_repository_is_known_by_both_forms_of_its_subject() {
     let text = read("infra/pipeline.yaml");

@@ -109,9 +109,9 @@ async fn one_device_can_be_removed_and_with_the_last_one_it_is_off() {
     assert_eq!(
         disable(&client, &account, again).await.code(),
         "two_factor_invalid",
-        "used"
+        "the code was used"
     );
-    // By its own code.
+    // With the device's own code.
     let last = json!({ "token": tablet.next().await, "deviceId": tablet.device });
     assert_eq!(disable(&client, &account, last).await.status, 200);
     let profile = client.profile(&account.access).await;
@@ -119,7 +119,7 @@ async fn one_device_can_be_removed_and_with_the_last_one_it_is_off() {
     assert_eq!(secrets(&world, &account).await, 0);
 }
 
-/// A deleted account's secrets go with it.
+/// The secrets of a deleted account are deleted with it.
 #[tokio::test]
 async fn with_the_account_its_second_factor_goes() {
     let Some(world) = World::inside() else { return };
@@ -145,7 +145,7 @@ async fn with_the_account_its_second_factor_goes() {
 
     assert_eq!(deleted.status, 200, "{deleted:?}");
     let items = world.dynamodb().scan(&world.dynamodb().credentials).await;
-    assert_eq!(items.len(), 11, "the code that was used is gone at once");
+    assert_eq!(items.len(), 11, "the used code is deleted at once");
     assert!(
         items.iter().all(|item| item["ttl"]["N"].is_string()),
         "{items:?}"

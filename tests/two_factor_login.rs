@@ -21,7 +21,7 @@ async fn enrolled(world: &World) -> (Client, Account, Authenticator, Vec<String>
     (client, account, app, codes)
 }
 
-/// With one code; each in a process that is there already, so that they do meet.
+/// Signs in nine times at once with the same code. A first round starts the processes, so that the requests overlap.
 async fn nine_at_once(client: &Client, account: &Account, code: &str) -> Vec<Answer> {
     let mut answers = Vec::new();
     for code in [None, Some(code)] {
@@ -58,11 +58,11 @@ async fn the_right_password_alone_learns_that_a_code_is_needed_and_nothing_else(
     assert_eq!(
         wrong_with_code.code(),
         "invalid_credentials",
-        "the code was not even looked at"
+        "the code is not checked"
     );
     assert_eq!(right.status, 200, "{right:?}");
     assert_eq!(right["user"]["twoFactorEnabled"], true);
-    // That somebody has the password is worth to be known.
+    // It is worth knowing that somebody has the password.
     let trail = world.dynamodb().audit(&account.id).await;
     let failures = trail
         .iter()
@@ -81,7 +81,7 @@ async fn a_code_works_once_also_in_parallel_and_none_before_it() {
     let mut passed = 0;
     for answer in nine_at_once(&client, &account, &code).await {
         passed += usize::from(answer.status == 200);
-        // Each counted while the others were not decided yet.
+        // Each attempt was counted before the others were decided.
         let refusals = ["", "two_factor_invalid", "account_locked"];
         assert!(refusals.contains(&answer.code()), "{answer:?}");
     }
@@ -109,7 +109,7 @@ async fn a_backup_code_works_once_also_in_parallel_and_tells_the_owner() {
         }
     }
 
-    let access = access.expect("one has passed");
+    let access = access.expect("a successful login");
     assert_eq!(
         client.profile(&account.access).await.code(),
         "token_revoked"
@@ -122,11 +122,11 @@ async fn a_backup_code_works_once_also_in_parallel_and_tells_the_owner() {
     assert_eq!(
         login(&client, &account, Some(&typed)).await.status,
         200,
-        "as people type it"
+        "a backup code as people type it"
     );
 }
 
-/// security.md 33: one counter for both kinds; the right password does not reset it.
+/// security.md 33: both kinds of code have one counter, and the right password does not reset it.
 #[tokio::test]
 async fn ten_wrong_codes_lock_the_second_factor_whatever_their_kind() {
     let Some(world) = World::inside() else { return };
@@ -154,7 +154,11 @@ async fn ten_wrong_codes_lock_the_second_factor_whatever_their_kind() {
     }
     let disable = json!({ "token": codes[0] });
     let disable = client.disable_two_factor(&account.access, disable).await;
-    assert_eq!(disable.code(), "account_locked", "nor anywhere else");
+    assert_eq!(
+        disable.code(),
+        "account_locked",
+        "locked at other endpoints as well"
+    );
     assert_eq!(client.profile(&account.access).await.status, 200);
 }
 
@@ -181,7 +185,7 @@ async fn wrong_codes_of_ones_own_account_lock_no_neighbour() {
     assert_eq!(neighbours.status, 200, "{neighbours:?}");
 }
 
-/// One address against many accounts; the success of one does not forgive the failures at others.
+/// One address against many accounts; a success at one account does not forgive the failures at others.
 #[tokio::test]
 async fn wrong_codes_for_ten_accounts_lock_an_address_out() {
     let Some(world) = World::inside() else { return };
@@ -209,7 +213,7 @@ async fn wrong_codes_for_ten_accounts_lock_an_address_out() {
     assert_eq!(elsewhere.status, 200, "{elsewhere:?}");
 }
 
-/// bugs (newcomer, 20:02:45): whoever sends the code of the enrolment again is told to wait for the next one.
+/// bugs (newcomer, 20:02:45): a user who sends the code of the enrolment again is told to wait for the next one.
 #[tokio::test]
 async fn a_code_that_was_used_is_told_apart_and_is_no_guess() {
     let Some(world) = World::inside() else { return };
@@ -280,7 +284,8 @@ async fn a_password_reset_neither_skips_it_nor_switches_it_off() {
     assert_eq!(login(&client, &account, Some(&code)).await.status, 200);
 }
 
-/// The key is changed: what it sealed still opens, and is sealed anew when it is used.
+/// After a change of the key, the secrets under the old key can still be opened, and are sealed anew when they are
+/// used.
 #[tokio::test]
 async fn a_secret_under_a_retired_key_is_sealed_anew_on_use() {
     let (old, new) = ("o".repeat(32), "n".repeat(32));
@@ -315,7 +320,7 @@ async fn a_secret_under_a_retired_key_is_sealed_anew_on_use() {
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
-/// What cannot be opened is 500 for a right and for a wrong code alike; each counts, so that guessing is
+/// A secret that cannot be opened is a 500 for right and wrong codes alike. Each attempt counts, so that guessing is
 /// not free.
 #[tokio::test]
 async fn a_tampered_secret_is_an_internal_error_and_no_oracle() {
@@ -357,7 +362,7 @@ async fn a_tampered_secret_is_an_internal_error_and_no_oracle() {
     assert_eq!(locked.code(), "account_locked");
 }
 
-/// One device that cannot be opened hinders no other.
+/// A device whose secret cannot be opened does not affect another one.
 #[tokio::test]
 async fn of_two_devices_one_that_cannot_be_opened_does_not_hinder_the_other() {
     let Some(world) = World::inside() else { return };
@@ -382,7 +387,7 @@ async fn of_two_devices_one_that_cannot_be_opened_does_not_hinder_the_other() {
     assert_eq!(with_phone.code(), "internal_error");
 }
 
-/// A store that does not answer costs nobody a code, an attempt or the account's lock.
+/// An unavailable store uses up no code and no attempt, and locks no account.
 #[tokio::test]
 async fn an_outage_costs_no_code_and_no_attempt() {
     let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {

@@ -37,7 +37,7 @@ async fn the_secret_has_160_bits_is_shown_once_and_kept_encrypted() {
         world.dynamodb().scan(&world.dynamodb().credentials).await
     );
     assert!(dump.contains(&answer.text("deviceId")) && !dump.contains(&answer.text("secret")));
-    // It is off until a code is verified.
+    // The second factor is off until a code is verified.
     let profile = client.profile(&account.access).await;
     assert_eq!(profile["user"]["twoFactorEnabled"], false);
     assert_eq!(
@@ -74,7 +74,7 @@ async fn a_further_device_needs_a_factor() {
         (200, "two_factor_invalid")
     );
     assert_eq!(backup.status, 200, "{backup:?}");
-    // An app keeps one entry for an issuer and an account.
+    // An authenticator app keeps one entry per issuer and account.
     assert!(!before.text("otpauthUrl").contains("Tablet"));
     let url = right.text("otpauthUrl");
     assert!(url.contains("%28Tablet%29?"), "{url}");
@@ -86,7 +86,7 @@ async fn a_further_device_needs_a_factor() {
         added.status == 200 && added.body.get("backupCodes").is_none(),
         "{added:?}"
     );
-    // What was set up before there was a factor cannot slip in.
+    // A device from before the second factor was on needs a factor like any further device.
     let mut old = Authenticator::scan(&before);
     let body = json!({ "token": old.next().await, "deviceId": old.device });
     let slipped = client.verify_two_factor(&account.access, body).await;
@@ -120,11 +120,11 @@ async fn an_account_has_at_most_five_devices() {
     assert_eq!(profile["twoFactor"]["devices"].as_array().unwrap().len(), 5);
     assert_eq!(
         profile["twoFactor"]["backupCodesLeft"], 6,
-        "nothing is lost"
+        "the refused setup used up no code"
     );
 }
 
-/// security S2: whoever has found an access token must not keep its owner out.
+/// security S2: somebody who has found an access token must not be able to lock its owner out.
 #[tokio::test]
 async fn a_session_that_is_not_recent_needs_the_password() {
     let Some(world) = World::inside() else { return };
@@ -142,7 +142,7 @@ async fn a_session_that_is_not_recent_needs_the_password() {
     assert_eq!(
         (refused.status.as_u16(), refused.code()),
         (403, "reauthentication_required"),
-        "a refresh renews no sign-in"
+        "a refresh is not a recent sign-in"
     );
     assert_eq!(
         (wrong.status.as_u16(), wrong.code()),
@@ -150,7 +150,7 @@ async fn a_session_that_is_not_recent_needs_the_password() {
     );
     assert!(wrong.header("www-authenticate").is_none());
     assert_eq!(allowed.status, 200, "{allowed:?}");
-    // Where it was set up, its first code needs no further proof; elsewhere it does.
+    // The session that set the device up needs no further proof for its first code; another session does.
     let (elsewhere, _) = client.login(&account).await;
     world.age_session(&elsewhere, 11);
     let mut app = Authenticator::scan(&allowed);
@@ -159,7 +159,7 @@ async fn a_session_that_is_not_recent_needs_the_password() {
     assert_eq!(stolen.code(), "reauthentication_required");
     let verified = client.verify_two_factor(&account.access, body).await;
     assert_eq!(verified.status, 200, "{verified:?}");
-    // New codes and a further device: a factor, and the password as well.
+    // New backup codes and a further device need a factor and the password.
     let code = app.next().await;
     for (path, body) in [
         (VERIFY, json!({ "token": code, "regenerate": true })),
@@ -193,11 +193,11 @@ async fn setups_that_are_never_finished_do_not_pile_up() {
     assert_eq!(
         client.verify_two_factor(&account.access, body).await.status,
         200,
-        "the newest"
+        "the newest device is pending"
     );
 }
 
-/// A key that is missing or too short: the function does not start, and says so.
+/// If the key is missing or too short, the functions do not start and say so.
 #[tokio::test]
 async fn without_a_key_the_functions_do_not_start() {
     for (key, problem) in [
@@ -206,7 +206,7 @@ async fn without_a_key_the_functions_do_not_start() {
     ] {
         let world = World::build().variable("DATA_ENCRYPTION_KEY", key);
 
-        let error = world.try_start().err().expect("it does not start");
+        let error = world.try_start().err().expect("an error at the start");
 
         assert!(error.contains(problem), "{error}");
     }

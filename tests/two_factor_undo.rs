@@ -4,7 +4,8 @@ use harness::World;
 use harness::client::unique_password;
 use serde_json::json;
 
-/// security S2: whoever has found an access token of a recent sign-in turns it on; the owner takes it off again.
+/// security S2: somebody who has found an access token of a recent sign-in turns the second factor on; the owner takes
+/// it off again.
 #[tokio::test]
 async fn the_mail_about_a_second_factor_takes_it_off_and_leads_to_a_new_password() {
     let Some(world) = World::inside() else { return };
@@ -22,7 +23,7 @@ async fn the_mail_about_a_second_factor_takes_it_off_and_leads_to_a_new_password
         thief.refresh(&account.refresh).await.code(),
         "refresh_token_invalid"
     );
-    // Whoever knows the old password does not sign in with it, with or without the code.
+    // The old password does not sign anybody in, with or without the code.
     for code in [None, Some(app.code(harness::authenticator::step()))] {
         let mut body = json!({ "email": account.email, "password": account.password });
         if let Some(code) = code {
@@ -44,7 +45,7 @@ async fn the_mail_about_a_second_factor_takes_it_off_and_leads_to_a_new_password
     assert_eq!(login["user"]["twoFactorEnabled"], false);
     let left =
         world.dynamodb().items("TOTP#").await.len() + world.dynamodb().items("CODE#").await.len();
-    assert_eq!(left, 0, "nothing of it stays");
+    assert_eq!(left, 0, "no data of the second factor is left");
 }
 
 #[tokio::test]
@@ -81,7 +82,7 @@ async fn an_undo_link_works_once_and_not_after_the_second_factor_is_off() {
     );
 }
 
-/// Whoever turns it on and off again and again keeps no link from the owner.
+/// Turning the second factor on and off repeatedly does not keep a working link from the owner.
 #[tokio::test]
 async fn every_mail_about_it_comes_with_a_link_that_works() {
     let Some(world) = World::inside() else { return };

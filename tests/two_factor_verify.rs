@@ -88,11 +88,11 @@ async fn a_wrong_code_leaves_it_off_and_what_is_not_there_is_said() {
     assert_eq!(
         newest.code(),
         "two_factor_already_enabled",
-        "none is pending"
+        "no device is pending"
     );
 }
 
-/// Two devices at once: one of them turns it on, and there is one set of backup codes.
+/// Two devices at once: one of them turns the second factor on, and there is one set of backup codes.
 #[tokio::test]
 async fn of_two_devices_that_verify_at_once_one_turns_it_on() {
     let Some(world) = World::inside() else { return };
@@ -156,7 +156,7 @@ async fn regenerated_backup_codes_void_the_old_ones() {
 
     assert!(
         backup.names(&["token"]),
-        "a code of a device is asked for: {backup:?}"
+        "only a device's code is accepted: {backup:?}"
     );
     assert_eq!(wrong.code(), "two_factor_invalid");
     assert_eq!(again.code(), "two_factor_invalid", "a code works once");

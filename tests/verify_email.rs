@@ -21,7 +21,7 @@ async fn the_mailed_token_proves_the_address_and_the_second_click_says_so() {
     let token = world.mailed_token("verify_email", &account.email).await;
 
     let answer = verify(&client, &account, &token).await;
-    // bugs 15: from a mail program that has no session.
+    // bugs 15: from a mail program without a session.
     let again = client.post(PATH, json!({ "token": token })).await;
 
     assert_eq!(answer.status, 200);
@@ -60,7 +60,7 @@ async fn of_fifty_tries_at_once_one_does_the_work_and_all_are_told_that_it_is_do
     assert_eq!(audit.iter().filter(|other| **other == entry).count(), 1);
 }
 
-/// security L7, bugs 10: the click of the address' owner must not prove it for the stranger who has registered it.
+/// security L7, bugs 10: a click of the address' owner must not prove it for the stranger who registered it.
 #[tokio::test]
 async fn a_link_alone_proves_nothing_and_the_account_shows_itself_in_three_ways() {
     let Some(world) = World::inside() else { return };
@@ -123,7 +123,7 @@ async fn with_links_alone_a_link_is_enough() {
     );
 }
 
-/// Guessing by way of a link is guessing at login.
+/// Guessing passwords with a link counts as guessing at login.
 #[tokio::test]
 async fn wrong_passwords_beside_a_link_lock_as_at_login() {
     let Some(world) = World::inside() else { return };
@@ -211,7 +211,7 @@ async fn where_it_is_required_nobody_signs_in_before_the_address_is_proven() {
     assert_eq!(
         wrong.code(),
         "invalid_credentials",
-        "said only after the right password"
+        "shown only after the right password"
     );
     assert_eq!(
         (verified.status.as_u16(), signed_in.status.as_u16()),
@@ -228,7 +228,7 @@ async fn whoever_did_not_make_the_account_removes_it_and_its_names_are_free() {
     let client = world.client();
     let account = client.register().await;
     client.enrol(&account).await;
-    // By the link of its own: the same in the mail before, which a newer one has voided otherwise.
+    // With a link of its own. The earlier mail has the same link, while a newer mail voids the link that verifies.
     let token = world.rejection_token(&account.email).await;
     let body = json!({ "email": account.email });
     client.post("/api/auth/verify-email/resend", body).await;
@@ -239,7 +239,7 @@ async fn whoever_did_not_make_the_account_removes_it_and_its_names_are_free() {
     assert_eq!(
         proves.code(),
         "invalid_verification_token",
-        "it proves nothing"
+        "this link proves nothing"
     );
 
     let answer = client
@@ -283,7 +283,7 @@ async fn a_verified_account_cannot_be_rejected_any_more() {
     client.login(&account).await;
 }
 
-/// The record, and with it the claims, can change between reading and removing.
+/// The record, and therefore its claims, may change between reading and removing.
 #[tokio::test]
 async fn a_rejection_racing_a_rename_leaves_no_claim_behind() {
     let Some(world) = World::inside() else {
@@ -307,7 +307,7 @@ async fn a_rejection_racing_a_rename_leaves_no_claim_behind() {
     assert!(claims.is_empty(), "{claims:?}");
 }
 
-/// security.md 26: whatever opens a link asks by GET or HEAD.
+/// security.md 26: programs that open links use GET or HEAD.
 #[tokio::test]
 async fn get_and_head_change_nothing() {
     let Some(world) = World::inside() else {

@@ -51,7 +51,7 @@ async fn every_address_gets_the_same_answer_and_only_who_needs_it_a_mail() {
     assert_eq!(
         world.mails("verify_email", &verified.email).await,
         1,
-        "the first alone"
+        "only the registration's mail"
     );
     assert_eq!(world.mails("verify_email", &unknown).await, 0);
 }

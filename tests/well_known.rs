@@ -26,7 +26,7 @@ async fn it_leads_to_the_frontends_page() {
     }
 }
 
-/// Nothing in a request says where it leads.
+/// Nothing in the request determines the target.
 #[tokio::test]
 async fn it_leads_to_the_configured_page_and_nowhere_else() {
     let page = "https://accounts.example.com/settings?tab=password#change";
@@ -60,7 +60,7 @@ fn what_is_no_url_keeps_it_from_starting() {
         let world = World::build()
             .variable("CHANGE_PASSWORD_URL", url)
             .try_start();
-        let error = world.err().expect("it does not start");
+        let error = world.err().expect("an error at the start");
         assert!(error.contains("CHANGE_PASSWORD_URL must be"), "{error}");
     }
 }

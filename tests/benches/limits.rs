@@ -1,4 +1,4 @@
-//! What whoever is refused costs: the CPU of a limited login as a part of one that hashes, in the
+//! Measures what a refused request costs: the CPU time of a rate-limited login relative to one that hashes, in the
 //! function's own process. `cargo bench --bench limits` prints it.
 
 use std::time::Duration;
@@ -26,7 +26,7 @@ async fn measure() {
         return;
     };
     let client = world.client();
-    login(&client).await; // the first one makes the connections
+    login(&client).await; // opens the connections
     let [hashing, limited] = [
         per_login(&world, &client, HASHING).await,
         per_login(&world, &client, LIMITED).await,
@@ -53,10 +53,10 @@ async fn per_login(world: &World, client: &Client, count: u32) -> Duration {
     (cpu_time(world) - before) / count
 }
 
-/// What the function's process has used so far.
+/// Returns the CPU time that the login function's process has used so far.
 fn cpu_time(world: &World) -> Duration {
     let [process] = world.local().idle_processes("login")[..] else {
-        panic!("one process takes one request after the other");
+        panic!("expected exactly one process of the login function");
     };
     process::cpu_time(process)
 }

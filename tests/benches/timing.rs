@@ -1,6 +1,6 @@
-//! Whether time tells who has an account: answers for a known and an unknown one, asked in turn, and the
-//! ratio of their medians. `cargo bench --bench timing` prints it; nobody's machine is quiet
-//! enough for a test that fails over it.
+//! Measures whether response times reveal who has an account: requests for a known and an unknown account in turn, and
+//! the ratio of their medians. `cargo bench --bench timing` prints it. It is not a test, because no machine is quiet
+//! enough for one.
 
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ async fn measure() {
         reset,
     )
     .await;
-    // What a hash hides is part of it: at production cost.
+    // A login is measured at production's hash cost, because the hash hides other differences.
     drop(world);
     let Some(world) = World::build()
         .production_hashes()
@@ -59,7 +59,7 @@ async fn compare(client: &Client, path: &str, known: &str, body: impl Fn(&str) -
     for sample in 0..SAMPLES + 10 {
         let unknown = unique_email();
         let mut turns = [(known, 0), (unknown.as_str(), 1)];
-        turns.rotate_left(sample % 2); // neither is always the one after the other
+        turns.rotate_left(sample % 2); // neither always comes second
         for (email, which) in turns {
             let started = Instant::now();
             client.post(path, body(email)).await;

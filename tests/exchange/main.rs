@@ -1,5 +1,5 @@
-//! A function that asks the stores what a profile asks and does nothing with the answers: `GetItem` by AWS' SDK and one
-//! script in Redis. For benchmarks alone.
+//! A function that makes the store requests of a profile and ignores the answers: `GetItem` with AWS' SDK, and one
+//! script in Redis. For benchmarks only.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{

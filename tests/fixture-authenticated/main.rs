@@ -1,4 +1,4 @@
-//! A function for tests alone: an endpoint for signed-in users, and one for admins.
+//! A function for tests only, with one endpoint for signed-in users and one for admins.
 
 use serde::Serialize;
 use shared::auth::authentication::Caller;

@@ -1,4 +1,4 @@
-//! A function for tests alone, whose events are no HTTP requests.
+//! A function for tests only, whose events are not HTTP requests.
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), shared::StartError> {

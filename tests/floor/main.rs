@@ -1,5 +1,5 @@
-//! A function that does nothing, by AWS' crate and with the same profile as the others: what they are compared with.
-//! For benchmarks alone.
+//! A function that does nothing, with AWS' crate and the same build profile as the others: the lower bound that they
+//! are compared with. For benchmarks only.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! An authenticator app, by hand: independent of the code under test.
+//! An authenticator app, implemented independently of the code under test.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,22 +9,22 @@ use serde_json::json;
 
 use crate::{Answer, World};
 
-/// An app with one account in it.
+/// An app with one account.
 pub struct Authenticator {
     secret: Vec<u8>,
-    /// The name of the device.
+    /// The device's id.
     pub device: String,
     last_step: u64,
 }
 
-/// The step that it is now.
+/// Returns the current time step.
 pub fn step() -> u64 {
     let since_epoch = SystemTime::UNIX_EPOCH.elapsed().expect("a clock");
     since_epoch.as_secs() / 30
 }
 
 impl Authenticator {
-    /// The app scans the QR code of a setup's answer.
+    /// Scans the QR code of a setup's answer.
     pub fn scan(setup: &Answer) -> Self {
         let url = decode_qr_code(&setup.text("qrCodeUrl"));
         assert_eq!(url, setup.text("otpauthUrl"));
@@ -38,7 +38,7 @@ impl Authenticator {
         }
     }
 
-    /// The app reads an `otpauth:` URL.
+    /// Reads an `otpauth:` URL.
     pub fn from_url(url: &str) -> Self {
         let (_, secret) = url.split_once("secret=").expect("a secret");
         Self {
@@ -48,12 +48,12 @@ impl Authenticator {
         }
     }
 
-    /// How many bits the secret has.
+    /// Returns the number of bits of the secret.
     pub fn secret_bits(&self) -> usize {
         self.secret.len() * 8
     }
 
-    /// The code of a step.
+    /// Returns the code of a time step.
     pub fn code(&self, step: u64) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &self.secret);
         let tag = hmac::sign(&key, &step.to_be_bytes());
@@ -63,12 +63,12 @@ impl Authenticator {
         format!("{:06}", (number & 0x7fff_ffff) % 1_000_000)
     }
 
-    /// The code that was used last.
+    /// Returns the code that was used last.
     pub fn last(&self) -> String {
         self.code(self.last_step)
     }
 
-    /// A code that was not used before: of this step or the next; after both, one has to wait.
+    /// Returns an unused code of the current or the next step; waits if both codes were used.
     pub async fn next(&mut self) -> String {
         self.last_step = step().max(self.last_step + 1);
         while self.last_step > step() + 1 {
@@ -77,7 +77,7 @@ impl Authenticator {
         self.code(self.last_step)
     }
 
-    /// Lets codes that were used work again, so that a test need not wait.
+    /// Makes used codes valid again, so that a test need not wait.
     pub async fn forget(&mut self, world: &World, user: &str) {
         let (dynamodb, sort_key) = (world.dynamodb(), format!("DEVICE#{}", self.device));
         self.last_step = step() - 1;
@@ -90,12 +90,12 @@ impl Authenticator {
     }
 }
 
-/// RFC 4648, 6.
+/// Decodes base32 (RFC 4648, 6).
 fn base32(text: &str) -> Vec<u8> {
     let value = |c: u8| match c {
         b'A'..=b'Z' => c - b'A',
         b'2'..=b'7' => c - b'2' + 26,
-        _ => panic!("no base32"),
+        _ => panic!("not base32"),
     };
     let bits: Vec<u8> = text
         .bytes()
@@ -108,7 +108,7 @@ fn base32(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// What an independent reader finds in a `data:` URL of a PNG image.
+/// Decodes the QR code in a `data:` URL of a PNG image, with an independent library.
 pub fn decode_qr_code(data_url: &str) -> String {
     let base64 = data_url
         .strip_prefix("data:image/png;base64,")

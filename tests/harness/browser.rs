@@ -1,14 +1,14 @@
-//! A real browser, headless, by the WebDriver protocol (W3C).
+//! A real, headless browser, controlled through the WebDriver protocol (W3C).
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// The name under which the protocol hands out elements.
+/// The protocol's key for a reference to an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// A browser with one window; it ends with this value.
+/// A browser with one window; dropping this value ends it.
 pub struct Browser {
     driver: Child,
     http: reqwest::Client,
@@ -17,7 +17,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts it; nothing, and a word about it, where there is none to start.
+    /// Starts the browser. Without chromedriver, reports the skipped test and returns `None`.
     pub async fn start() -> Option<Self> {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -89,12 +89,12 @@ impl Browser {
 
     /// Opens a page.
     pub async fn open(&self, url: &str) {
-        // A link that differs in its fragment alone would not load the page anew.
+        // A URL that differs only in its fragment would not reload the page.
         self.post("/url", json!({ "url": "about:blank" })).await;
         self.post("/url", json!({ "url": url })).await;
     }
 
-    /// The element that a CSS selector finds, once it is there.
+    /// Returns the element that matches a CSS selector, once it exists.
     async fn element(&self, selector: &str) -> String {
         let started = Instant::now();
         loop {
@@ -133,7 +133,7 @@ impl Browser {
             .await;
     }
 
-    /// Waits until an element says this.
+    /// Waits until an element contains this text.
     pub async fn wait_for_text(&self, selector: &str, text: &str) {
         let started = Instant::now();
         loop {
@@ -150,7 +150,7 @@ impl Browser {
         }
     }
 
-    /// An attribute of an element.
+    /// Returns an attribute of an element.
     pub async fn attribute(&self, selector: &str, name: &str) -> Option<String> {
         let element = self.element(selector).await;
         let value = self
@@ -159,7 +159,7 @@ impl Browser {
         value.as_str().map(str::to_owned)
     }
 
-    /// Looks into the frame that a selector finds, or back at the whole page.
+    /// Switches to the frame that matches a selector, or back to the whole page.
     pub async fn enter_frame(&self, selector: Option<&str>) {
         let id = match selector {
             Some(selector) => json!({ ELEMENT: self.element(selector).await }),
@@ -168,7 +168,7 @@ impl Browser {
         self.post("/frame", json!({ "id": id })).await;
     }
 
-    /// Keeps a picture of the page in the folder `target/screenshots`.
+    /// Saves a screenshot of the page in the folder `target/screenshots`.
     pub async fn screenshot(&self, name: &str) {
         let picture = self.get("/screenshot").await;
         let picture = base64::Engine::decode(
@@ -183,7 +183,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Ending the driver politely ends the browser with it.
+        // SIGTERM makes the driver end the browser as well.
         let pid = rustix::process::Pid::from_child(&self.driver);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         let _ = self.driver.wait();

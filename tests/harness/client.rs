@@ -1,4 +1,4 @@
-//! A client that checks every answer against the contract, whatever the test is about.
+//! A client that checks every answer against the API's contract, whatever the test is about.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -30,7 +30,7 @@ const HEADERS: [(&str, &str); 8] = [
     ("cross-origin-resource-policy", "same-origin"),
 ];
 
-/// Beside those, what an answer may carry at all; the gateway's own included.
+/// The other headers that an answer may have, including the gateway's.
 const OTHER_HEADERS: [&str; 13] = [
     "location",
     "allow",
@@ -47,7 +47,8 @@ const OTHER_HEADERS: [&str; 13] = [
     "set-cookie",
 ];
 
-/// What a field can break, and the parameters that say by what: a closed list (docs/api.md, "What a field can break").
+/// The codes of broken rules, with the names of their parameters: a closed list (docs/api.md, "What a field can
+/// break").
 const DETAIL_CODES: [(&str, &[&str]); 24] = [
     ("common_password", &[]),
     ("contains_link", &[]),
@@ -75,7 +76,7 @@ const DETAIL_CODES: [(&str, &[&str]); 24] = [
     ("wrong_type", &["expected"]),
 ];
 
-/// The closed list of `api.md`.
+/// The error codes of each status: the closed list of `api.md`.
 const CODES: [(u16, &[&str]); 11] = [
     (
         400,
@@ -114,7 +115,7 @@ const CODES: [(u16, &[&str]); 11] = [
             "reauthentication_required",
             "confirmation_required",
             "password_reset_required",
-            // Of somebody who is signed in, and stays so.
+            // For a signed-in user, who stays signed in.
             "invalid_credentials",
             "two_factor_invalid",
         ],
@@ -136,7 +137,7 @@ const CODES: [(u16, &[&str]); 11] = [
     (503, &["service_unavailable"]),
 ];
 
-/// Speaks to the API from one address.
+/// Makes requests to the API from one address.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -145,7 +146,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// The same client of another server.
+    /// Returns the same client for another server.
     pub fn at(self, url: &str) -> Self {
         let url = url.to_owned();
         Self { url, ..self }
@@ -163,7 +164,7 @@ pub struct Account {
     pub refresh: String,
 }
 
-/// An answer that has kept the contract.
+/// An answer that has passed the checks of the contract.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -184,12 +185,12 @@ impl Client {
         }
     }
 
-    /// A request that is sent with [`Client::send`].
+    /// Builds a request, to be sent with [`Client::send`].
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.url))
     }
 
-    /// Sends a request and checks the answer. What is in them that must not be logged is remembered.
+    /// Sends a request and checks the answer. Remembers the secrets in both, which must not be logged.
     pub async fn send(&self, request: RequestBuilder) -> Answer {
         let request = request.build().expect("a request");
         self.remember(request.body().and_then(|body| body.as_bytes()));
@@ -281,10 +282,10 @@ impl Client {
             "token",
             "twoFactorToken",
         ] {
-            // What is shorter occurs in any log by chance.
+            // Shorter texts occur in any log by chance.
             let text = body[field].as_str().map(str::trim);
             let text = text.filter(|text| text.len() > 5);
-            // Six digits do so too, but not as a field of their own.
+            // So do six digits, but not as a whole JSON string.
             let is_code = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
             text.inspect(|text| match is_code(text) {
                 true => self.observed.secret(&format!("\"{text}\"")),
@@ -293,7 +294,7 @@ impl Client {
         }
     }
 
-    /// Registers somebody new.
+    /// Registers a new user.
     pub async fn register(&self) -> Account {
         let (email, username, password) = (unique_email(), unique_username(), unique_password());
         let body = json!({ "email": email, "username": username, "password": password });
@@ -319,7 +320,7 @@ impl Client {
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
-    /// Turns the second factor on; the app, and the backup codes.
+    /// Turns the second factor on; returns the app and the backup codes.
     pub async fn enrol(&self, account: &Account) -> (Authenticator, Vec<String>) {
         let setup = self
             .post_as(&account.access, "/api/auth/2fa/setup", json!({}))
@@ -336,7 +337,7 @@ impl Client {
         (app, codes.collect())
     }
 
-    /// Signs in with the address; the answer's tokens.
+    /// Signs in with the address; returns the access token and the refresh token.
     pub async fn login(&self, account: &Account) -> (String, String) {
         let body = json!({ "email": account.email, "password": account.password });
         let answer = self.post("/api/auth/login", body).await;
@@ -350,13 +351,13 @@ impl Client {
         self.post("/api/auth/login", body).await
     }
 
-    /// Asks for a link to set a new password.
+    /// Requests a link to set a new password.
     pub async fn request_reset(&self, email: &str) -> Answer {
         let body = json!({ "email": email });
         self.post("/api/auth/password-reset/request", body).await
     }
 
-    /// Asks for another link that proves the address.
+    /// Requests another link to prove the address.
     pub async fn resend_verification(&self, email: &str) -> Answer {
         let body = json!({ "email": email });
         self.post("/api/auth/verify-email/resend", body).await
@@ -379,7 +380,7 @@ impl Client {
         self.post_as(access, "/api/auth/2fa/disable", body).await
     }
 
-    /// Opens the link that takes the second factor off again.
+    /// Follows the link that turns the second factor off again.
     pub async fn undo_two_factor(&self, token: &str) -> Answer {
         self.post("/api/auth/2fa/undo", json!({ "token": token }))
             .await
@@ -422,12 +423,12 @@ impl Client {
 }
 
 impl Answer {
-    /// The error's code; empty on success.
+    /// Returns the error's code; empty on success.
     pub fn code(&self) -> &str {
         self.body["error"].as_str().unwrap_or_default()
     }
 
-    /// A string field.
+    /// Returns a string field.
     pub fn text(&self, field: &str) -> String {
         self.body[field]
             .as_str()
@@ -441,7 +442,7 @@ impl Answer {
             .map(|value| value.to_str().expect("text"))
     }
 
-    /// What the answer sets, as it stands in the header.
+    /// Returns the answer's `Set-Cookie` headers.
     pub fn cookies(&self) -> Vec<String> {
         let values = self.headers.get_all("set-cookie").into_iter();
         values
@@ -449,7 +450,7 @@ impl Answer {
             .collect()
     }
 
-    /// A cookie that the answer sets: its value.
+    /// Returns the value of a cookie that the answer sets.
     pub fn cookie(&self, name: &str) -> Option<String> {
         self.cookies().iter().find_map(|cookie| {
             let (key, rest) = cookie.split_once('=')?;
@@ -457,7 +458,7 @@ impl Answer {
         })
     }
 
-    /// The policy, the requests left and the seconds of the `RateLimit` field.
+    /// Returns the policy, the remaining requests and the seconds of the `RateLimit` header.
     pub fn rate_limit(&self) -> Option<(String, u64, u64)> {
         let mut parts = self.header("ratelimit")?.split(';');
         let name = parts.next()?.trim_matches('"').to_owned();
@@ -465,7 +466,7 @@ impl Answer {
         Some((name, left, parts.next()?.strip_prefix("t=")?.parse().ok()?))
     }
 
-    /// The fields that `details` names, each once.
+    /// Returns the fields that `details` names, each once.
     pub fn fields(&self) -> BTreeSet<&str> {
         let details = self.body["details"]
             .as_array()
@@ -477,12 +478,12 @@ impl Answer {
             .collect()
     }
 
-    /// Whether `details` names these fields, in this order of the alphabet, and no others.
+    /// Returns whether `details` names exactly these fields, which must be in alphabetical order.
     pub fn names(&self, fields: &[&str]) -> bool {
         self.code() == "validation_failed" && self.fields().into_iter().eq(fields.iter().copied())
     }
 
-    /// What `details` says of a field.
+    /// Returns the messages of `details` about a field.
     pub fn messages(&self, field: &str) -> Vec<&str> {
         let details = self.body["details"]
             .as_array()
@@ -591,7 +592,7 @@ impl Answer {
             _ => Some(r#"Bearer error="invalid_token""#.to_owned()),
         };
         assert_eq!(challenge, expected, "{self:?}");
-        // security.md 37: no stack, path, ARN, table or key name.
+        // security.md 37: no stack trace, path, ARN, table name or key name.
         let text = self.body.to_string();
         for inside in [
             "arn:",
@@ -611,7 +612,7 @@ impl Answer {
     }
 }
 
-/// What stands in `details`: the field, a stable code with its parameters, a sentence.
+/// Checks an entry of `details`: a field, a stable code with its parameters, and a message.
 fn check_detail(detail: &Value) {
     let (code, params) = (detail["code"].as_str(), detail["params"].as_object());
     let known = DETAIL_CODES.iter().find(|(known, _)| Some(*known) == code);
@@ -640,7 +641,7 @@ impl Index<&str> for Answer {
     }
 }
 
-/// A request whose body is not JSON, or not declared as such.
+/// Adds a body that is not JSON, or not declared as JSON, to a request.
 pub fn with_content_type(
     request: RequestBuilder,
     content_type: &str,
@@ -649,7 +650,7 @@ pub fn with_content_type(
     request.header(CONTENT_TYPE, content_type).body(body)
 }
 
-/// Nothing that was used before, so that tests can share a deployment.
+/// Returns a text that was not used before, so that tests can share a deployment.
 pub fn unique(prefix: &str) -> String {
     let mut bytes = [0; 6];
     aws_lc_rs::rand::fill(&mut bytes).expect("randomness");

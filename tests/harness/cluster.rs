@@ -1,4 +1,5 @@
-//! A Redis cluster as a cache in the cloud is one: TLS, a user and a password, nodes that forget and that move slots.
+//! A Redis cluster like a cache in the cloud: TLS, a user with a password, nodes that lose their scripts and move
+//! slots.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -12,10 +13,10 @@ use crate::tls::Certificates;
 
 const SLOTS: u16 = 16_384;
 
-/// A cluster of real servers whose first node has all slots; it ends with this value.
+/// A cluster of real servers whose first node has all slots; dropping this value ends it.
 pub struct Cluster {
     nodes: Vec<Node>,
-    /// The authority that vouches for the nodes, in PEM.
+    /// The certificate authority of the nodes, in PEM.
     pub ca: String,
     _folder: tempfile::TempDir,
 }
@@ -32,7 +33,7 @@ impl Drop for Node {
     }
 }
 
-/// Goes on in a thread of its own until this value goes.
+/// Repeats an action in a thread of its own until this value is dropped.
 pub struct Unrest {
     is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -53,10 +54,14 @@ impl Unrest {
         }
     }
 
-    /// Ends it, and tells whether it went well.
+    /// Ends the thread. Panics if the action has panicked.
     pub fn end(mut self) {
         self.is_over.store(true, Ordering::Relaxed);
-        self.thread.take().unwrap().join().expect("it goes well");
+        self.thread
+            .take()
+            .unwrap()
+            .join()
+            .expect("no panic in the thread");
     }
 }
 
@@ -67,11 +72,12 @@ impl Drop for Unrest {
 }
 
 impl Cluster {
-    /// With so many nodes. The functions' user has the rights that `infra/data.yaml` gives it, and nobody else gets in.
+    /// Starts a cluster with this many nodes. The functions' users have the rights that `infra/data.yaml` gives them;
+    /// the default user is off.
     pub fn start(nodes: usize) -> Self {
-        // Somebody else may take one of the ports first.
+        // Another process may take one of the ports first.
         let cluster = (0..20).find_map(|_| Self::try_start(nodes));
-        cluster.expect("a cluster on one of twenty ports")
+        cluster.expect("a cluster within twenty attempts")
     }
 
     fn try_start(nodes: usize) -> Option<Self> {
@@ -135,12 +141,12 @@ impl Cluster {
         Some(cluster)
     }
 
-    /// What `REDIS_URL` has to be.
+    /// Returns the value for `REDIS_URL`.
     pub fn url(&self) -> String {
         self.url_of(0, "gatehouse:secret@")
     }
 
-    /// The same for functions that start and end no sessions.
+    /// Returns the URL for functions that neither start nor end sessions.
     pub fn reader_url(&self) -> String {
         self.url_of(0, "reader:secret@")
     }
@@ -162,7 +168,8 @@ impl Cluster {
         self.connect(node, "operator:secret@").unwrap()
     }
 
-    /// Its nodes forget their scripts a hundred times a second, as the shards of a serverless cache do when it grows.
+    /// Makes the nodes forget their scripts a hundred times a second, as the shards of a serverless cache do when it
+    /// grows.
     pub fn forgets_scripts(&self) -> Unrest {
         let nodes = 0..self.nodes.len();
         let mut connections: Vec<_> = nodes.map(|node| self.operator(node)).collect();
@@ -174,7 +181,7 @@ impl Cluster {
         })
     }
 
-    /// The slot of this key moves from one node to the other and back, ten times a second, as when a cache grows.
+    /// Moves this key's slot from one node to the other and back, ten times a second, as when a cache grows.
     pub fn moves_the_slot_of(&self, key: &str) -> Unrest {
         let mut nodes = [self.operator(0), self.operator(1)];
         let slot: u16 = ask(&mut nodes[0], &format!("CLUSTER KEYSLOT {key}"));
@@ -240,7 +247,7 @@ impl Node {
                 command.stdout(Stdio::null()).spawn().ok()
             });
         Self {
-            process: process.expect("the stack has installed one"),
+            process: process.expect("an installed Redis server"),
             port,
         }
     }
@@ -257,7 +264,7 @@ fn ask<T: FromRedisValue>(connection: &mut Connection, command: &str) -> T {
         .unwrap_or_else(|error| panic!("{command}: {error}"))
 }
 
-/// As the template has them for the cloud's cache.
+/// Returns the rights of a user of the cloud's cache, from the template.
 fn rights_of(user: &str) -> String {
     let template = crate::world::read("infra/data.yaml");
     let name = format!("UserName: {user}\n");
@@ -270,7 +277,8 @@ fn rights_of(user: &str) -> String {
     rights.join(" ")
 }
 
-/// The nodes speak among themselves 10000 ports above: both below those that systems hand out.
+/// Returns a free port. The nodes talk to each other 10000 ports higher; both ports are below the system's ephemeral
+/// ports.
 fn free_port() -> u16 {
     let mut random = [0; 2];
     loop {

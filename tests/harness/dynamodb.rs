@@ -1,9 +1,9 @@
-//! A look into the tables, by DynamoDB's own protocol.
+//! Direct access to the tables, through DynamoDB's own protocol.
 
 use local::Info;
 use serde_json::{Value, json};
 
-/// A record of a table's stream, as Lambda hands it over: this item was put.
+/// Returns the record that Lambda gets from a table's stream when this item is inserted.
 pub fn stream_record(sequence_number: &str, image: &Value) -> Value {
     json!({
         "eventID": sequence_number,
@@ -58,7 +58,7 @@ impl DynamoDb {
         serde_json::from_str(&text).expect("JSON")
     }
 
-    /// All items of a table.
+    /// Returns all items of a table.
     pub async fn scan(&self, table: &str) -> Vec<Value> {
         let answer = self
             .call(
@@ -69,7 +69,7 @@ impl DynamoDb {
         answer["Items"].as_array().cloned().unwrap_or_default()
     }
 
-    /// All items of both tables whose partition key begins so.
+    /// Returns all items of both tables whose partition key has this prefix.
     pub async fn items(&self, prefix: &str) -> Vec<Value> {
         let mut items = self.scan(&self.users).await;
         items.extend(self.scan(&self.credentials).await);
@@ -81,7 +81,7 @@ impl DynamoDb {
         items
     }
 
-    /// One item, or null.
+    /// Returns an item, or null.
     pub async fn get(&self, table: &str, pk: &str, sk: &str) -> Value {
         let key = json!({ "pk": { "S": pk }, "sk": { "S": sk } });
         self.call(
@@ -92,13 +92,13 @@ impl DynamoDb {
             .clone()
     }
 
-    /// The user's record.
+    /// Returns the user's record.
     pub async fn user(&self, id: &str) -> Value {
         self.get(&self.users, &format!("USER#{id}"), "PROFILE")
             .await
     }
 
-    /// The user's stored password hash.
+    /// Returns the user's password hash.
     pub async fn password_hash(&self, id: &str) -> String {
         let item = self
             .get(&self.credentials, &format!("USER#{id}"), "PASSWORD")
@@ -106,7 +106,7 @@ impl DynamoDb {
         item["hash"]["S"].as_str().expect("a hash").to_owned()
     }
 
-    /// The user's audit entries as (event, outcome), oldest first.
+    /// Returns the user's audit entries as (event, outcome), oldest first.
     pub async fn audit(&self, id: &str) -> Vec<(String, String)> {
         let mut entries: Vec<Value> = self.items(&format!("AUDIT#{id}")).await;
         entries.sort_by_key(|item| item["sk"]["S"].as_str().map(str::to_owned));

@@ -1,4 +1,4 @@
-//! Every route of the template with a request to it, for tests that are about all endpoints. A new route without one fails
+//! Every route of the template with a valid request, for tests about all endpoints. A new route without a request fails
 //! those tests.
 
 use std::collections::BTreeSet;
@@ -9,36 +9,36 @@ use serde_json::{Value, json};
 use crate::client::{Account, Client, unique_email, unique_password};
 use crate::operations::OPERATIONS;
 
-/// A store that an endpoint asks.
+/// A store that an endpoint uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Store {
     DynamoDb,
     Redis,
 }
 
-/// A route, and a request that its function takes.
+/// A route with a request that its function accepts.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     pub method: Method,
     pub path: String,
-    /// The route's function and method, the same for its aliases.
+    /// The route's function and method; aliases have the same.
     pub operation: String,
-    /// A body, where the endpoint takes one.
+    /// The body, if the endpoint takes one.
     pub body: Option<Value>,
     /// The answer's status while everything works.
     pub status: u16,
-    /// The stores without which there is no answer, limits aside.
+    /// The stores without which the endpoint cannot answer, apart from the limits.
     pub needs: &'static [Store],
 }
 
 impl Endpoint {
-    /// The request without its body, with this token.
+    /// Builds the request without its body, with this access token.
     pub fn bare_request(&self, client: &Client, access: &str) -> RequestBuilder {
         let request = client.request(self.method.clone(), &self.path);
         request.bearer_auth(access)
     }
 
-    /// The request.
+    /// Builds the request.
     pub fn request(&self, client: &Client, access: &str) -> RequestBuilder {
         let request = self.bare_request(client, access);
         match &self.body {
@@ -48,7 +48,7 @@ impl Endpoint {
     }
 }
 
-/// Every route whose answers are JSON. The requests that end the account, and its session, are the last ones.
+/// Returns every route that answers with JSON. The requests that end the account and its session come last.
 pub fn endpoints(account: &Account) -> Vec<Endpoint> {
     let of_json = OPERATIONS
         .iter()
@@ -80,7 +80,7 @@ pub fn endpoints(account: &Account) -> Vec<Endpoint> {
     endpoints
 }
 
-/// The endpoints that take a body, without their aliases.
+/// Returns the endpoints that take a body, without their aliases.
 pub fn endpoints_with_body(account: &Account) -> Vec<Endpoint> {
     let mut seen = BTreeSet::new();
     let mut endpoints = endpoints(account);
@@ -88,10 +88,10 @@ pub fn endpoints_with_body(account: &Account) -> Vec<Endpoint> {
     endpoints
 }
 
-/// A body that the operation takes, the status of its answer, and the stores that it needs.
+/// Returns a body that the operation accepts, the status of its answer, and the stores that it needs.
 fn sample(operation: &str, account: &Account) -> (Option<Value>, u16, &'static [Store]) {
     use Store::{DynamoDb, Redis};
-    let token = "0".repeat(64); // a mailed token that nobody has
+    let token = "0".repeat(64); // a mailed token that does not exist
     let (body, status, needs): (Value, u16, &'static [Store]) = match operation {
         "POST register" => (
             json!({ "email": unique_email(), "password": unique_password() }),
@@ -142,7 +142,7 @@ fn sample(operation: &str, account: &Account) -> (Option<Value>, u16, &'static [
         ),
         "GET well-known" => return (None, 302, &[]),
         "not-found" => return (None, 404, &[]),
-        unknown => panic!("no request to {unknown} is known"),
+        unknown => panic!("there is no sample request to {unknown}"),
     };
     (Some(body), status, needs)
 }

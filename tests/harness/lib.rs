@@ -1,5 +1,5 @@
-//! What the tests stand on: a world (the whole system, or a deployment), clients that check every
-//! answer, and peers that fail on command.
+//! The test harness: a world (the whole system, or a deployment), clients that check every answer, and peers that fail
+//! on command.
 
 pub mod authenticator;
 pub mod browser;

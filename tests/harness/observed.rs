@@ -1,16 +1,16 @@
-//! The record of what clients have sent and received, to compare with the logs.
+//! Records what clients have sent and received, to compare it with the logs.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
-/// The secrets and the requests of the clients of a world.
+/// The secrets and the requests of a world's clients.
 #[derive(Clone, Default)]
 pub struct Observed {
     /// Texts that must not occur in any log.
     secrets: Arc<Mutex<BTreeSet<String>>>,
-    /// The requests that were answered: each must come to have its line in the log.
+    /// The ids of answered requests; each must appear in the log.
     requests: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -23,12 +23,12 @@ impl Observed {
         lock(&self.requests).insert(request_id.to_owned());
     }
 
-    /// The answered requests.
+    /// Returns the ids of the answered requests.
     pub fn requests(&self) -> BTreeSet<String> {
         lock(&self.requests).clone()
     }
 
-    /// The lines in which a secret occurs: in any case, as it is or as JSON writes it.
+    /// Returns the lines that contain a secret, in any case, verbatim or as JSON escapes it.
     pub fn found_in(&self, lines: &[String]) -> Vec<String> {
         let forms = |secret: &String| {
             let secret = secret.to_lowercase();

@@ -7,7 +7,7 @@ use reqwest::Method;
 
 use crate::workspace::template;
 
-/// Every route of the template with its operation: its function and method, the same for aliases.
+/// Every route of the template with its operation: its function and method. Aliases have the same operation.
 pub static OPERATIONS: LazyLock<Vec<(Route, String)>> = LazyLock::new(|| {
     let functions = template().functions.into_iter();
     let routes = functions.flat_map(|function| {
@@ -26,7 +26,7 @@ pub static OPERATIONS: LazyLock<Vec<(Route, String)>> = LazyLock::new(|| {
     routes.collect()
 });
 
-/// The operation that a request is for, if it has a route of its own.
+/// Returns the operation of a request, if it has a route of its own.
 pub fn operation(method: &Method, path: &str) -> Option<&'static str> {
     let matches = |route: &Route| {
         let (route_parts, parts) = (route.path.split('/'), path.split('/'));

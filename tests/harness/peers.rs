@@ -1,4 +1,5 @@
-//! Peers that fail on command: a TCP proxy before Redis, an HTTP proxy before DynamoDB or SES.
+//! Peers that fail on command: a TCP proxy for Redis or DynamoDB, an HTTP proxy for DynamoDB or SES, and a source of
+//! AWS credentials.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -16,43 +17,43 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// The host and port of a URL.
+/// Returns the host and port of a URL.
 pub fn address(url: &str) -> &str {
     let (_, rest) = url.split_once("://").unwrap();
     rest.trim_end_matches('/')
 }
 
-/// What a [`TcpProxy`] does with bytes.
+/// The behaviour of a [`TcpProxy`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Hands them on.
+    /// Forwards all bytes.
     Forward,
-    /// Closes every connection, and new ones at once.
+    /// Closes every connection, including new ones.
     Gone,
-    /// Keeps every connection open and says nothing on it, new ones included.
+    /// Keeps every connection open but silent, including new ones.
     Silent,
 }
 
-/// A proxy on a port of its own.
+/// A TCP proxy on a port of its own.
 pub struct TcpProxy {
     pub address: String,
     upstream: Arc<Mutex<String>>,
     mode: watch::Sender<Mode>,
-    /// Connections of an older generation say nothing any more.
+    /// Connections of an older generation are silent.
     generation: watch::Sender<u64>,
     held: Arc<Held>,
 }
 
-/// What is held back, and how often that has been met.
+/// The requests to hold back, and whether one is held.
 #[derive(Default)]
 struct Held {
-    /// Bytes, and how many times they pass before they are held.
+    /// A text, and how many requests with it pass before others are held.
     what: Mutex<Option<(String, usize)>>,
     is_holding: watch::Sender<bool>,
 }
 
 impl Held {
-    /// Waits where these bytes are to be held back; whether it did.
+    /// Waits while these bytes are to be held back. Returns whether it waited.
     async fn pass(&self, bytes: &[u8]) -> bool {
         let is_held = {
             let mut what = self.what.lock().unwrap();
@@ -80,7 +81,7 @@ impl Held {
 }
 
 impl TcpProxy {
-    /// Hands on to this address.
+    /// Starts a proxy that forwards to this address.
     pub async fn start(upstream: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -123,24 +124,24 @@ impl TcpProxy {
         *self.upstream.lock().unwrap() = address.to_owned();
     }
 
-    /// Holds the requests back that contain this, all but the first ones that do.
+    /// Holds back the requests that contain this text, except the first `but` of them.
     pub fn hold(&self, what: &str, but: usize) {
         *self.held.what.lock().unwrap() = Some((what.to_owned(), but));
     }
 
-    /// Waits until one is held.
+    /// Waits until a request is held.
     pub async fn holds(&self) {
         let mut holding = self.held.is_holding.subscribe();
         let _ = holding.wait_for(|held| *held).await;
     }
 
-    /// Lets them go, those too whose sender has given up.
+    /// Releases the held requests, including those whose sender has given up.
     pub fn let_go(&self) {
         *self.held.what.lock().unwrap() = None;
         self.held.is_holding.send_replace(false);
     }
 
-    /// The connections that there are die without a word, as during a freeze; new ones work.
+    /// Makes the existing connections die silently, as during a freeze; new ones work.
     pub fn freeze_connections(&self) {
         self.generation.send_modify(|generation| *generation += 1);
     }
@@ -164,7 +165,7 @@ async fn connection(
             return;
         }
         if now == Mode::Silent || *generation.borrow_and_update() != born {
-            // Open, but dead: until everything is taken away.
+            // The connection stays open but dead until the proxy closes all of them.
             if mode.wait_for(|mode| *mode == Mode::Gone).await.is_err() {
                 return;
             }
@@ -179,7 +180,8 @@ async fn connection(
                     let was_held = held.pass(&from_client[..length]).await;
                     if server.write_all(&from_client[..length]).await.is_err() { return }
                     if was_held {
-                        // Its sender has perhaps given up: a server that sees that would do nothing any more.
+                        // The sender may have given up; a server that sees the closed connection would not execute the
+                        // request.
                         let _ = tokio::time::timeout(Duration::from_secs(2), server.readable()).await;
                     }
                 }
@@ -193,22 +195,22 @@ async fn connection(
     }
 }
 
-/// A fault of [`FaultyService`]: the operation, the status and the body of the answer.
+/// A fault of a [`FaultyService`]: the operation, and the status and body of the answer.
 #[derive(Clone, Debug)]
 pub struct Fault {
     pub operation: &'static str,
     pub status: u16,
     pub body: String,
-    /// Whether the real one does what was asked all the same: the answer gets lost.
+    /// Whether the real service executes the request all the same, so that only the answer is lost.
     pub is_executed: bool,
-    /// The error's name, where it stands in a header.
+    /// The error's name, if it belongs in a header.
     pub kind: Option<&'static str>,
-    /// The service's time, where it is not this machine's.
+    /// The service's time, if it differs from this machine's.
     pub date: Option<&'static str>,
 }
 
 impl Fault {
-    /// A refusal by DynamoDB.
+    /// Returns a refusal by DynamoDB.
     fn refusal(operation: &'static str, body: &str) -> Self {
         Self {
             operation,
@@ -220,19 +222,19 @@ impl Fault {
         }
     }
 
-    /// A transaction that met another one: what the emulator never says.
+    /// Returns a conflict of two transactions, which the emulator never reports.
     pub fn transaction_conflict() -> Self {
         let body = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","CancellationReasons":[{"Code":"TransactionConflict","Message":"Transaction is ongoing for the item"}],"Message":"Transaction cancelled"}"#;
         Self::refusal("TransactWriteItems", body)
     }
 
-    /// Too many requests: what the emulator never says either.
+    /// Returns a throttling error, which the emulator never reports either.
     pub fn throttled(operation: &'static str) -> Self {
         let body = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"Rate exceeded"}"#;
         Self::refusal(operation, body)
     }
 
-    /// What AWS says to a request whose signature is of another time, and what time it is there.
+    /// Returns AWS' refusal of a signature of another time, with AWS' own time.
     pub fn wrong_time(operation: &'static str) -> Self {
         let body = r#"{"__type":"com.amazon.coral.service#InvalidSignatureException","message":"Signature expired"}"#;
         Self {
@@ -241,20 +243,20 @@ impl Fault {
         }
     }
 
-    /// A refusal that another try does not help.
+    /// Returns a refusal that a retry does not help.
     pub fn refused(operation: &'static str) -> Self {
         let body =
             r#"{"__type":"com.amazonaws.dynamodb.v20120810#AccessDeniedException","Message":"no"}"#;
         Self::refusal(operation, body)
     }
 
-    /// A single write that met a transaction.
+    /// Returns a conflict of a single write with a transaction.
     pub fn write_conflict(operation: &'static str) -> Self {
         let body = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionConflictException","message":"Transaction is ongoing for the item"}"#;
         Self::refusal(operation, body)
     }
 
-    /// A mail that SES does not take.
+    /// Returns a refusal of a mail by SES.
     pub fn mail(status: u16, kind: &'static str) -> Self {
         Self {
             operation: "/v2/email/outbound-emails",
@@ -266,7 +268,7 @@ impl Fault {
         }
     }
 
-    /// Done, but the answer gets lost.
+    /// Returns a fault that executes the request but loses its answer.
     pub fn lost_answer(operation: &'static str) -> Self {
         Self {
             operation,
@@ -279,7 +281,7 @@ impl Fault {
     }
 }
 
-/// A proxy before DynamoDB or SES that answers some requests itself.
+/// An HTTP proxy for DynamoDB or SES that answers some requests itself.
 #[derive(Clone)]
 pub struct FaultyService {
     pub url: String,
@@ -291,9 +293,9 @@ struct Faults {
     upstream: String,
     queue: VecDeque<Fault>,
     operations: Vec<String>,
-    /// A session token whose time is over.
+    /// A session token that has expired.
     expired_token: Option<String>,
-    /// Whether the time of signatures is looked at.
+    /// Whether the time of signatures is checked.
     reads_clocks: bool,
 }
 
@@ -314,27 +316,27 @@ impl FaultyService {
         self.state.lock().unwrap().upstream = url.to_owned();
     }
 
-    /// Each of these answers one request to its operation.
+    /// Adds faults. Each of them answers one request to its operation.
     pub fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
         self.state.lock().unwrap().queue.extend(faults);
     }
 
-    /// No further faults.
+    /// Removes the remaining faults.
     pub fn recover(&self) {
         self.state.lock().unwrap().queue.clear();
     }
 
-    /// From now on, whoever signs with this session token is told that it has expired.
+    /// From now on, refuses this session token as expired.
     pub fn expire(&self, session_token: &str) {
         self.state.lock().unwrap().expired_token = Some(session_token.to_owned());
     }
 
-    /// From now on, a signature must be of these five minutes, as AWS has it.
+    /// From now on, refuses signatures that are more than five minutes off, as AWS does.
     pub fn read_clocks(&self) {
         self.state.lock().unwrap().reads_clocks = true;
     }
 
-    /// Why AWS would not take a request's signature.
+    /// Returns the refusal of a request whose signature AWS would not accept.
     fn refusal(&self, headers: &HeaderMap) -> Option<Fault> {
         let state = self.state.lock().unwrap();
         let header = |name| headers.get(name).map(|value| value.to_str().unwrap());
@@ -354,12 +356,12 @@ impl FaultyService {
         })
     }
 
-    /// How many faults are still to come.
+    /// Returns the number of remaining faults.
     pub fn faults_left(&self) -> usize {
         self.state.lock().unwrap().queue.len()
     }
 
-    /// What was asked so far.
+    /// Returns the operations that were requested so far.
     pub fn operations(&self) -> Vec<String> {
         self.state.lock().unwrap().operations.clone()
     }
@@ -384,7 +386,7 @@ async fn forward(
         .map(|value| value.to_str().unwrap());
     let operation = target.map_or(uri.path(), |target| target.rsplit('.').next().unwrap());
     let upstream = proxy.state.lock().unwrap().upstream.clone();
-    // What the mailer asks of the tables, it asks whenever it likes: not what a test is about.
+    // The mailer may use the tables at any time; its requests are not what a test is about.
     let signer = headers.get("authorization").map(|value| value.to_str());
     let is_mailer = signer.is_some_and(|signer| signer.unwrap().contains("Credential=mailer/"));
     let is_mailers = is_mailer && target.is_some();
@@ -429,7 +431,7 @@ async fn forward(
     }
 }
 
-/// Where AWS hands out credentials that expire: with SnapStart, and in containers.
+/// The endpoint where AWS hands out credentials that expire, with SnapStart and in containers.
 #[derive(Clone)]
 pub struct CredentialsEndpoint {
     pub url: String,
@@ -445,10 +447,10 @@ struct Credentials {
 }
 
 impl CredentialsEndpoint {
-    /// What a client must send to be given credentials.
+    /// The `Authorization` header that a client must send to get credentials.
     pub const AUTHORIZATION: &str = "a token of the environment's own";
 
-    /// For whoever this access key names.
+    /// Starts an endpoint that hands out credentials with this access key.
     pub async fn start(access_key_id: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = Self {
@@ -463,14 +465,14 @@ impl CredentialsEndpoint {
         endpoint
     }
 
-    /// What it hands out from now on.
+    /// Sets the credentials that it hands out from now on.
     pub fn hand_out(&self, session_token: &str, lifetime: Duration) {
         let mut state = self.state.lock().unwrap();
         state.session_token = session_token.to_owned();
         state.lifetime = lifetime;
     }
 
-    /// How often it was asked.
+    /// Returns how often it was asked.
     pub fn asked(&self) -> usize {
         self.state.lock().unwrap().asked
     }

@@ -1,4 +1,4 @@
-//! What a process has used.
+//! The resources that a process has used.
 
 use std::fs;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use nix::time::ClockId;
 use nix::unistd::Pid;
 
-/// The CPU time of all its threads so far, also of those that have ended.
+/// Returns the CPU time of all threads of a process so far, including those that have ended.
 pub fn cpu_time(process: u32) -> Duration {
     let process = Pid::from_raw(process.try_into().expect("a process"));
     now(ClockId::pid_cpu_clock_id(process).expect("a process"))
 }
 
-/// The CPU time of the calling thread so far.
+/// Returns the CPU time of the calling thread so far.
 pub fn thread_cpu_time() -> Duration {
     now(ClockId::CLOCK_THREAD_CPUTIME_ID)
 }
@@ -21,7 +21,7 @@ fn now(clock: ClockId) -> Duration {
     clock.now().expect("a clock").into()
 }
 
-/// The bytes that it has in memory.
+/// Returns the resident memory of a process in bytes.
 pub fn resident_bytes(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
     let mut lines = status.lines();

@@ -1,5 +1,5 @@
-//! Counts sequential round trips: proxies before Redis and DynamoDB hold every answer back until nothing
-//! more is asked. What was asked until then was sent together, and counts as one.
+//! Counts sequential round trips: proxies for Redis and DynamoDB hold back every answer until no further request
+//! arrives. Requests that arrive until then were sent together and count as one round trip.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use tokio::sync::watch;
 
 use crate::peers::address;
 
-/// Nothing more is asked after so long without a word.
+/// After this time without traffic, no further request is expected.
 const QUIET: Duration = Duration::from_millis(120);
 
-/// Two proxies with one count.
+/// Two proxies with one counter.
 pub struct RoundTrips {
     pub redis: String,
     pub dynamodb: String,
@@ -24,7 +24,7 @@ pub struct RoundTrips {
 #[derive(Default)]
 struct State {
     traffic: Mutex<Traffic>,
-    /// Answers wait for the next one of these.
+    /// Held answers wait until this number changes.
     release: watch::Sender<u64>,
     upstreams: Mutex<[String; 2]>,
 }
@@ -32,7 +32,7 @@ struct State {
 #[derive(Default)]
 struct Traffic {
     is_counting: bool,
-    /// Connections on which something was asked and not answered.
+    /// The number of connections with an unanswered request.
     unanswered: usize,
     held: usize,
     last_word: Option<Instant>,
@@ -51,13 +51,13 @@ impl RoundTrips {
         }
     }
 
-    /// Both as URLs.
+    /// Sets the upstreams, both as URLs.
     pub fn set_upstreams(&self, redis: &str, dynamodb: &str) {
         let upstreams = [redis, dynamodb].map(|url| address(url).to_owned());
         *self.state.upstreams.lock().unwrap() = upstreams;
     }
 
-    /// How many round trips this takes.
+    /// Returns how many round trips this work takes, and its result.
     pub async fn of<T>(&self, work: impl Future<Output = T>) -> (usize, T) {
         *self.state.traffic() = Traffic {
             is_counting: true,
@@ -101,7 +101,7 @@ async fn listen(upstream: usize, state: &Arc<State>) -> String {
     address
 }
 
-/// Whether something was asked on a connection, and not answered; nothing where it does not count.
+/// Whether the last request on a connection is unanswered; `None` if no counted request was made on it.
 type Unanswered = Arc<Mutex<Option<bool>>>;
 
 async fn ask(
@@ -112,7 +112,7 @@ async fn ask(
 ) {
     let mut bytes = [0; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut bytes).await {
-        // What the mailer asks of the tables, it asks whenever it likes.
+        // The mailer may use the tables at any time, so its requests do not count.
         let text = String::from_utf8_lossy(&bytes[..length]);
         if !text.contains("Credential=mailer/") {
             let mut traffic = state.traffic();
@@ -158,7 +158,7 @@ async fn answer(
     }
 }
 
-/// Lets the answers go when all that was asked is answered and nothing more is asked.
+/// Releases the held answers when every request is answered and no further one arrives.
 async fn release(state: Arc<State>) {
     loop {
         tokio::time::sleep(Duration::from_millis(5)).await;

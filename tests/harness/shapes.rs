@@ -1,4 +1,4 @@
-//! The shapes of answers, from the types of the contract (`shared::api`).
+//! Checks the shapes of answers against the types of the contract (`shared::api`).
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -18,7 +18,7 @@ use shared::api::two_factor_setup::TwoFactorSetupAnswer;
 use shared::api::two_factor_verify::TwoFactorVerifyAnswer;
 use shared::api::{Empty, Failure, Success, Tokens};
 
-/// The operations whose answers have fields beside the message.
+/// The operations whose answers have fields besides the message.
 static ANSWERS: LazyLock<BTreeMap<&str, Validator>> = LazyLock::new(|| {
     BTreeMap::from([
         ("POST register", validator::<Success<RegisterAnswer>>()),
@@ -45,7 +45,7 @@ static ANSWERS: LazyLock<BTreeMap<&str, Validator>> = LazyLock::new(|| {
 static EMPTY: LazyLock<Validator> = LazyLock::new(validator::<Success<Empty>>);
 static FAILURE: LazyLock<Validator> = LazyLock::new(validator::<Failure>);
 
-/// Panics where an answer of this operation has not the shape of its type, or a field that the type does not have.
+/// Panics if an answer of this operation does not match its type, or has a field that the type does not have.
 pub fn check(operation: &str, is_success: bool, body: &Value) {
     let validator = match is_success {
         true => ANSWERS.get(operation).unwrap_or(&EMPTY),
@@ -57,7 +57,7 @@ pub fn check(operation: &str, is_success: bool, body: &Value) {
     }
 }
 
-/// As the type is written, with no other fields.
+/// Returns a validator for the type that allows no other fields.
 fn validator<T: JsonSchema>() -> Validator {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let settings = settings.with_transform(RecursiveTransform(|schema: &mut Schema| {

@@ -1,4 +1,4 @@
-//! A real SMTP server with a certificate of its own authority.
+//! A real SMTP server with a certificate of its own certificate authority.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -9,27 +9,27 @@ use serde_json::Value;
 
 use crate::tls::Certificates;
 
-/// What the server wants to hear; its special characters must survive the URL.
+/// The password that the server expects; its special characters must survive the URL.
 const PASSWORD: &str = "p@ss:w/rd %";
 
-/// A running server; it ends with this value.
+/// A running server; dropping this value ends it.
 pub struct SmtpServer {
     process: Child,
     scheme: &'static str,
     port: u16,
     mails: Arc<Mutex<Vec<Value>>>,
-    /// The authority that vouches for it, in PEM.
+    /// The server's certificate authority, in PEM.
     pub ca: String,
     _folder: tempfile::TempDir,
 }
 
 impl SmtpServer {
-    /// One that wants STARTTLS.
+    /// Starts a server that requires STARTTLS.
     pub fn with_starttls() -> Option<Self> {
         Self::start("starttls", "smtp")
     }
 
-    /// One that speaks TLS from the first byte.
+    /// Starts a server that speaks TLS from the first byte.
     pub fn with_implicit_tls() -> Option<Self> {
         Self::start("tls", "smtps")
     }
@@ -77,12 +77,12 @@ impl SmtpServer {
         })
     }
 
-    /// What `SMTP_URL` has to be.
+    /// Returns the value for `SMTP_URL`.
     pub fn url(&self) -> String {
         self.url_with("p%40ss%3Aw%2Frd%20%25")
     }
 
-    /// The same with another password.
+    /// Returns the URL with another password.
     pub fn url_with(&self, password: &str) -> String {
         format!(
             "{}://mail%20user:{password}@localhost:{}",
@@ -90,7 +90,7 @@ impl SmtpServer {
         )
     }
 
-    /// What it has taken, oldest first.
+    /// Returns the accepted mails, oldest first.
     pub fn mails(&self) -> Vec<Value> {
         self.mails.lock().unwrap().clone()
     }
@@ -103,7 +103,7 @@ impl Drop for SmtpServer {
     }
 }
 
-/// One that has the library: CI's own, or the system's.
+/// Returns a Python that has the library: CI's own, or the system's.
 fn python() -> Option<String> {
     let of_ci = build::workspace().join("target/ci-tools/bin/python");
     let candidates = [of_ci.to_string_lossy().into_owned(), "python3".to_owned()];

@@ -1,9 +1,9 @@
-"""A real SMTP server (aiosmtpd) that wants TLS and a password, and prints each mail as a line of JSON.
+"""A real SMTP server (aiosmtpd) that requires TLS and a password, and prints each mail as a line of JSON.
 
-Arguments: `starttls` or `tls`, the files of its certificate and key, the password. The local part of a
-recipient says what becomes of a mail: `never-…` is refused for ever, `later-…` the first time only, `busy-…`
-each time for now, `spam-…` for its content; at `drop-…` the connection ends. The sender `patience@…` is refused
-three times.
+Arguments: `starttls` or `tls`, the certificate file, the key file, the password. The local part of a recipient
+determines what happens to a mail: `never-…` is always refused, `later-…` only the first time, `busy-…` each time as a
+temporary failure, `spam-…` for its content; at `drop-…` the connection ends. The sender `patience@…` is refused three
+times.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ class Handler:
 
 def authenticate(server, session, envelope, mechanism, data):
     success = (data.login, data.password) == (b"mail user", password.encode())
-    return AuthResult(success=success, handled=success)  # a failure is the library's to answer
+    return AuthResult(success=success, handled=success)  # the library answers a failure
 
 
 async def serve():
@@ -71,7 +71,7 @@ async def serve():
             Handler(),
             authenticator=authenticate,
             auth_required=True,
-            # Over TLS from the first byte, the library does not know that there is TLS.
+            # With TLS from the first byte, the library does not know that there is TLS.
             auth_require_tls=mode == "starttls",
             tls_context=context if mode == "starttls" else None,
             require_starttls=mode == "starttls",
@@ -81,7 +81,7 @@ async def serve():
         session, "127.0.0.1", 0, ssl=context if mode == "tls" else None
     )
     print(server.sockets[0].getsockname()[1], flush=True)
-    # The end of standard input is the end of the test.
+    # Standard input ends when the test ends.
     await asyncio.to_thread(sys.stdin.read)
 
 

@@ -1,17 +1,17 @@
 //! Certificates for servers that tests start.
 
-/// An authority and what it has given to one server, all as PEM.
+/// A certificate authority and the certificate of one server, all as PEM.
 pub struct Certificates {
-    /// The authority's own.
+    /// The authority's certificate.
     pub ca: String,
-    /// The server's.
+    /// The server's certificate.
     pub certificate: String,
     /// The server's private key.
     pub key: String,
 }
 
 impl Certificates {
-    /// For a server of this name or address.
+    /// Makes a certificate for a server with this name or address.
     pub fn of(host: &str) -> Self {
         let ca_key = rcgen::KeyPair::generate().unwrap();
         let mut ca = rcgen::CertificateParams::new([]).unwrap();
@@ -20,7 +20,7 @@ impl Certificates {
         let issuer = rcgen::Issuer::new(ca, ca_key);
         let key = rcgen::KeyPair::generate().unwrap();
         let mut server = rcgen::CertificateParams::new([host.to_owned()]).unwrap();
-        // With the authority's name, OpenSSL would take it for signed by itself.
+        // With the authority's name, OpenSSL would consider the certificate self-signed.
         server
             .distinguished_name
             .push(rcgen::DnType::CommonName, host);

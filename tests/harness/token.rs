@@ -1,4 +1,4 @@
-//! Tokens taken apart and forged, by hand: independent of the code under test.
+//! Takes tokens apart and forges them, independently of the code under test.
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use local::mail::Mail;
 use serde_json::Value;
 
-/// Header and claims of a token.
+/// Returns the header and the claims of a token.
 pub fn parts(token: &str) -> (Value, Value) {
     let part = |at: usize| {
         let text = token.split('.').nth(at).expect("three parts");
@@ -15,7 +15,7 @@ pub fn parts(token: &str) -> (Value, Value) {
     (part(0), part(1))
 }
 
-/// A token with this header and these claims, signed by HMAC-SHA256.
+/// Forges a token with this header and these claims, signed with HMAC-SHA256.
 pub fn forge(header: &Value, claims: &Value, secret: &[u8]) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let message = format!("{}.{}", part(header), part(claims));
@@ -26,13 +26,13 @@ pub fn forge(header: &Value, claims: &Value, secret: &[u8]) -> String {
     )
 }
 
-/// A token that travels by mail.
+/// Derives a mailed token.
 pub fn mailed(secret: &str, purpose: &str, token_id: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     hex::encode(hmac::sign(&key, format!("{purpose}{token_id}").as_bytes()))
 }
 
-/// The token of a mail that has arrived: the part of its link after `#token=`.
+/// Returns the token in a mail: the part of its link after `#token=`.
 pub fn in_mail(mail: &Mail) -> String {
     let (_, after) = mail.text.split_once("#token=").expect("a link");
     after.chars().take_while(char::is_ascii_hexdigit).collect()
@@ -51,7 +51,7 @@ pub async fn wait_until_expired(token: &str) {
     }
 }
 
-/// Waits until the clock shows another millisecond: the stores count in them.
+/// Waits until the clock shows another millisecond, the resolution of times in the stores.
 pub fn wait_for_next_millisecond() {
     let now = || {
         std::time::SystemTime::UNIX_EPOCH
@@ -64,7 +64,7 @@ pub fn wait_for_next_millisecond() {
     }
 }
 
-/// A secret that is derived from another for a purpose: HKDF-SHA256 without a salt (RFC 5869).
+/// Derives a secret from another one for a purpose: HKDF-SHA256 without a salt (RFC 5869).
 pub fn derive(secret: &str, purpose: &str) -> String {
     let sign = |key: &[u8], message: &[u8]| {
         let key = hmac::Key::new(hmac::HMAC_SHA256, key);

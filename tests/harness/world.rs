@@ -35,13 +35,13 @@ const CHEAP_HASHES: [(&str, &str); 3] = [
     ("ARGON2_PARALLELISM", "1"),
 ];
 
-/// Where a deployment's mails can be read, as `cargo local` shows them at `/_local/mail`.
+/// The variable with the URL of a deployment's mails, in the format of `cargo local` at `/_local/mail`.
 const MAIL_URL: &str = "GATEHOUSE_MAIL_URL";
 
-/// Sets all limits.
+/// The variable that sets all limits.
 const RATE_LIMITS: &str = "RATE_LIMITS";
 
-/// What mailed tokens are derived from, so that tests can derive them too.
+/// The secret from which mailed tokens are derived, so that tests can derive them too.
 pub const EMAIL_TOKEN_SECRET: &str = "an email token secret of 32 bytes or more";
 
 /// The system under test.
@@ -49,7 +49,7 @@ pub struct World {
     target: Target,
     next_address: AtomicU32,
     observed: Observed,
-    /// Programs that it runs for as long as it lives.
+    /// The folder of programs that the world runs; it exists as long as the world.
     wrappers: Option<tempfile::TempDir>,
 }
 
@@ -58,7 +58,7 @@ enum Target {
     Deployment(String),
 }
 
-/// The records of all sessions there, by id.
+/// Returns the records of all sessions in a Redis, by id.
 pub fn sessions(redis: &mut impl redis::ConnectionLike) -> BTreeMap<String, Value> {
     let keys: Vec<String> = redis.keys("sessions:*}").expect("keys");
     let records = keys.iter().flat_map(|key| {
@@ -69,20 +69,20 @@ pub fn sessions(redis: &mut impl redis::ConnectionLike) -> BTreeMap<String, Valu
     records.map(record).collect()
 }
 
-/// How a world is to be; only what differs from the default is named.
+/// The options of a world; only differences from the default are set.
 pub struct Builder {
     variables: BTreeMap<String, String>,
     binaries: Option<Binaries>,
     data_dir: Option<PathBuf>,
     sam_env: Option<PathBuf>,
     template: Option<tempfile::TempDir>,
-    /// Functions whose clocks are wrong, and by how much.
+    /// Functions with wrong clocks, and the offsets of their clocks.
     clocks: Vec<(&'static str, &'static str)>,
 }
 
 impl Builder {
-    /// A function whose clock is wrong by so much (`+5s`); nothing, and a word about it, where that cannot
-    /// be had.
+    /// Sets a function's clock wrong by this offset (`+5s`). Without faketime, reports the skipped test and returns
+    /// `None`.
     pub fn clock(mut self, function: &'static str, offset: &'static str) -> Option<Self> {
         if Command::new("faketime").arg("--version").output().is_err() {
             skip("faketime is not installed");
@@ -92,19 +92,19 @@ impl Builder {
         Some(self)
     }
 
-    /// A variable of every function that has it.
+    /// Sets a variable of every function that has it.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    /// Other binaries than those that are built for tests.
+    /// Uses these binaries instead of those built for tests.
     pub fn binaries(mut self, binaries: Binaries) -> Self {
         self.binaries = Some(binaries);
         self
     }
 
-    /// Hashes as expensive as in production.
+    /// Makes hashes as expensive as in production.
     pub fn production_hashes(mut self) -> Self {
         for (name, _) in CHEAP_HASHES {
             self.variables.remove(name);
@@ -112,32 +112,32 @@ impl Builder {
         self
     }
 
-    /// The limits as they are by default.
+    /// Keeps the default limits.
     pub fn default_limits(mut self) -> Self {
         self.variables.remove(RATE_LIMITS);
         self
     }
 
-    /// Data that outlives the world.
+    /// Keeps the data in this folder, where it outlives the world.
     pub fn data_dir(mut self, folder: &Path) -> Self {
         self.data_dir = Some(folder.to_owned());
         self
     }
 
-    /// With the functions' variables in this file, for `sam local`.
+    /// Writes the functions' variables to this file, for `sam local`.
     pub fn sam_env(mut self, file: &Path) -> Self {
         self.sam_env = Some(file.to_owned());
         self
     }
 
-    /// With the function `fixture` beside the workspace's own.
+    /// Adds the function `fixture` to the workspace's own.
     pub fn fixture(self) -> Self {
         let resource = build::workspace().join("tests/fixture/resource.yaml");
         let resource = std::fs::read_to_string(resource).expect("the fixture");
         self.template("\nOutputs:", &format!("\n{resource}\nOutputs:"))
     }
 
-    /// With this in the functions' template in the place of that.
+    /// Replaces a text in the functions' template.
     pub fn template(mut self, from: &str, to: &str) -> Self {
         let workspace = build::workspace();
         let folder = tempfile::tempdir().expect("a folder");
@@ -159,14 +159,17 @@ impl Builder {
                 .extension()
                 .is_some_and(|extension| extension == "yaml")
             {
-                copy(path.strip_prefix(&workspace).expect("it is within"));
+                copy(
+                    path.strip_prefix(&workspace)
+                        .expect("a path in the workspace"),
+                );
             }
         }
         self.template = Some(folder);
         self
     }
 
-    /// Starts it; nothing against a deployment, which cannot be started in another way.
+    /// Starts the world. Returns `None` for a deployment, which cannot be started in another way.
     pub fn start(self) -> Option<World> {
         if deployment().is_some() {
             skip("needs a system of its own, and this is a deployment");
@@ -208,7 +211,7 @@ impl Builder {
         Some((world, proxy, redis))
     }
 
-    /// Starts it with a proxy where this variable says that a service is.
+    /// Starts it with a faulty proxy for the service whose URL is in this variable.
     async fn behind_faulty(
         self,
         variable: &str,
@@ -220,7 +223,7 @@ impl Builder {
         Some((world, faulty))
     }
 
-    /// Starts it, or says why it does not start.
+    /// Starts it, or returns why it does not start.
     pub fn try_start(self) -> Result<World, String> {
         let wrappers = tempfile::tempdir().expect("a folder");
         let mut binaries = self.binaries.unwrap_or_else(|| binaries().clone());
@@ -242,7 +245,7 @@ impl Builder {
     }
 }
 
-/// A program that runs a function with another clock.
+/// Writes a program that runs a function with another clock.
 fn with_clock(folder: &Path, function: &str, binary: &Path, offset: &str) -> PathBuf {
     let path = folder.join(function);
     let binary = binary.display();
@@ -254,7 +257,7 @@ fn with_clock(folder: &Path, function: &str, binary: &Path, offset: &str) -> Pat
 }
 
 impl World {
-    /// The system as it is by default, or the deployment.
+    /// Starts the system with its defaults, or connects to the deployment.
     pub fn start() -> Self {
         match deployment() {
             Some(url) => Self::new(Target::Deployment(url)),
@@ -264,13 +267,13 @@ impl World {
         }
     }
 
-    /// A system of the test's own making.
+    /// Returns a builder for a system with other options than the default.
     pub fn build() -> Builder {
         let variables = CHEAP_HASHES
             .into_iter()
             .chain([
                 ("EMAIL_TOKEN_SECRET", EMAIL_TOKEN_SECRET),
-                // Tests ask more often than people do. Those about limits set the limits that they are about.
+                // Tests make more requests than people do. Tests about limits set the limits that they need.
                 (RATE_LIMITS, "off"),
             ])
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -284,7 +287,7 @@ impl World {
         }
     }
 
-    /// The system as it is by default, or the deployment, if its mails can be read.
+    /// Starts the system with its defaults, or connects to the deployment if its mails can be read.
     pub fn with_mail() -> Option<Self> {
         if deployment().is_some() && std::env::var_os(MAIL_URL).is_none() {
             skip("needs to read mails, and there is no GATEHOUSE_MAIL_URL");
@@ -293,7 +296,7 @@ impl World {
         Some(Self::start())
     }
 
-    /// The system by default, for tests that look into it.
+    /// Starts the system with its defaults, for tests that look inside it.
     pub fn inside() -> Option<Self> {
         Self::build().start()
     }
@@ -314,22 +317,22 @@ impl World {
         }
     }
 
-    /// The stack itself. Panics against a deployment.
+    /// Returns the stack itself. Panics for a deployment.
     pub fn local(&self) -> &Local {
         match &self.target {
             Target::Inside(local) => local,
-            Target::Deployment(_) => panic!("a deployment has no inside"),
+            Target::Deployment(_) => panic!("a deployment cannot be looked into"),
         }
     }
 
-    /// A client with an address of its own (each of 127.0.0.0/8 is this machine).
+    /// Returns a client with an address of its own (all of 127.0.0.0/8 is this machine).
     pub fn client(&self) -> Client {
         let number = self.next_address.fetch_add(1, Ordering::Relaxed);
         let address = Ipv4Addr::from_bits(Ipv4Addr::new(127, 0, 1, 0).to_bits() + number);
         Client::new(self.url(), address, self.observed.clone())
     }
 
-    /// Makes a session as if its user had signed in so many minutes earlier.
+    /// Backdates a session, as if its user had signed in this many minutes earlier.
     pub fn age_session(&self, access: &str, minutes: i64) {
         let (_, claims) = token::parts(access);
         let key = format!("sessions:{{{}}}", claims["sub"].as_str().expect("a user"));
@@ -346,8 +349,8 @@ impl World {
         DynamoDb::new(self.local().info())
     }
 
-    /// The token of the newest mail of this kind to this address: derived from the outbox entry as the
-    /// mailer does.
+    /// Returns the token of the newest mail of this kind to this address, derived from the outbox entry as the mailer
+    /// does.
     pub async fn mailed_token(&self, kind: &str, to: &str) -> String {
         let mut mails = self.dynamodb().items("OUTBOX#").await;
         mails.retain(|mail| mail["kind"]["S"] == kind && mail["to"]["S"] == to);
@@ -363,7 +366,7 @@ impl World {
         self.token(&purpose, mail["token_id"]["S"].as_str().unwrap())
     }
 
-    /// The token of "this wasn't me" in the mails to this address.
+    /// Returns the token of the link "this wasn't me" in the mails to this address.
     pub async fn rejection_token(&self, to: &str) -> String {
         let mails = self.dynamodb().items("OUTBOX#").await;
         let mut mails = mails.iter().filter(|mail| mail["to"]["S"] == to);
@@ -377,14 +380,14 @@ impl World {
         token
     }
 
-    /// How many mails of this kind are in the outbox for this address.
+    /// Counts the mails of this kind to this address in the outbox.
     pub async fn mails(&self, kind: &str, to: &str) -> usize {
         let mails = self.dynamodb().items("OUTBOX#").await;
         let is_asked = |mail: &&Value| mail["kind"]["S"] == kind && mail["to"]["S"] == to;
         mails.iter().filter(is_asked).count()
     }
 
-    /// The newest mail to this address with this in its subject, once it has arrived.
+    /// Returns the newest mail to this address with this text in its subject, once it has arrived.
     pub async fn mail(&self, to: &str, subject: &str) -> Mail {
         let started = Instant::now();
         loop {
@@ -400,7 +403,7 @@ impl World {
         }
     }
 
-    /// Every mail that was sent, newest first.
+    /// Returns all sent mails, newest first.
     async fn inbox(&self) -> Vec<Mail> {
         match &self.target {
             Target::Inside(local) => local.mails(),
@@ -412,13 +415,13 @@ impl World {
         }
     }
 
-    /// A connection to the world's Redis, to look at what is stored.
+    /// Connects to the world's Redis, to look at what is stored.
     pub fn redis(&self) -> redis::Connection {
         let client = redis::Client::open(self.local().info().redis_url.as_str()).unwrap();
         client.get_connection().unwrap()
     }
 
-    /// A function of the world once more, with these variables changed and without environments yet.
+    /// Returns a function of the world once more, with these variables changed and without environments yet.
     pub fn once_more(&self, binaries: &Binaries, name: &str, changed: &[(&str, &str)]) -> Lambda {
         let lambda = self.local().lambda(name).expect("a function");
         let (function, mut variables) = (lambda.function.clone(), lambda.variables().clone());
@@ -427,18 +430,18 @@ impl World {
         Lambda::new(function, binaries[name].clone(), variables, Log::kept())
     }
 
-    /// The names in the world's Redis that look like this.
+    /// Returns the keys in the world's Redis that match this pattern.
     pub fn redis_keys(&self, pattern: &str) -> Vec<String> {
         self.redis().keys(pattern).unwrap()
     }
 
-    /// The records of all sessions in the world's Redis, by id.
+    /// Returns the records of all sessions in the world's Redis, by id.
     pub fn sessions(&self) -> BTreeMap<String, Value> {
         sessions(&mut self.redis())
     }
 
-    /// The functions' log lines, each after its function's name. Lines arrive a little after the
-    /// answers: this waits until every answered request has its own.
+    /// Returns the functions' log lines, each after its function's name. Lines arrive a little after the answers, so
+    /// this waits until every answered request has its line.
     pub fn log_lines(&self) -> Vec<String> {
         let started = Instant::now();
         loop {
@@ -453,20 +456,20 @@ impl World {
             }
             assert!(
                 started.elapsed() < Duration::from_secs(10),
-                "a request without a line in the log"
+                "an answered request has no line in the log"
             );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// The log lines that are JSON, without the function's name.
+    /// Returns the log lines that are JSON, without the function's name.
     pub fn log(&self) -> Vec<Value> {
         let lines = self.log_lines();
         let json = |line: &String| serde_json::from_str(line.split_once(": ")?.1).ok();
         lines.iter().filter_map(json).collect()
     }
 
-    /// The lines in which a key stands twice: programs that read them know one of its values, or refuse the line.
+    /// Returns the lines with a repeated key. Programs that read such a line see one of the values, or refuse the line.
     fn ambiguous_lines(&self) -> Vec<String> {
         type Unique = As<MapPreventDuplicates<Same, Same>>;
         let mut lines = self.log_lines();
@@ -483,24 +486,27 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // A test that has failed already says why itself.
+        // A failed test has already reported the reason.
         if std::thread::panicking() || matches!(self.target, Target::Deployment(_)) {
             return;
         }
         let leaks = self.observed.found_in(&self.log_lines());
         assert!(leaks.is_empty(), "secrets in the log: {leaks:#?}");
         let ambiguous = self.ambiguous_lines();
-        assert!(ambiguous.is_empty(), "a key twice: {ambiguous:#?}");
+        assert!(
+            ambiguous.is_empty(),
+            "repeated keys in the log: {ambiguous:#?}"
+        );
     }
 }
 
-/// Waits for something that happens by itself.
+/// Waits until a condition holds.
 pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     while !holds().await {
         assert!(
             started.elapsed() < Duration::from_secs(60),
-            "not yet: {what}"
+            "timed out: {what}"
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -510,7 +516,7 @@ fn is_request_line(line: &str) -> bool {
     line.contains(r#""message":"request""#)
 }
 
-/// Whether tests can look inside; if not, says that this one is skipped.
+/// Returns whether tests can look inside; if not, reports that this test is skipped.
 pub fn is_inside() -> bool {
     let is_inside = deployment().is_none();
     if !is_inside {
@@ -525,8 +531,8 @@ fn deployment() -> Option<String> {
         .map(|url| url.trim_end_matches('/').to_owned())
 }
 
-/// Reports a skipped test on standard error, past the capture of a test's output. In CI a test is skipped only against a
-/// deployment.
+/// Reports a skipped test on standard error, past the capture of test output. In CI, a test may be skipped only against
+/// a deployment.
 ///
 /// # Panics
 /// In CI, against a system of the test's own.
@@ -541,7 +547,8 @@ pub(crate) fn skip(why: &str) {
     );
 }
 
-/// Built once for all tests of this process; benchmarks, which are optimised, measure optimised functions.
+/// Returns the functions' binaries, built once for all tests of this process. Benchmarks, which are optimised, measure
+/// optimised functions.
 pub fn binaries() -> &'static Binaries {
     static BINARIES: OnceLock<Binaries> = OnceLock::new();
     BINARIES.get_or_init(|| {

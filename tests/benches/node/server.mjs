@@ -1,6 +1,5 @@
-// What a team might write by hand in place of the functions: sign-in, refresh and profile over the same tables, the
-// same Redis and the same tokens, without limits, audit entries, lockout, second factor and the rest. For benchmarks
-// alone.
+// A hand-written alternative to the functions: sign-in, refresh and profile with the same tables, the same Redis and
+// the same tokens, but without limits, audit entries, lockout, second factor and the rest. For benchmarks only.
 
 import { randomUUID } from "node:crypto";
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
@@ -22,7 +21,7 @@ const dynamodb = DynamoDBDocumentClient.from(
 const claims = { issuer: env.JWT_ISSUER, audience: env.JWT_AUDIENCE };
 const accessToken = { algorithms: ["HS256"], ...claims };
 
-// One more than the counter that the token has, or nothing.
+// Increments the session's counter if it equals the token's; otherwise deletes the session and returns nil.
 redis.defineCommand("rotate", {
   numberOfKeys: 1,
   lua: `

@@ -1,4 +1,4 @@
-//! Requests as clients make them: what they cost in the function's process, and how long they take.
+//! Measures requests as clients make them: their CPU time in the function's process, and their latency.
 
 use std::time::{Duration, Instant};
 
@@ -13,50 +13,50 @@ use crate::node::Node;
 use crate::references::{Bare, References};
 use crate::{EXCHANGE, FLOOR, median};
 
-/// The same calls at the server by Node.js.
+/// The same requests to the Node.js server.
 pub const NODE_PROFILE: &str = "node-profile";
 pub const NODE_REFRESH: &str = "node-refresh";
 pub const NODE_LOGIN: &str = "node-login";
-/// Their process, in the place of a function's.
+/// Stands for the Node.js server's process instead of a function's.
 const NODE: &str = "node";
 
-/// What was measured of one endpoint.
+/// The measurements of one endpoint.
 pub struct Endpoint {
     pub name: &'static str,
-    /// Of a request, in the function's process.
+    /// The CPU time of a request in the function's process.
     pub cpu: Duration,
-    /// As the client sees it, one request after the other.
+    /// The latency at the client, one request at a time.
     pub p50: Duration,
     pub p99: Duration,
-    /// Successes per second, 16 requests at a time. On fewer cores than that, some of those that hash come
-    /// too late and are refused.
+    /// Successes per second, 16 requests at a time. On fewer cores, some of the requests that hash take too long and
+    /// are refused.
     pub throughput: f64,
 }
 
-/// What is asked: the system, and the server by Node.js on the same stores.
+/// The measured systems: ours, and the Node.js server with the same stores.
 pub struct Systems {
     pub world: World,
     pub node: Option<Node>,
 }
 
-/// An endpoint, the function behind it, and how many requests are measured.
+/// An endpoint, its function, and the number of requests to measure.
 pub struct Kind {
     pub name: &'static str,
     function: &'static str,
     pub count: usize,
     turn: Turn,
-    /// Whether each request needs something that the one before has used up.
+    /// Whether each request needs something that the previous one has used up.
     uses_up: bool,
 }
 
-/// What an endpoint is asked in turn with.
+/// The group of endpoints that are measured in turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
-    /// With the floors, and with nothing else: their ratio is what is looked for.
+    /// With the floors and nothing else, because their ratio is the target.
     Floors,
-    /// With bare hashes, where hashing costs what it costs in production.
+    /// With bare hashes, at production's hash cost.
     Hashes,
-    /// With the rest.
+    /// With the remaining endpoints.
     Rest,
 }
 
@@ -89,13 +89,14 @@ const KINDS: [Kind; 22] = [
     Kind::new("two-factor-disable", "two-factor-disable", 50).using_up(),
 ];
 const AT_ONCE: usize = 16;
-/// An even number: each second one goes backwards, so that nobody always comes after the same.
+/// Must be even: every second round runs in reverse order, so that no endpoint always follows the same one.
 const ROUNDS: usize = 10;
-/// What is compared with the floors is asked in so many systems, one after the other: the same programs, started
-/// once more, take up to a quarter more or less, where they are in the memory and as the machine is.
+/// Endpoints that are compared with the floors are measured in this many systems, one after the other. The same
+/// programs, started again, take up to a quarter more or less, depending on their place in memory and the state of the
+/// machine.
 const SYSTEMS: usize = 5;
 const WARM_UP: usize = 2;
-/// Node.js compiles what is called often.
+/// Node.js first has to compile code that is called often.
 const WARM_UP_NODE: usize = 300;
 
 impl Kind {
@@ -128,9 +129,9 @@ impl Kind {
     }
 }
 
-/// The endpoints of these functions, in the system with production's hashes, in the one where signing up is
-/// cheap, or in several new ones of that kind. What is compared is asked in turn, so that a noisy moment meets all
-/// of it alike.
+/// Measures the endpoints of these functions: in the system with production's hashes, in the one where signing up is
+/// cheap, or in several new systems of the latter kind. Endpoints that are compared run in turn, so that noise affects
+/// all of them alike.
 pub async fn measure(
     hashing: &Systems,
     others: &Systems,
@@ -150,7 +151,7 @@ pub async fn measure(
     };
     let mut beside_floors = of(Turn::Floors);
     for system in 1..=SYSTEMS {
-        eprintln!("measuring requests beside the floor, in system {system} of {SYSTEMS}");
+        eprintln!("measuring requests compared with the floor, system {system} of {SYSTEMS}");
         in_turn(
             &another().await,
             &mut beside_floors,
@@ -158,7 +159,7 @@ pub async fn measure(
             || {},
         )
         .await;
-        beside_floors.rotate_left(1); // each is the first once, and the last
+        beside_floors.rotate_left(1); // changes which one comes first and last
     }
     eprintln!("measuring other requests");
     let mut rest = of(Turn::Rest);
@@ -187,7 +188,8 @@ pub async fn measure(
     (measured, references.measured())
 }
 
-/// Asks for each, [`ROUNDS`] times, one of so many parts of what is to be asked.
+/// Measures these endpoints in turn, in [`ROUNDS`] rounds. A round makes one of `parts` parts of an endpoint's
+/// requests.
 async fn in_turn(
     systems: &Systems,
     kinds: &mut [(&Kind, Samples)],
@@ -208,13 +210,13 @@ async fn in_turn(
     }
 }
 
-/// Successes per second.
+/// Measures the successes per second.
 async fn throughput(systems: &Systems, kind: &Kind) -> f64 {
     let mut callers = Vec::new();
     for _ in 0..AT_ONCE {
         callers.push(Caller::signed_up(systems).await);
     }
-    // Where something has to be there before, each asks once and all get ready again.
+    // Where a request uses something up, each caller makes one request, and then all prepare again.
     let each = kind.count.div_ceil(AT_ONCE);
     let (bursts, in_each) = match kind.uses_up {
         true => (each, 1),
@@ -239,7 +241,7 @@ async fn throughput(systems: &Systems, kind: &Kind) -> f64 {
     successes as f64 / busy.as_secs_f64()
 }
 
-/// What requests cost one after the other: how long each took, and its CPU time in the function's process.
+/// Measurements of sequential requests: the latency and the CPU time in the function's process of each.
 #[derive(Default)]
 pub struct Samples {
     pub latencies: Vec<Duration>,
@@ -263,7 +265,7 @@ impl Samples {
     }
 }
 
-/// So many requests; callers ask in turn.
+/// Makes this many requests, one after the other; the callers take turns.
 pub async fn sequentially(
     systems: &Systems,
     kind: &Kind,
@@ -274,7 +276,7 @@ pub async fn sequentially(
     for at in 0..kind.warm_up() {
         let caller = &mut callers[at % number];
         caller.prepare(world, kind.name).await;
-        caller.ask_prepared(kind.name).await; // connections, caches, and what Node.js compiles
+        caller.ask_prepared(kind.name).await; // opens connections, fills caches, lets Node.js compile
     }
     let mut samples = Samples::default();
     for at in 0..count {
@@ -297,16 +299,16 @@ fn cpu_time(systems: &Systems, function: &str) -> Duration {
     processes.into_iter().map(process::cpu_time).sum()
 }
 
-/// A client with an account and the tokens that it has by now.
+/// A client with an account and its current tokens.
 pub struct Caller {
     client: Client,
     account: Account,
-    /// What works once: a mailed token, a code, a session's id.
+    /// Something that works once: a mailed token, a code, a session's id.
     once: String,
     node: Option<AtNode>,
 }
 
-/// The tokens of the same account at the server by Node.js.
+/// The account's tokens at the Node.js server.
 struct AtNode {
     client: Client,
     access: String,
@@ -334,12 +336,15 @@ impl Caller {
                 access: String::new(),
                 refresh: String::new(),
             });
-            assert!(caller.ask_prepared(NODE_LOGIN).await.1, "a sign-in");
+            assert!(
+                caller.ask_prepared(NODE_LOGIN).await.1,
+                "the sign-in at the Node.js server fails"
+            );
         }
         caller
     }
 
-    /// What has to be there before the request that is measured.
+    /// Prepares what the measured request needs.
     async fn prepare(&mut self, world: &World, name: &str) {
         let client = &self.client;
         match name {
@@ -383,7 +388,7 @@ impl Caller {
         }
     }
 
-    /// How long it took, and whether it succeeded.
+    /// Makes the request; returns how long it took and whether it succeeded.
     async fn ask_prepared(&mut self, name: &str) -> (Duration, bool) {
         let new = unique_password();
         let request = self.request(name, &new);
@@ -418,7 +423,7 @@ impl Caller {
         let at_node = || self.node.as_ref().expect("a server");
         let node = |method, path| at_node().client.request(method, path);
         match name {
-            // The same event as a refresh, which is the longest of those they are compared with.
+            // The same event as for a refresh, the longest of the events that are compared with it.
             FLOOR => post("/floor", &refresh_token),
             EXCHANGE => post("/exchange", &refresh_token),
             NODE_LOGIN => node(Method::POST, "/api/auth/login")

@@ -1,5 +1,4 @@
-//! Each function by itself: how soon an environment is ready, how large it is, and what its first login
-//! costs.
+//! Measures each function by itself: how soon an environment is ready, how large it is, and what its first login costs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,18 +12,18 @@ use crate::{EXCHANGE, FLOOR, median};
 
 const STARTS: usize = 20;
 const REQUESTS: usize = 1000;
-/// Environments whose first login is looked at.
+/// The number of environments whose first login is measured.
 const FIRST_LOGINS: usize = 21;
-/// What an environment does beside its first question for work is done after this.
+/// The time after which an environment has finished its background work at start.
 const SETTLED: Duration = Duration::from_millis(300);
 
-/// What was measured of one function.
+/// The measurements of one function.
 pub struct Function {
-    /// From exec to the first question for work.
+    /// The time from exec to the first request for work (`next`).
     pub start: Duration,
     pub binary_bytes: u64,
     pub idle_bytes: u64,
-    /// After 1000 requests, the first of its sample events.
+    /// After 1000 requests with the function's sample event.
     pub used_bytes: u64,
 }
 
@@ -35,7 +34,7 @@ pub async fn measure(
 ) -> BTreeMap<String, Function> {
     let mut starts: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
     eprintln!("measuring {STARTS} starts of {} functions", names.len());
-    // In turn, so that a noisy moment meets them all.
+    // In turn, so that noise affects all of them alike.
     for _ in 0..STARTS {
         for name in names {
             let lambda = world.once_more(binaries, name, &[]);
@@ -62,12 +61,12 @@ pub async fn measure(
 }
 
 async fn resident(world: &World, binaries: &Binaries, name: &str) -> [u64; 2] {
-    // One pass fills the same memory as three, in a third of the time.
+    // One Argon2 pass fills the same memory as three, in a third of the time.
     let lambda = world.once_more(binaries, name, &[("ARGON2_ITERATIONS", "1")]);
     lambda.warm_up().await.expect("it starts");
     tokio::time::sleep(SETTLED).await;
     let [process] = lambda.idle_processes()[..] else {
-        panic!("one environment was started");
+        panic!("expected exactly one environment");
     };
     let idle = process::resident_bytes(process);
     let event = event(name);
@@ -80,7 +79,7 @@ async fn resident(world: &World, binaries: &Binaries, name: &str) -> [u64; 2] {
     [idle, used]
 }
 
-/// The function's sample event.
+/// Reads the function's sample event.
 fn event(name: &str) -> Bytes {
     let name = match name {
         FLOOR | EXCHANGE => "profile",
@@ -91,7 +90,7 @@ fn event(name: &str) -> Bytes {
     event.expect("a sample event").into()
 }
 
-/// The CPU time of an environment's first login, and of those after it.
+/// The CPU time of an environment's first login, and of later ones.
 pub struct FirstLogin {
     pub first: Duration,
     pub warm: Duration,

@@ -1,5 +1,5 @@
-//! Whether what is stored slows anything down: the same requests beside a thousand users and beside a
-//! million, in turn.
+//! Measures whether stored data slows requests down: the same requests with a thousand and with a million stored users,
+//! in turn.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use shared::random;
 use crate::endpoints::{Caller, Kind, Systems, sequentially};
 use crate::median;
 
-/// Users and sessions that are stored.
+/// The numbers of stored users and sessions.
 const SIZES: [(usize, usize); 2] = [(1_000, 1_000), (1_000_000, 100_000)];
-/// Users who ask, from all over the table.
+/// The number of users who make requests, spread over the table.
 const CALLERS: usize = 100;
 const ROUNDS: usize = 5;
 const ENDPOINTS: [Kind; 2] = [
@@ -24,7 +24,7 @@ const ENDPOINTS: [Kind; 2] = [
     Kind::new("refresh", "refresh", 400),
 ];
 
-/// What was measured beside so many users.
+/// The measurements with this many users.
 pub struct Growth {
     pub users: usize,
     pub sessions: usize,
@@ -61,7 +61,8 @@ pub async fn measure(binaries: &Binaries) -> Vec<Growth> {
     SIZES.into_iter().zip(latencies).map(growth).collect()
 }
 
-/// Copies of one account, under names of their own, with sessions for some; and those who will ask.
+/// Stores copies of one account under new names, with sessions for some of them. Returns the clients that make the
+/// measured requests.
 async fn fill(world: &World, users: usize, sessions: usize) -> Vec<Caller> {
     let original = world.client().register().await;
     let dynamodb = world.dynamodb();
@@ -134,7 +135,7 @@ fn claim(pk: &str, user_id: &str) -> Value {
     json!({ "pk": { "S": pk }, "sk": { "S": "CLAIM" }, "user_id": { "S": user_id } })
 }
 
-/// A session like another one.
+/// Adds a session with the same record as another one.
 fn start_session(pipeline: &mut redis::Pipeline, user_id: &str, record: &Value) {
     let id = Id::<User>::new(clock::now(), random::bytes()).to_string();
     let key = format!("sessions:{{{user_id}}}");

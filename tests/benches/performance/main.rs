@@ -1,9 +1,9 @@
-//! How fast everything is, beside what it cannot be faster than: a function that does nothing, and one
-//! Argon2id. `cargo bench --bench performance` prints tables and writes
-//! `target/bench/performance.json`. All targets are ratios of figures from one run.
+//! Measures how fast everything is, compared with lower bounds: a function that does nothing, and one Argon2id hash.
+//! `cargo bench --bench performance` prints tables and writes `target/bench/performance.json`. All targets are ratios
+//! of figures from one run.
 //!
-//! `-- --before <folder>` measures other binaries of some functions in the same run;
-//! `-- --no-build` takes the binaries that are there; `-- --no-growth` leaves the million users out.
+//! `-- --before <folder>` also measures other binaries of some functions in the same run; `-- --no-build` uses the
+//! existing binaries; `-- --no-growth` skips the measurement with a million users.
 
 mod endpoints;
 mod functions;
@@ -23,9 +23,9 @@ use endpoints::Systems;
 use node::Node;
 use report::{Measured, Report};
 
-/// What the workspace's own are compared with: a function that does nothing, by AWS' crate.
+/// The lower bound for the workspace's functions: a function that does nothing, with AWS' crate.
 const FLOOR: &str = "floor";
-/// A function that asks the stores what a profile asks, and does nothing with the answers.
+/// A function that makes the same store requests as a profile and ignores the answers.
 const EXCHANGE: &str = "exchange";
 
 fn main() {
@@ -66,7 +66,7 @@ fn main() {
     report.write();
 }
 
-/// What these binaries of the functions asked for do.
+/// Measures these binaries of the requested functions.
 async fn measure(binaries: &Binaries, is_asked: impl Fn(&str) -> bool) -> Measured {
     let packages = &node::install();
     let with_node = async |world| {
@@ -93,7 +93,7 @@ async fn measure(binaries: &Binaries, is_asked: impl Fn(&str) -> bool) -> Measur
     }
 }
 
-/// The whole system without limits, and with the floor as one of its functions.
+/// Starts the whole system without limits, with the floor and the exchange as additional functions.
 fn world(builder: Builder, binaries: &Binaries) -> World {
     let floor = r#"
   Floor:
@@ -127,7 +127,7 @@ Outputs:"#;
     world.start().expect("a system of its own")
 }
 
-/// The middle one.
+/// Returns the median.
 fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
     values.sort_by(|a, b| a.partial_cmp(b).expect("numbers"));
     values[values.len() / 2]

@@ -1,4 +1,4 @@
-//! A server that a team might write by hand in place of the functions, where Node.js is there: `tests/benches/node`.
+//! Runs the hand-written server of `tests/benches/node`, if Node.js is installed.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,7 +9,7 @@ use local::build;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
-/// Its packages, beneath `target/`; nothing, and a word about it, without Node.js.
+/// Installs the server's packages beneath `target/`. Without Node.js, says so and returns `None`.
 pub fn install() -> Option<PathBuf> {
     let folder = build::workspace().join("target/bench/node");
     std::fs::create_dir_all(&folder).expect("a folder");
@@ -22,13 +22,13 @@ pub fn install() -> Option<PathBuf> {
     match npm.current_dir(&folder).status() {
         Ok(status) if status.success() => Some(folder),
         _ => {
-            eprintln!("not measured beside Node.js: npm cannot install its packages");
+            eprintln!("no comparison with Node.js: npm cannot install its packages");
             None
         }
     }
 }
 
-/// The server, on the stores of a system and with its secrets.
+/// The server, with the stores and secrets of a system.
 pub struct Node {
     pub url: String,
     pub process: u32,

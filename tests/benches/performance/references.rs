@@ -1,4 +1,4 @@
-//! One Argon2id, by three implementations: what a login cannot cost less than.
+//! Measures one Argon2id hash with three implementations: the lower bound for a login.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -10,25 +10,25 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::median;
 
-/// What production has: KiB, passes, lanes.
+/// Production's cost: KiB, passes, lanes.
 const COST: (u32, u32, u32) = (65_536, 3, 4);
 
 /// The CPU time of one hash.
 #[derive(Clone, Copy)]
 pub struct References {
-    /// The crate `argon2`, in the same memory each time.
+    /// The crate `argon2`, reusing the same memory.
     pub retained: Duration,
-    /// The same, in new memory each time.
+    /// The crate `argon2`, with new memory each time.
     pub fresh: Duration,
     /// The C reference implementation (the program `argon2`), if it is installed.
     pub c: Option<Duration>,
 }
 
-/// Hashes without anything around them.
+/// Bare hashes, without a function around them.
 pub struct Bare {
     argon2: Argon2<'static>,
     blocks: Vec<Block>,
-    /// One, as the functions have.
+    /// One thread, as in the functions.
     thread: ThreadPool,
     retained: Vec<Duration>,
     fresh: Vec<Duration>,
@@ -51,11 +51,11 @@ impl Bare {
             fresh: Vec::new(),
             c: Vec::new(),
         };
-        bare.hash_retained(); // touches the memory
+        bare.hash_retained(); // touches the memory once before measuring
         bare
     }
 
-    /// One hash by each.
+    /// Hashes once with each implementation.
     pub fn hash(&mut self) {
         let retained = self.hash_retained();
         self.retained.push(retained);
@@ -78,7 +78,7 @@ impl Bare {
         References {
             retained: median(self.retained),
             fresh: median(self.fresh),
-            // Counted in ticks of 10 ms, of which a mean gains more than a median.
+            // Counted in ticks of 10 ms, so a mean is more precise than a median.
             c: u32::try_from(self.c.len())
                 .ok()
                 .filter(|count| *count > 0)
@@ -98,8 +98,8 @@ fn cpu_time_of(
     })
 }
 
-/// By a process of its own, which costs a millisecond more. Its lanes are threads, so the CPU time is what
-/// the kernel counts for children that have ended.
+/// Hashes in a separate process, which costs a millisecond more. Its lanes are threads, so the CPU time is what the
+/// kernel counts for ended children.
 fn c_reference() -> Option<Duration> {
     let (memory, passes, lanes) = COST;
     let before = children_cpu_time();
@@ -119,7 +119,7 @@ fn c_reference() -> Option<Duration> {
     Some(children_cpu_time() - before)
 }
 
-/// `cutime` and `cstime` of `/proc/self/stat`, in ticks of 10 ms.
+/// Returns the CPU time of ended children: `cutime` and `cstime` of `/proc/self/stat`, in ticks of 10 ms.
 fn children_cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("this process");
     let (_, fields) = stat.rsplit_once(')').expect("a name");

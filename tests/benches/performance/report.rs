@@ -1,4 +1,4 @@
-//! The figures as tables for people, as JSON for programs, and beside the targets.
+//! Reports the measurements: tables for people, JSON for programs, and a comparison with the targets.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use crate::growth::Growth;
 use crate::references::References;
 use crate::{EXCHANGE, FLOOR, milliseconds};
 
-/// What some binaries do.
+/// The measurements of one set of binaries.
 pub struct Measured {
     pub functions: BTreeMap<String, Function>,
     pub first_login: FirstLogin,
     pub endpoints: Vec<Endpoint>,
-    /// Beside the endpoints that hash.
+    /// Measured in turn with the endpoints that hash.
     pub references: References,
 }
 
-/// Everything of one run.
+/// All measurements of one run.
 pub struct Report {
     pub now: Measured,
     pub before: Option<Measured>,
@@ -29,7 +29,7 @@ pub struct Report {
     pub growth: Vec<Growth>,
 }
 
-/// A ratio, and what it may be at most.
+/// A ratio and its upper limit.
 struct Target {
     what: String,
     value: Option<f64>,
@@ -57,7 +57,7 @@ impl Measured {
         found.map(|one| one.cpu)
     }
 
-    /// The largest value of a figure among the workspace's own functions, and whose it is.
+    /// Returns the largest value of a figure among the workspace's functions, with the function's name.
     fn largest(&self, figure: impl Fn(&Function) -> f64) -> (&str, f64) {
         let own = self.functions.iter();
         let own = own.filter(|(name, _)| ![FLOOR, EXCHANGE].contains(&name.as_str()));
@@ -126,7 +126,7 @@ impl Report {
             }
         }
         if let Some(before) = &self.before {
-            println!("\nThe same of other binaries:");
+            println!("\nThe other binaries (`--before`):");
             before.print();
         }
         for growth in &self.growth {
@@ -135,7 +135,7 @@ impl Report {
             let latencies: Vec<String> = latencies.collect();
             let (users, sessions) = (growth.users, growth.sessions);
             println!(
-                "\nBeside {users} users and {sessions} sessions: {}.",
+                "\nWith {users} users and {sessions} sessions: {}.",
                 latencies.join(", ")
             );
         }
@@ -150,7 +150,7 @@ impl Report {
         }
     }
 
-    /// Into `target/bench/performance.json`.
+    /// Writes `target/bench/performance.json`.
     pub fn write(&self) {
         let targets = self.targets().into_iter();
         let targets = targets.map(
@@ -252,7 +252,7 @@ fn growth(growth: &Growth) -> Value {
     })
 }
 
-/// The processor, how many of them, and how much memory.
+/// Describes the machine: its processor, number of cores and memory.
 fn machine() -> String {
     let read = |file| std::fs::read_to_string(file).unwrap_or_default();
     let field = |text: &str, name: &str| {
