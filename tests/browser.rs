@@ -94,7 +94,7 @@ async fn a_new_user_verifies_the_address_and_resets_the_password() {
 }
 
 #[tokio::test]
-async fn whoever_did_not_register_removes_the_account() {
+async fn rejecting_a_registration_removes_the_account() {
     let Some((world, browser)) = start().await else {
         return;
     };
@@ -119,7 +119,7 @@ async fn whoever_did_not_register_removes_the_account() {
 }
 
 #[tokio::test]
-async fn whoever_did_not_turn_a_second_factor_on_takes_it_off() {
+async fn the_undo_link_turns_the_second_factor_off() {
     let Some((world, browser)) = start().await else {
         return;
     };

@@ -231,7 +231,7 @@ async fn strangers_do_not_keep_a_signed_in_owner_from_a_new_password() {
 /// security S3: failures with an address typed as a username, or with letters whose lower case is that of another
 /// letter, do not count for the real address or username.
 #[tokio::test]
-async fn what_can_name_no_account_locks_no_account_and_tells_nothing() {
+async fn an_identifier_that_no_account_can_have_locks_no_account_and_tells_nothing() {
     let Some(world) = World::inside() else { return };
     let account = world.client().register().await;
     let unknown = unique_email();
@@ -299,7 +299,7 @@ async fn an_account_has_a_limit_of_its_own_whatever_was_typed() {
 
 /// security I3: a reader of Redis finds neither addresses by trying them, nor a password typed into the wrong field.
 #[tokio::test]
-async fn what_was_typed_is_counted_under_a_keyed_hash() {
+async fn a_typed_identifier_is_counted_under_a_keyed_hash() {
     let Some(world) = World::inside() else { return };
     let email = unique_email();
     try_password(&world.client(), &email, "Wrong-7-horse").await;

@@ -286,7 +286,7 @@ async fn a_disabled_account_is_told_so_only_after_the_right_password() {
 }
 
 #[tokio::test]
-async fn a_login_is_noted_in_the_record_and_in_the_audit_trail() {
+async fn a_login_is_in_the_record_and_in_the_audit_log() {
     let Some(world) = World::inside() else { return };
     let client = world.client();
     let account = client.register().await;
@@ -533,7 +533,7 @@ async fn only_provisioned_concurrency_makes_the_memory_of_hashes_before_the_firs
             ("ARGON2_MEMORY_KIB", "65536"),
             ("AWS_LAMBDA_INITIALIZATION_TYPE", initialization),
         ];
-        let lambda = world.once_more(binaries(), "login", &changed);
+        let lambda = world.another_lambda(binaries(), "login", &changed);
 
         lambda.warm_up().await.expect("it starts");
 

@@ -160,7 +160,7 @@ async fn a_logout_needs_a_valid_access_token_and_a_valid_body_if_any() {
 
 /// security L13: a token of an ended session cannot fill its owner's audit log.
 #[tokio::test]
-async fn a_logout_that_ends_something_is_in_the_audit_trail_once() {
+async fn a_logout_that_ends_something_is_in_the_audit_log_once() {
     let Some(world) = World::inside() else { return };
     let client = world.client();
     let account = client.register().await;

@@ -129,7 +129,7 @@ async fn a_complaint_about_an_account_that_nobody_has_proven_removes_it() {
 }
 
 #[tokio::test]
-async fn what_says_nothing_about_an_address_marks_none() {
+async fn an_event_that_says_nothing_about_an_address_marks_none() {
     let Some(world) = World::inside() else { return };
     let account = world.client().register().await;
     let recipients = json!([{ "emailAddress": account.email }]);
@@ -151,7 +151,7 @@ async fn what_says_nothing_about_an_address_marks_none() {
 
 /// Lambda retries a failed invocation.
 #[tokio::test]
-async fn what_cannot_be_marked_now_fails_the_invocation() {
+async fn a_mark_that_cannot_be_written_fails_the_invocation() {
     let Some((world, faulty)) = World::build().behind_faulty_dynamodb().await else {
         return;
     };

@@ -42,7 +42,7 @@ async fn the_mailed_link_verifies_the_address() {
 
 /// security.md 30.
 #[tokio::test]
-async fn whoever_resets_changes_or_deletes_gets_their_mails() {
+async fn resets_changes_and_deletions_send_their_mails() {
     let Some(world) = World::inside() else {
         return;
     };
@@ -172,7 +172,7 @@ async fn a_mail_goes_to_the_ascii_form_of_the_domain() {
 }
 
 #[tokio::test]
-async fn what_is_refused_for_now_is_tried_again_and_sent_once() {
+async fn a_mail_that_is_refused_for_now_is_tried_again_and_sent_once() {
     let Some((world, faulty)) = World::build().behind_faulty_ses().await else {
         return;
     };
@@ -191,7 +191,7 @@ async fn what_is_refused_for_now_is_tried_again_and_sent_once() {
 }
 
 #[tokio::test]
-async fn what_will_never_be_taken_is_not_tried_again_and_holds_up_nothing() {
+async fn a_mail_that_will_never_be_accepted_is_not_tried_again_and_delays_no_other() {
     let Some((world, faulty)) = World::build().behind_faulty_ses().await else {
         return;
     };

@@ -348,7 +348,7 @@ async fn credentials_that_expire_are_replaced_in_time() {
             CredentialsEndpoint::AUTHORIZATION,
         ),
     ];
-    let lambda = world.once_more(binaries(), "profile", &changed);
+    let lambda = world.another_lambda(binaries(), "profile", &changed);
     let status = async || {
         let event = event("profile", &account.access);
         let answer = lambda.invoke(event.to_string().into()).await;

@@ -53,7 +53,7 @@ async fn the_second_factor_is_shown_as_the_record_has_it() {
 }
 
 #[tokio::test]
-async fn what_is_put_is_changed_what_is_absent_stays_and_null_clears() {
+async fn a_given_field_is_changed_an_absent_one_stays_and_null_clears() {
     let world = World::start();
     let client = world.client();
     let account = client.register().await;
@@ -251,7 +251,7 @@ async fn a_profile_needs_a_token_before_anything_else() {
 }
 
 #[tokio::test]
-async fn a_change_is_in_the_audit_trail_and_counts_the_version_up() {
+async fn a_change_is_in_the_audit_log_and_increments_the_version() {
     let Some(world) = World::inside() else { return };
     let client = world.client();
     let account = client.register().await;

@@ -232,7 +232,7 @@ async fn each_endpoint_has_its_limit() {
 
 /// Anonymous requests are limited by their address, users and admins by their id, from any address.
 #[tokio::test]
-async fn guests_users_and_admins_have_limits_of_their_own() {
+async fn anonymous_requests_users_and_admins_have_limits_of_their_own() {
     let Some(world) = with(&[("GUEST", "5/1m"), ("USER", "15/1m"), ("ADMIN", "30/1m")]).start()
     else {
         return;
@@ -390,7 +390,7 @@ async fn the_token_of_a_session_that_is_over_does_not_ask_without_end() {
 }
 
 #[tokio::test]
-async fn what_is_about_the_second_factor_is_limited_by_user() {
+async fn requests_about_the_second_factor_are_limited_by_user() {
     let limits = [("TWO_FACTOR", "2/15m"), ("GUEST", "3/15m")];
     let Some(world) = with(&limits).start() else {
         return;
@@ -665,7 +665,7 @@ async fn nobody_is_told_how_often_others_have_asked_about_an_address() {
 /// Mail to one address can be requested only so often, by however many clients. Nobody learns whether it has an
 /// account.
 #[tokio::test]
-async fn what_is_about_one_address_is_limited_whoever_asks() {
+async fn mail_to_one_address_is_limited_for_all_clients_together() {
     let limits = [("PASSWORD_RESET", "3/1h"), ("EMAIL_RESEND", "3/1h")];
     let Some(world) = with(&limits).start() else {
         return;
@@ -846,7 +846,7 @@ async fn a_server_with_the_secret_says_who_its_client_is_and_nobody_else_does() 
 
 /// The session records the visitor's address. Without a configured secret, the proxy's headers are ignored.
 #[tokio::test]
-async fn what_a_trusted_server_says_is_on_record_also_behind_cloudfront() {
+async fn a_trusted_servers_client_address_is_recorded_also_behind_cloudfront() {
     let (secret, origin) = (
         "a trusted proxy secret of 32 bytes or more",
         "an origin verify secret of 32 bytes or more",
@@ -946,7 +946,7 @@ async fn counters_expire_with_their_window() {
 
 /// security.md 13: a limited or locked request is answered before anything is hashed.
 #[tokio::test]
-async fn who_is_refused_costs_no_hash() {
+async fn a_refused_request_costs_no_hash() {
     let Some(world) = with(&[("LOGIN", "7/15m")]).start() else {
         return;
     };

@@ -105,7 +105,7 @@ async fn everything_works_on_a_cluster() {
 /// security L9: the functions that the template gives the reader's URL work with its rights, and these rights allow
 /// nothing more.
 #[tokio::test]
-async fn whoever_starts_and_ends_no_sessions_cannot() {
+async fn a_function_that_starts_and_ends_no_sessions_cannot() {
     if World::inside().is_none() {
         return;
     }

@@ -40,12 +40,12 @@ async fn a_sign_in_under_way_does_not_outlive_a_reset() {
     confirm(&client, "unknown", &unique_password()).await;
     // The user agent is sent to Redis before the password is compared, and again with the session.
     let agent = "held back";
-    proxy.hold(agent, 1);
+    proxy.hold_back(agent, 1);
     let body = json!({ "email": account.email, "password": account.password });
     let request = client.request(Method::POST, "/api/auth/login");
     let request = request.header("user-agent", agent).json(&body);
     let signing_in = tokio::spawn(async move { client.send(request).await });
-    proxy.holds().await;
+    proxy.wait_until_held().await;
     let dynamodb = world.dynamodb();
     let entry = |outcome: &str| ("login".to_owned(), outcome.to_owned());
     let is_recorded = async || {
@@ -57,7 +57,7 @@ async fn a_sign_in_under_way_does_not_outlive_a_reset() {
 
     let new = unique_password();
     let answer = confirm(&world.client(), &token, &new).await;
-    proxy.let_go();
+    proxy.release();
 
     assert_eq!(answer.status, 200, "{answer:?}");
     let signed_in = signing_in.await.unwrap();
@@ -292,7 +292,7 @@ async fn a_refused_password_leaves_the_token_valid() {
 }
 
 #[tokio::test]
-async fn what_is_no_token_is_told_apart_from_one_that_is_not_valid() {
+async fn a_malformed_token_is_told_apart_from_one_that_is_not_valid() {
     let world = World::start();
     let client = world.client();
 

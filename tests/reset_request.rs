@@ -150,7 +150,7 @@ async fn a_forged_host_is_stored_nowhere() {
 }
 
 #[tokio::test]
-async fn the_mail_is_in_the_language_of_whoever_asked() {
+async fn the_mail_is_in_the_language_of_the_request() {
     let Some(world) = World::inside() else {
         return;
     };

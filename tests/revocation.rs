@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// Makes a change whose write is so slow that the request has given up when it is done. Starts sessions meanwhile, with
 /// the old credentials; the change must end them. Returns the answer and the tokens of the sessions.
-async fn while_it_is_written<F>(
+async fn sign_in_during_slow_write<F>(
     world: &World,
     proxy: &TcpProxy,
     account: &Account,
@@ -18,19 +18,19 @@ async fn while_it_is_written<F>(
 where
     F: Future<Output = Answer> + Send + 'static,
 {
-    proxy.hold(written, 0);
+    proxy.hold_back(written, 0);
     let changing = tokio::spawn(change);
-    proxy.holds().await;
+    proxy.wait_until_held().await;
     let mut sessions = Vec::new();
     for _ in 0..3 {
         sessions.push(world.client().login(account).await);
     }
     let answer = changing.await.unwrap();
-    proxy.let_go();
+    proxy.release();
     (answer, sessions)
 }
 
-async fn assert_over(client: &Client, sessions: &[(String, String)]) {
+async fn assert_ended(client: &Client, sessions: &[(String, String)]) {
     for (access, refresh) in sessions {
         let profile = client.profile(access).await;
         assert_eq!(profile.code(), "token_revoked", "{profile:?}");
@@ -39,7 +39,7 @@ async fn assert_over(client: &Client, sessions: &[(String, String)]) {
     }
 }
 
-async fn is_sent(world: &World, account: &Account, kind: &str) {
+async fn wait_for_mail(world: &World, account: &Account, kind: &str) {
     let sent = async || world.mails(kind, &account.email).await == 1;
     until("the write", sent).await;
 }
@@ -59,11 +59,12 @@ async fn no_session_of_the_old_password_outlives_a_reset_whose_write_is_slow() {
 
     let change = async move { client.post("/api/auth/password-reset/confirm", body).await };
     let written = "password_was_reset";
-    let (answer, sessions) = while_it_is_written(&world, &proxy, &account, written, change).await;
+    let (answer, sessions) =
+        sign_in_during_slow_write(&world, &proxy, &account, written, change).await;
 
     assert_eq!(answer.code(), "service_unavailable", "{answer:?}");
-    is_sent(&world, &account, written).await;
-    assert_over(&world.client(), &sessions).await;
+    wait_for_mail(&world, &account, written).await;
+    assert_ended(&world.client(), &sessions).await;
     let body = json!({ "email": account.email, "password": new });
     let login = world.client().post("/api/auth/login", body).await;
     assert_eq!(login.status, 200, "{login:?}");
@@ -81,11 +82,12 @@ async fn no_session_of_the_old_password_outlives_a_change_whose_write_is_slow() 
     let access = account.access.clone();
     let change = async move { client.change_password(&access, body).await };
     let written = "password_changed";
-    let (answer, sessions) = while_it_is_written(&world, &proxy, &account, written, change).await;
+    let (answer, sessions) =
+        sign_in_during_slow_write(&world, &proxy, &account, written, change).await;
 
     assert_eq!(answer.code(), "service_unavailable", "{answer:?}");
-    is_sent(&world, &account, written).await;
-    assert_over(&world.client(), &sessions).await;
+    wait_for_mail(&world, &account, written).await;
+    assert_ended(&world.client(), &sessions).await;
     let own = world.client().profile(&account.access).await;
     assert_eq!(
         own.status, 200,
@@ -107,11 +109,12 @@ async fn no_session_without_a_second_factor_outlives_its_start_whose_write_is_sl
     let access = account.access.clone();
     let change = async move { client.verify_two_factor(&access, body).await };
     let written = "two_factor_on";
-    let (answer, sessions) = while_it_is_written(&world, &proxy, &account, written, change).await;
+    let (answer, sessions) =
+        sign_in_during_slow_write(&world, &proxy, &account, written, change).await;
 
     assert_eq!(answer.code(), "service_unavailable", "{answer:?}");
-    is_sent(&world, &account, written).await;
-    assert_over(&world.client(), &sessions).await;
+    wait_for_mail(&world, &account, written).await;
+    assert_ended(&world.client(), &sessions).await;
 }
 
 /// A stolen session changes the password while the owner undoes the second factor: the later write is refused.
@@ -126,17 +129,17 @@ async fn a_change_that_is_under_way_does_not_outlive_the_end_of_its_session() {
     let undo = world.mailed_token("two_factor_on", &account.email).await;
     let stolen = unique_password();
     let body = json!({ "currentPassword": account.password, "newPassword": stolen, "twoFactorToken": codes[0] });
-    proxy.hold("password_changed", 0);
+    proxy.hold_back("password_changed", 0);
     let (thief, access) = (client.clone(), account.access.clone());
     let changing = tokio::spawn(async move {
         let path = "/api/auth/change-password";
         thief.post_as(&access, path, body).await
     });
-    proxy.holds().await;
+    proxy.wait_until_held().await;
 
     let undone = owner.undo_two_factor(&undo).await;
     assert_eq!(undone.status, 200, "{undone:?}");
-    proxy.let_go();
+    proxy.release();
 
     let changed = changing.await.unwrap();
     assert_ne!(changed.status, 200, "{changed:?}");
@@ -169,15 +172,15 @@ async fn a_reset_needs_no_redis_to_end_sessions_once_its_link_is_read() {
     client.post("/api/auth/password-reset/request", body).await;
     let token = world.mailed_token("reset_password", &account.email).await;
     // The keys of the script that removes sessions contain this text; those of the script that reads the link do not.
-    proxy.hold("devices:{", 0);
+    proxy.hold_back("devices:{", 0);
     let body = json!({ "token": token, "newPassword": unique_password() });
 
     let answer = client.post("/api/auth/password-reset/confirm", body).await;
-    proxy.let_go();
+    proxy.release();
 
     assert_eq!(answer.status, 200, "{answer:?}");
     let session = (account.access, account.refresh);
-    assert_over(&world.client(), &[session]).await;
+    assert_ended(&world.client(), &[session]).await;
 }
 
 async fn sessions(client: &Client, access: &str) -> Answer {

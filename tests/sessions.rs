@@ -141,9 +141,9 @@ async fn one_session_can_be_ended_and_all_others() {
     }
     let left = list(&client, &account.access).await;
     assert_eq!((left.len(), &left[0]["current"]), (1, &json!(true)));
-    let trail = world.dynamodb().audit(&account.id).await.into_iter();
+    let entries = world.dynamodb().audit(&account.id).await.into_iter();
     assert_eq!(
-        trail
+        entries
             .filter(|(event, _)| event == "session_revocation")
             .count(),
         2

@@ -105,7 +105,7 @@ async fn every_line_about_a_request_says_which_request_trace_function_and_route(
 }
 
 #[tokio::test]
-async fn what_is_counted_and_timed_comes_as_embedded_metrics() {
+async fn counts_and_times_are_logged_as_embedded_metrics() {
     let Some(world) = World::inside() else { return };
     let client = world.client();
     let account = client.register().await;

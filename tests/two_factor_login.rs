@@ -63,8 +63,8 @@ async fn the_right_password_alone_learns_that_a_code_is_needed_and_nothing_else(
     assert_eq!(right.status, 200, "{right:?}");
     assert_eq!(right["user"]["twoFactorEnabled"], true);
     // It is worth knowing that somebody has the password.
-    let trail = world.dynamodb().audit(&account.id).await;
-    let failures = trail
+    let entries = world.dynamodb().audit(&account.id).await;
+    let failures = entries
         .iter()
         .filter(|(event, outcome)| event == "login" && outcome == "failure");
     assert_eq!(failures.count(), 3);

@@ -50,11 +50,11 @@ async fn with_the_first_code_it_is_on_and_the_other_sessions_are_over() {
     for code in &codes {
         assert!(!dump.contains(code.as_str()) && !dump.contains(&code.replace('-', "")));
     }
-    let trail = world.dynamodb().audit(&account.id).await;
+    let entries = world.dynamodb().audit(&account.id).await;
     for event in ["two_factor_setup", "two_factor_verify"] {
         assert!(
-            trail.contains(&(event.to_owned(), "success".to_owned())),
-            "{trail:?}"
+            entries.contains(&(event.to_owned(), "success".to_owned())),
+            "{entries:?}"
         );
     }
 }

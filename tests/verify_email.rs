@@ -221,7 +221,7 @@ async fn where_it_is_required_nobody_signs_in_before_the_address_is_proven() {
 
 /// security.md 8.
 #[tokio::test]
-async fn whoever_did_not_make_the_account_removes_it_and_its_names_are_free() {
+async fn rejecting_an_account_removes_it_and_frees_its_names() {
     let Some(world) = World::inside() else {
         return;
     };
@@ -349,7 +349,7 @@ async fn an_expired_token_is_not_valid_although_it_is_not_swept_yet() {
 }
 
 #[tokio::test]
-async fn what_is_no_token_is_told_apart_from_one_that_is_not_valid() {
+async fn a_malformed_token_is_told_apart_from_one_that_is_not_valid() {
     let world = World::start();
     let client = world.client();
 

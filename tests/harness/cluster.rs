@@ -34,12 +34,12 @@ impl Drop for Node {
 }
 
 /// Repeats an action in a thread of its own until this value is dropped.
-pub struct Unrest {
+pub struct Disturbance {
     is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Unrest {
+impl Disturbance {
     fn of(mut once: impl FnMut() + Send + 'static) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let stops = is_over.clone();
@@ -65,7 +65,7 @@ impl Unrest {
     }
 }
 
-impl Drop for Unrest {
+impl Drop for Disturbance {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
     }
@@ -170,10 +170,10 @@ impl Cluster {
 
     /// Makes the nodes forget their scripts a hundred times a second, as the shards of a serverless cache do when it
     /// grows.
-    pub fn forgets_scripts(&self) -> Unrest {
+    pub fn forgets_scripts(&self) -> Disturbance {
         let nodes = 0..self.nodes.len();
         let mut connections: Vec<_> = nodes.map(|node| self.operator(node)).collect();
-        Unrest::of(move || {
+        Disturbance::of(move || {
             for connection in &mut connections {
                 let () = ask(connection, "SCRIPT FLUSH");
             }
@@ -182,13 +182,13 @@ impl Cluster {
     }
 
     /// Moves this key's slot from one node to the other and back, ten times a second, as when a cache grows.
-    pub fn moves_the_slot_of(&self, key: &str) -> Unrest {
+    pub fn moves_the_slot_of(&self, key: &str) -> Disturbance {
         let mut nodes = [self.operator(0), self.operator(1)];
         let slot: u16 = ask(&mut nodes[0], &format!("CLUSTER KEYSLOT {key}"));
         let ids = [0, 1].map(|node| ask::<String>(&mut nodes[node], "CLUSTER MYID"));
         let ports = [self.nodes[0].port, self.nodes[1].port];
         let mut from = 0;
-        Unrest::of(move || {
+        Disturbance::of(move || {
             let to = 1 - from;
             let mut tell = |node: usize, what: &str| {
                 let () = ask(&mut nodes[node], &format!("CLUSTER SETSLOT {slot} {what}"));

@@ -47,8 +47,8 @@ pub struct TcpProxy {
 /// The requests to hold back, and whether one is held.
 #[derive(Default)]
 struct Held {
-    /// A text, and how many requests with it pass before others are held.
-    what: Mutex<Option<(String, usize)>>,
+    /// A text, and the number of requests with it that pass before others are held.
+    rule: Mutex<Option<(String, usize)>>,
     is_holding: watch::Sender<bool>,
 }
 
@@ -56,9 +56,9 @@ impl Held {
     /// Waits while these bytes are to be held back. Returns whether it waited.
     async fn pass(&self, bytes: &[u8]) -> bool {
         let is_held = {
-            let mut what = self.what.lock().unwrap();
+            let mut rule = self.rule.lock().unwrap();
             let text = String::from_utf8_lossy(bytes);
-            match what
+            match rule
                 .as_mut()
                 .filter(|(needle, _)| text.contains(needle.as_str()))
             {
@@ -125,19 +125,19 @@ impl TcpProxy {
     }
 
     /// Holds back the requests that contain this text, except the first `but` of them.
-    pub fn hold(&self, what: &str, but: usize) {
-        *self.held.what.lock().unwrap() = Some((what.to_owned(), but));
+    pub fn hold_back(&self, text: &str, but: usize) {
+        *self.held.rule.lock().unwrap() = Some((text.to_owned(), but));
     }
 
     /// Waits until a request is held.
-    pub async fn holds(&self) {
+    pub async fn wait_until_held(&self) {
         let mut holding = self.held.is_holding.subscribe();
         let _ = holding.wait_for(|held| *held).await;
     }
 
     /// Releases the held requests, including those whose sender has given up.
-    pub fn let_go(&self) {
-        *self.held.what.lock().unwrap() = None;
+    pub fn release(&self) {
+        *self.held.rule.lock().unwrap() = None;
         self.held.is_holding.send_replace(false);
     }
 

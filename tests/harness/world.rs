@@ -422,7 +422,12 @@ impl World {
     }
 
     /// Returns a function of the world once more, with these variables changed and without environments yet.
-    pub fn once_more(&self, binaries: &Binaries, name: &str, changed: &[(&str, &str)]) -> Lambda {
+    pub fn another_lambda(
+        &self,
+        binaries: &Binaries,
+        name: &str,
+        changed: &[(&str, &str)],
+    ) -> Lambda {
         let lambda = self.local().lambda(name).expect("a function");
         let (function, mut variables) = (lambda.function.clone(), lambda.variables().clone());
         let changed = changed.iter();

@@ -44,14 +44,14 @@ pub struct Kind {
     pub name: &'static str,
     function: &'static str,
     pub count: usize,
-    turn: Turn,
+    group: Group,
     /// Whether each request needs something that the previous one has used up.
     uses_up: bool,
 }
 
 /// The group of endpoints that are measured in turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Turn {
+enum Group {
     /// With the floors and nothing else, because their ratio is the target.
     Floors,
     /// With bare hashes, at production's hash cost.
@@ -61,26 +61,26 @@ enum Turn {
 }
 
 const KINDS: [Kind; 22] = [
-    Kind::new(FLOOR, FLOOR, 1000).beside(Turn::Floors),
-    Kind::new(EXCHANGE, EXCHANGE, 1000).beside(Turn::Floors),
-    Kind::new(NODE_PROFILE, NODE, 1000).beside(Turn::Floors),
-    Kind::new(NODE_REFRESH, NODE, 1000).beside(Turn::Floors),
-    Kind::new(NODE_LOGIN, NODE, 50).beside(Turn::Hashes),
-    Kind::new("register", "register", 30).beside(Turn::Hashes),
-    Kind::new("login", "login", 50).beside(Turn::Hashes),
-    Kind::new("refresh", "refresh", 1000).beside(Turn::Floors),
+    Kind::new(FLOOR, FLOOR, 1000).beside(Group::Floors),
+    Kind::new(EXCHANGE, EXCHANGE, 1000).beside(Group::Floors),
+    Kind::new(NODE_PROFILE, NODE, 1000).beside(Group::Floors),
+    Kind::new(NODE_REFRESH, NODE, 1000).beside(Group::Floors),
+    Kind::new(NODE_LOGIN, NODE, 50).beside(Group::Hashes),
+    Kind::new("register", "register", 30).beside(Group::Hashes),
+    Kind::new("login", "login", 50).beside(Group::Hashes),
+    Kind::new("refresh", "refresh", 1000).beside(Group::Floors),
     Kind::new("logout", "logout", 250).using_up(),
     Kind::new("sessions", "sessions", 500),
     Kind::new("sessions-revoke", "sessions", 150).using_up(),
-    Kind::new("profile", "profile", 1000).beside(Turn::Floors),
+    Kind::new("profile", "profile", 1000).beside(Group::Floors),
     Kind::new("profile-update", "profile", 500),
     Kind::new("delete-account", "delete-account", 20)
-        .beside(Turn::Hashes)
+        .beside(Group::Hashes)
         .using_up(),
-    Kind::new("change-password", "change-password", 20).beside(Turn::Hashes),
+    Kind::new("change-password", "change-password", 20).beside(Group::Hashes),
     Kind::new("reset-request", "reset-request", 50),
     Kind::new("reset-confirm", "reset-confirm", 20)
-        .beside(Turn::Hashes)
+        .beside(Group::Hashes)
         .using_up(),
     Kind::new("verify-email", "verify-email", 50).using_up(),
     Kind::new("verify-resend", "verify-resend", 50),
@@ -105,7 +105,7 @@ impl Kind {
             name,
             function,
             count,
-            turn: Turn::Rest,
+            group: Group::Rest,
             uses_up: false,
         }
     }
@@ -117,8 +117,8 @@ impl Kind {
         }
     }
 
-    const fn beside(self, turn: Turn) -> Self {
-        Self { turn, ..self }
+    const fn beside(self, group: Group) -> Self {
+        Self { group, ..self }
     }
 
     const fn using_up(self) -> Self {
@@ -139,8 +139,8 @@ pub async fn measure(
     functions: &[&str],
 ) -> (Vec<Endpoint>, References) {
     let has_node = others.node.is_some();
-    let of = |turn| {
-        let kinds = KINDS.iter().filter(|kind| kind.turn == turn);
+    let of = |group| {
+        let kinds = KINDS.iter().filter(|kind| kind.group == group);
         let is_asked = |kind: &&Kind| match kind.function {
             NODE => has_node,
             function => functions.contains(&function),
@@ -149,7 +149,7 @@ pub async fn measure(
         let kinds = kinds.map(|kind| (kind, Samples::default()));
         kinds.collect::<Vec<_>>()
     };
-    let mut beside_floors = of(Turn::Floors);
+    let mut beside_floors = of(Group::Floors);
     for system in 1..=SYSTEMS {
         eprintln!("measuring requests compared with the floor, system {system} of {SYSTEMS}");
         in_turn(
@@ -162,10 +162,10 @@ pub async fn measure(
         beside_floors.rotate_left(1); // changes which one comes first and last
     }
     eprintln!("measuring other requests");
-    let mut rest = of(Turn::Rest);
+    let mut rest = of(Group::Rest);
     in_turn(others, &mut rest, ROUNDS, || {}).await;
     eprintln!("measuring requests that hash");
-    let (mut beside_hashes, mut references) = (of(Turn::Hashes), Bare::new());
+    let (mut beside_hashes, mut references) = (of(Group::Hashes), Bare::new());
     in_turn(hashing, &mut beside_hashes, ROUNDS, || references.hash()).await;
 
     let mut measured = Vec::new();

@@ -37,7 +37,7 @@ pub async fn measure(
     // In turn, so that noise affects all of them alike.
     for _ in 0..STARTS {
         for name in names {
-            let lambda = world.once_more(binaries, name, &[]);
+            let lambda = world.another_lambda(binaries, name, &[]);
             let begun = Instant::now();
             lambda.warm_up().await.expect("it starts");
             starts.entry(name).or_default().push(begun.elapsed());
@@ -62,7 +62,7 @@ pub async fn measure(
 
 async fn resident(world: &World, binaries: &Binaries, name: &str) -> [u64; 2] {
     // One Argon2 pass fills the same memory as three, in a third of the time.
-    let lambda = world.once_more(binaries, name, &[("ARGON2_ITERATIONS", "1")]);
+    let lambda = world.another_lambda(binaries, name, &[("ARGON2_ITERATIONS", "1")]);
     lambda.warm_up().await.expect("it starts");
     tokio::time::sleep(SETTLED).await;
     let [process] = lambda.idle_processes()[..] else {
@@ -100,7 +100,7 @@ pub async fn first_login(world: &World, binaries: &Binaries) -> FirstLogin {
     let event = event("login");
     let (mut firsts, mut warm) = (Vec::new(), Vec::new());
     for _ in 0..FIRST_LOGINS {
-        let lambda = world.once_more(binaries, "login", &[]);
+        let lambda = world.another_lambda(binaries, "login", &[]);
         lambda.warm_up().await.expect("it starts");
         tokio::time::sleep(SETTLED).await;
         let process = lambda.idle_processes()[0];
