@@ -44,7 +44,7 @@ impl Stack {
         // The port comes first: starting a second stack on it should fail at once.
         let listener = TcpListener::bind(("127.0.0.1", options.port))
             .await
-            .map_err(|error| format!("port {}: {error}", options.port))?;
+            .map_err(|error| format!("port {}: {error}; --port takes another one", options.port))?;
         let url = format!("http://{}", listener.local_addr()?);
 
         let template = Template::read(&options.template, &parameters(&options.variables))?;
