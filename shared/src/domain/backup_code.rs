@@ -84,6 +84,9 @@ mod tests {
         ] {
             assert_eq!(BackupCodeHash::parse(typed), Ok(hash.clone()), "{typed}");
         }
+        let stored = hash.as_str().to_owned();
+        assert_eq!(stored.len(), 64, "a SHA-256 hash in hex");
+        assert_eq!(BackupCodeHash::from_stored(stored), hash);
         for bad in [
             "",
             "123456",

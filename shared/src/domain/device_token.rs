@@ -7,6 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::duration::days;
 use super::id::Id;
 use super::secret;
 use super::timestamp::Timestamp;
@@ -26,7 +27,7 @@ pub struct Device {
 }
 
 /// The lifetime of a device token: 90 days from the last sign-in.
-pub const LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+pub const LIFETIME: Duration = days(90);
 
 /// The claims of a device token.
 #[derive(Serialize, Deserialize)]

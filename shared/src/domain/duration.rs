@@ -60,6 +60,12 @@ mod tests {
         }
     }
 
+    #[test]
+    fn units_have_their_lengths() {
+        assert_eq!(Some(minutes(90)), parse("90m"));
+        assert_eq!(Some(days(90)), parse("90d"));
+    }
+
     proptest! {
         #[test]
         fn parsing_never_panics(text in any::<String>()) {

@@ -144,6 +144,16 @@ mod tests {
         );
     }
 
+    #[test]
+    fn the_schema_and_the_log_have_the_text() {
+        let id = Id::<Thing>::new(Timestamp::from_milliseconds(1), [0xAB; 16]);
+
+        assert_eq!(format!("{id:?}"), id.to_string());
+        let schema = schemars::schema_for!(Id<Thing>);
+        assert_eq!(schema.get("title"), Some(&"Id".into()));
+        assert_eq!(schema.get("type"), Some(&"string".into()));
+    }
+
     proptest! {
         #[test]
         fn survives_being_written_and_read(milliseconds in 0..(1_i64 << 48), random in any::<[u8; 16]>()) {

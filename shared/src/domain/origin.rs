@@ -102,6 +102,19 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_split_at_commas_and_has_no_bad_entry() {
+        let list = parse_list("https://app.example.com, http://localhost:*");
+        assert_eq!(
+            list,
+            Some(vec![
+                "https://app.example.com".to_owned(),
+                "http://localhost:*".to_owned()
+            ])
+        );
+        assert_eq!(parse_list("https://app.example.com,*"), None);
+    }
+
+    #[test]
     fn any_port_is_one_port_of_this_machine() {
         for origin in [
             "http://localhost",

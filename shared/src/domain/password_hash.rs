@@ -323,20 +323,35 @@ mod tests {
     #[test]
     fn a_stored_hash_that_costs_too_much_is_none() {
         let hasher = PasswordHasher::new(CHEAP, 1);
+        let cheap = bcrypt::hash("Abcdef1x", 4).unwrap();
+        let bcrypt = |cost| cheap.replacen("$04$", &format!("${cost}$"), 1);
         let started = std::time::Instant::now();
         for stored in [
             "$argon2id$v=19$m=4194304,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo",
             "$argon2id$v=19$m=64,t=100000,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo",
             "$argon2i$v=19$m=786433,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo",
-            "$2b$15$abcdefghijklmnopqrstuuAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-            "$2b$31$abcdefghijklmnopqrstuuAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-            "$2b$x$abcdefghijklmnopqrstuuAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            &bcrypt("15"),
+            &bcrypt("31"),
+            &bcrypt("x"),
         ] {
             let stored = PasswordHash::from_stored(stored.to_owned());
             let verified = hasher.verify(&password("Abcdef1x"), &stored);
             assert_eq!(verified, Err(UnknownHash), "{}", stored.as_str());
         }
         assert!(started.elapsed().as_millis() < 500, "nothing was hashed");
+        let default = Cost {
+            memory_kib: 65_536,
+            iterations: 3,
+            parallelism: 4,
+        };
+        assert_eq!(MAX_WORK, 4 * work(default));
+    }
+
+    #[test]
+    fn a_hash_is_not_in_the_log() {
+        let hash = PasswordHasher::new(CHEAP, 1).hash(&password("Abcdef1x"), [7; 16]);
+
+        assert_eq!(format!("{hash:?}"), "PasswordHash(…)");
     }
 
     #[test]

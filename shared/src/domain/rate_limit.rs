@@ -171,6 +171,43 @@ mod tests {
     }
 
     #[test]
+    fn limits_by_example() {
+        let (max, window) = (5, Duration::from_secs(900));
+        assert_eq!(Limit::parse("5/15m"), Some(Some(Limit { max, window })));
+        assert_eq!(Limit::parse("off"), Some(None));
+        for text in [
+            "", "5", "5/", "/15m", "0/15m", "+5/15m", "-5/15m", "5/0s", "5/15M",
+        ] {
+            assert_eq!(Limit::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn presets_by_example() {
+        let strict = Limit::parse("5/15m").unwrap().unwrap();
+        for (preset, name, limit) in [
+            ("strict", "GLOBAL", "5/15m"),
+            ("strict", "PROFILE", "5/15m"),
+            ("balanced", "GLOBAL", "1000/15m"),
+            ("balanced", "GUEST", "60/1m"),
+            ("balanced", "USER", "120/1m"),
+            ("balanced", "ADMIN", "300/1m"),
+            ("balanced", "PROFILE", "off"),
+            ("balanced", "SESSIONS", "off"),
+            ("balanced", "LOGIN", "10/15m"),
+            ("off", "LOGIN", "off"),
+        ] {
+            let preset = Preset::parse(preset).unwrap();
+            assert_eq!(
+                Some(preset.limit(name, strict)),
+                Limit::parse(limit),
+                "{name}"
+            );
+        }
+        assert_eq!(Preset::parse("Strict"), None);
+    }
+
+    #[test]
     fn a_limit_is_said_in_the_largest_whole_unit() {
         for (seconds, words) in [
             (1, "5 in 1 second"),
