@@ -66,3 +66,27 @@ pub fn check_length(text: &str, min: usize, max: usize) -> Result<(), Validation
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn lengths_are_counted_in_characters_and_said_in_words() {
+        assert_eq!(check_length("äö", 2, 2), Ok(()));
+        assert_eq!(check_length("ä", 2, 2), Err(too_short(2)));
+        assert_eq!(check_length("äöü", 2, 2), Err(too_long(2)));
+
+        let message = |rule: ValidationError| rule.message.unwrap();
+        assert_eq!(message(too_short(1)), "must not be empty");
+        assert_eq!(message(too_short(8)), "must be at least 8 characters long");
+    }
+
+    #[test]
+    fn any_text_is_kept_as_it_is() {
+        assert_eq!(String::parse(" a ").unwrap(), " a ");
+        assert_eq!(SecretString::parse(" a ").unwrap().expose_secret(), " a ");
+    }
+}

@@ -71,3 +71,16 @@ pub struct Session {
     /// The expiry of the current refresh token.
     pub expires_at: Timestamp,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_epoch_is_another_one() {
+        let epoch = SessionEpoch::from(7);
+
+        assert_eq!(epoch.number(), 7);
+        assert_eq!(epoch.next().number(), 8);
+    }
+}

@@ -114,6 +114,21 @@ mod tests {
         );
     }
 
+    #[test]
+    fn milliseconds_are_kept_and_compared() {
+        let (earlier, later) = (
+            Timestamp::from_milliseconds(5),
+            Timestamp::from_milliseconds(1007),
+        );
+
+        assert_eq!(later.milliseconds(), 1007);
+        assert_eq!(earlier.until(later), Duration::from_millis(1002));
+        assert_eq!(later.until(earlier), Duration::ZERO);
+        let schema = schemars::schema_for!(Timestamp);
+        assert_eq!(schema.get("title"), Some(&"Timestamp".into()));
+        assert_eq!(schema.get("format"), Some(&"date-time".into()));
+    }
+
     proptest! {
         #[test]
         fn survives_being_written_and_read(milliseconds in 0..4_102_444_800_000_i64) {

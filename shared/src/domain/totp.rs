@@ -135,7 +135,6 @@ mod tests {
         TotpCode::parse(text).unwrap()
     }
 
-    /// RFC 6238, appendix B, for SHA-1; the last six of its eight digits.
     #[test]
     fn each_device_has_a_label_of_its_own_in_an_app() {
         let label = |others: &[&str]| {
@@ -148,9 +147,11 @@ mod tests {
         assert_eq!(label(&["Tablet", "Phone"]), "ada@example.com (Phone CDEF)");
     }
 
+    /// RFC 6238, appendix B, for SHA-1; the last six of its eight digits.
     #[test]
     fn codes_are_those_of_rfc_6238() {
         let secret = TotpSecret::new(*b"12345678901234567890");
+        assert_eq!(secret.expose(), b"12345678901234567890");
         for (seconds, expected) in [
             (59, "287082"),
             (1_111_111_109, "081804"),

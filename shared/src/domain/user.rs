@@ -257,3 +257,69 @@ pub enum SignInRefused {
     /// A new password must be set first.
     ResetRequired,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::id::Id;
+    use super::super::rule::Parse;
+    use super::*;
+
+    fn user() -> User {
+        let now = Timestamp::from_milliseconds(1_700_000_000_000);
+        let email = EmailAddress::parse("ada@example.com").unwrap();
+        User::new(Id::new(now, [1; 16]), email, None, None, now)
+    }
+
+    #[test]
+    fn a_session_is_allowed_in_its_epoch_or_if_it_was_kept() {
+        let (first, second) = (SessionEpoch::default(), SessionEpoch::default().next());
+        let kept: SessionId = Id::new(Timestamp::from_milliseconds(1), [1; 16]);
+        let other: SessionId = Id::new(Timestamp::from_milliseconds(1), [2; 16]);
+        let user = User {
+            session_epoch: second,
+            kept_session: Some(kept),
+            ..user()
+        };
+        let status = user.account_status();
+        assert!(user.is_active());
+        assert!(status.allows_session(kept, first));
+        assert!(status.allows_session(other, second));
+        assert!(!status.allows_session(other, first));
+
+        for status in [Status::Disabled, Status::Deleted] {
+            let user = User {
+                status,
+                ..user.clone()
+            };
+            assert!(!user.is_active());
+            assert!(!user.account_status().allows_session(kept, second));
+        }
+    }
+
+    #[test]
+    fn a_sign_in_is_refused_with_its_reason() {
+        let refused = |user: &User, is_required| user.check_sign_in(is_required).err();
+        let with = |status, password_reset_required, email_verified| User {
+            status,
+            password_reset_required,
+            email_verified,
+            ..user()
+        };
+
+        let unverified = with(Status::Active, false, false);
+        assert_eq!(refused(&unverified, false), None);
+        assert_eq!(refused(&unverified, true), Some(SignInRefused::Unverified));
+        let verified = with(Status::Active, false, true);
+        assert_eq!(verified.check_sign_in(true).unwrap().user().id, verified.id);
+        for (user, reason) in [
+            (
+                with(Status::Active, true, true),
+                SignInRefused::ResetRequired,
+            ),
+            (with(Status::Disabled, true, true), SignInRefused::Disabled),
+            (with(Status::Deleted, true, true), SignInRefused::Deleted),
+        ] {
+            assert_eq!(refused(&user, false), Some(reason));
+        }
+    }
+}

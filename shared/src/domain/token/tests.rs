@@ -361,6 +361,32 @@ fn whatever_is_changed_the_token_is_invalid() {
     assert_eq!(tokens.verify(unsigned, now), Err(TokenError::Invalid));
 }
 
+/// RFC 8725: the kind of a refresh token, and its user, which two claims name.
+#[test]
+fn a_refresh_token_whose_claims_contradict_each_other_is_invalid() {
+    let now = at(1_000_000);
+    let (token, _) = RefreshTokenIssuer::new(signing("current")).issue(&session(), now);
+    let tokens = RefreshTokenVerifier::new(verifying("current", None));
+    let (header, claims) = parts(&token);
+    assert!(
+        tokens
+            .verify(&forge(&header, &claims, "current"), now)
+            .is_ok(),
+        "the forger works"
+    );
+
+    for (name, value) in [
+        ("type", json!("access")),
+        ("sub", json!(Id::<()>::new(now, [9; 16]))),
+        ("userId", json!(Id::<()>::new(now, [9; 16]))),
+    ] {
+        let mut claims = claims.clone();
+        claims[name] = value;
+        let verified = tokens.verify(&forge(&header, &claims, "current"), now);
+        assert_eq!(verified.err(), Some(TokenError::Invalid), "{claims}");
+    }
+}
+
 #[test]
 fn all_of_a_token_is_needed() {
     let now = at(1_000_000);
