@@ -247,6 +247,28 @@ fn a_token_is_valid_until_the_second_it_expires() {
 }
 
 #[test]
+fn an_expired_token_still_names_its_session() {
+    let tokens = access("current", None);
+    let (token, _) = tokens.issue(&session(), at(1_000_000));
+    let token = token.expose_secret();
+    let (valid, expired) = (at(1_000_899), at(1_000_900));
+    let session_of = |claims: Option<AccessClaims>| claims.map(|claims| claims.sid);
+
+    let verifier = &tokens.verifier;
+    assert_eq!(session_of(verifier.expired(token, valid)), None);
+    for now in [valid, expired] {
+        let claims = verifier.valid_or_expired(token, now);
+        assert_eq!(session_of(claims), Some(session().id));
+    }
+    let claims = verifier.expired(token, expired);
+    assert_eq!(session_of(claims), Some(session().id));
+
+    let stranger = access("stranger", None).verifier;
+    assert_eq!(session_of(stranger.valid_or_expired(token, valid)), None);
+    assert_eq!(session_of(stranger.valid_or_expired(token, expired)), None);
+}
+
+#[test]
 fn an_access_token_does_not_outlive_its_session() {
     let late = at(1_000_000 + 604_800 - 10);
     let (_, lives) = access("current", None).issue(&session(), late);
