@@ -205,7 +205,7 @@ async fn security_events_are_log_events_too_and_an_unknown_account_leaves_no_ite
     }
 }
 
-/// security.md 5 and 39. When the world ends, it checks the log for what was typed.
+/// security.md 5 and 39. When the world ends, it checks that the log has none of the typed texts.
 #[tokio::test]
 async fn no_field_and_no_header_forges_a_log_line() {
     let Some(world) = World::inside() else { return };

@@ -108,6 +108,15 @@ impl Environment {
         environment
     }
 
+    /// Creates an environment of these variables, in place of the process's own.
+    pub fn of(variables: &[(&str, &str)]) -> Self {
+        let variables: HashMap<String, String> = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        Self::new(move |name| variables.get(name).cloned())
+    }
+
     /// Creates an environment that looks variables up with this function.
     pub fn new(lookup: impl Fn(&str) -> Option<String> + 'static) -> Self {
         let mut environment = Self {
@@ -350,16 +359,9 @@ impl Environment {
 mod tests {
     use super::*;
 
-    fn environment(variables: &'static [(&'static str, &'static str)]) -> Environment {
-        Environment::new(|name| {
-            let found = variables.iter().find(|(key, _)| *key == name);
-            found.map(|(_, value)| (*value).to_owned())
-        })
-    }
-
     #[test]
     fn an_empty_variable_has_its_default() {
-        let mut environment = environment(&[("LIFETIME", ""), ("ENVIRONMENT", "prod")]);
+        let mut environment = Environment::of(&[("LIFETIME", ""), ("ENVIRONMENT", "prod")]);
 
         let lifetime = environment.lifetime("LIFETIME", duration::days(7));
 
@@ -369,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_problem_is_named_once_and_its_value_is_not() {
-        let mut environment = environment(&[("LIFETIME", "0s"), ("ENVIRONMENT", "dev")]);
+        let mut environment = Environment::of(&[("LIFETIME", "0s"), ("ENVIRONMENT", "dev")]);
 
         environment.lifetime("LIFETIME", duration::days(7));
         environment.lifetime("LIFETIME", duration::days(7));
@@ -408,7 +410,7 @@ mod tests {
 
     #[test]
     fn a_singleton_is_made_once() {
-        let mut environment = environment(&[("ENVIRONMENT", "dev")]);
+        let mut environment = Environment::of(&[("ENVIRONMENT", "dev")]);
 
         let first = environment.singleton(|_| 1_u8);
         let second = environment.singleton(|_| 2_u8);

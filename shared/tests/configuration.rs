@@ -12,16 +12,9 @@ use shared::http::cookie_mode::CsrfProtection;
 use shared::store::dynamodb::DynamoDb;
 use shared::store::sessions::Sessions;
 
-fn environment(variables: &'static [(&'static str, &'static str)]) -> Environment {
-    Environment::new(|name| {
-        let found = variables.iter().find(|(key, _)| *key == name);
-        found.map(|(_, value)| (*value).to_owned())
-    })
-}
-
 #[test]
 fn every_problem_is_named_and_no_value_is() {
-    let mut environment = environment(&[
+    let mut environment = Environment::of(&[
         ("JWT_SECRET", "too-short-to-be-used"),
         ("JWT_SECRET_PREVIOUS", "short-too"),
         ("JWT_AUDIENCE", "audience"),
@@ -74,10 +67,7 @@ fn fips_and_dual_stack_are_the_regions_endpoints_alone() {
         (vec![other, ("AWS_USE_FIPS_ENDPOINT", "false")], false),
         (vec![("AWS_USE_FIPS_ENDPOINT", "true")], false),
     ] {
-        let mut environment = Environment::new(move |name| {
-            let found = variables.iter().find(|(key, _)| *key == name);
-            found.map(|(_, value)| (*value).to_owned())
-        });
+        let mut environment = Environment::of(&variables);
         DynamoDb::from_env(&mut environment);
 
         let error = environment.finish(()).err().map(|error| error.to_string());
@@ -89,7 +79,7 @@ fn fips_and_dual_stack_are_the_regions_endpoints_alone() {
 
 #[test]
 fn absent_and_empty_variables_have_their_defaults() {
-    let mut environment = environment(&[("JWT_REFRESH_EXPIRY", ""), ("ENVIRONMENT", "prod")]);
+    let mut environment = Environment::of(&[("JWT_REFRESH_EXPIRY", ""), ("ENVIRONMENT", "prod")]);
 
     let expiry = refresh_expiry(&mut environment);
     let hasher = PasswordHasher::from_env(&mut environment);
@@ -106,12 +96,12 @@ fn absent_and_empty_variables_have_their_defaults() {
 
 #[test]
 fn production_refuses_a_cost_below_the_floor() {
-    let mut dev = environment(&[
+    let mut dev = Environment::of(&[
         ("ENVIRONMENT", "dev"),
         ("ARGON2_MEMORY_KIB", "1024"),
         ("ARGON2_ITERATIONS", "1"),
     ]);
-    let mut production = environment(&[
+    let mut production = Environment::of(&[
         ("ENVIRONMENT", "prod"),
         ("ARGON2_MEMORY_KIB", "1024"),
         ("ARGON2_ITERATIONS", "1"),
@@ -193,7 +183,7 @@ fn production_refuses_what_is_fine_for_trying_out() {
 
 #[test]
 fn production_takes_what_is_made_for_it() {
-    let mut environment = environment(&[
+    let mut environment = Environment::of(&[
         ("ENVIRONMENT", "prod"),
         ("REDIS_URL", "rediss://cache.example.com:6379"),
         ("CORS_ALLOWED_ORIGINS", "https://app.example.com"),

@@ -415,7 +415,7 @@ impl World {
         }
     }
 
-    /// Connects to the world's Redis, to look at what is stored.
+    /// Connects to the world's Redis, to look at its keys.
     pub fn redis(&self) -> redis::Connection {
         let client = redis::Client::open(self.local().info().redis_url.as_str()).unwrap();
         client.get_connection().unwrap()

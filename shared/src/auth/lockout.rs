@@ -289,16 +289,14 @@ mod tests {
     use crate::domain::rule::Parse;
     use crate::domain::timestamp::Timestamp;
 
-    fn environment(lockout: &'static str) -> Environment {
-        Environment::new(move |name| {
-            let value = match name {
-                "GUARD_SECRET" => "a secret of thirty-two bytes: one",
-                "REDIS_URL" => "redis://127.0.0.1:9",
-                "LOGIN_LOCKOUT" | "ACCOUNT_LOCKOUT" | "TWO_FACTOR_LOCKOUT" => lockout,
-                _ => return None,
-            };
-            Some(value.to_owned())
-        })
+    fn environment(lockout: &str) -> Environment {
+        Environment::of(&[
+            ("GUARD_SECRET", "a secret of thirty-two bytes: one"),
+            ("REDIS_URL", "redis://127.0.0.1:9"),
+            ("LOGIN_LOCKOUT", lockout),
+            ("ACCOUNT_LOCKOUT", lockout),
+            ("TWO_FACTOR_LOCKOUT", lockout),
+        ])
     }
 
     fn user() -> UserId {

@@ -324,13 +324,6 @@ mod tests {
     use crate::domain::client_address::ClientAddress;
     use crate::domain::id::UserId;
 
-    fn environment(variables: &'static [(&'static str, &'static str)]) -> Environment {
-        Environment::new(|name| {
-            let found = variables.iter().find(|(key, _)| *key == name);
-            found.map(|(_, value)| (*value).to_owned())
-        })
-    }
-
     /// The limits as `.env.example` explains them: `# Per client: login (5/15m, 10/15m)` before `RATE_LIMIT_LOGIN=`.
     fn explained() -> Vec<(String, String, String)> {
         let example = include_str!("../../../.env.example");
@@ -351,10 +344,13 @@ mod tests {
         assert_eq!(limits.len(), 16);
         for (name, strict, balanced) in limits.iter().filter(|(name, ..)| name != "REFRESH") {
             for (mut environment, expected) in [
-                (environment(&[OWN]), strict.as_str()),
-                (environment(&[("RATE_LIMITS", "strict"), OWN]), strict),
-                (environment(&[("RATE_LIMITS", "balanced"), OWN]), balanced),
-                (environment(&[("RATE_LIMITS", "off"), OWN]), "off"),
+                (Environment::of(&[OWN]), strict.as_str()),
+                (Environment::of(&[("RATE_LIMITS", "strict"), OWN]), strict),
+                (
+                    Environment::of(&[("RATE_LIMITS", "balanced"), OWN]),
+                    balanced,
+                ),
+                (Environment::of(&[("RATE_LIMITS", "off"), OWN]), "off"),
             ] {
                 let limit = policy(&mut environment, name, strict).map(|policy| policy.limit);
                 assert_eq!(Some(limit), Limit::parse(expected), "{name} {expected}");
@@ -366,7 +362,7 @@ mod tests {
     }
 
     fn limits(endpoint: Endpoint) -> Arc<RateLimits> {
-        let mut environment = environment(&[("REDIS_URL", "redis://127.0.0.1:9")]);
+        let mut environment = Environment::of(&[("REDIS_URL", "redis://127.0.0.1:9")]);
         let limits = RateLimits::from_env(&mut environment, Some(endpoint));
         let limits = limits.with_user_tier(&mut environment);
         Arc::new(limits)

@@ -46,7 +46,7 @@ pub enum Subject {
     ExpiredSession(UserId, SessionId),
     /// A user on one device.
     Device(UserId, DeviceId),
-    /// A text, of which only a hash is stored.
+    /// A text; the store has only its hash.
     Text(TextHash),
 }
 
