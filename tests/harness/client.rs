@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::ops::Index;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::redirect::Policy;
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Method, Request, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::authenticator::Authenticator;
@@ -29,6 +30,9 @@ const HEADERS: [(&str, &str); 8] = [
     ("referrer-policy", "no-referrer"),
     ("cross-origin-resource-policy", "same-origin"),
 ];
+
+/// How often a patient client sends a request.
+const MAX_TRIES: usize = 30;
 
 /// The other headers that an answer may have, including the gateway's.
 const OTHER_HEADERS: [&str; 13] = [
@@ -143,9 +147,19 @@ pub struct Client {
     http: reqwest::Client,
     url: String,
     observed: Observed,
+    is_patient: bool,
 }
 
 impl Client {
+    /// Returns the same client, which repeats a request that a busy machine did not answer in time: a 503 after more
+    /// than a second. A faster 503 reports a fault, and is returned.
+    pub fn patient(self) -> Self {
+        Self {
+            is_patient: true,
+            ..self
+        }
+    }
+
     /// Returns the same client for another server.
     pub fn at(self, url: &str) -> Self {
         let url = url.to_owned();
@@ -170,6 +184,8 @@ pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Value,
+    /// A patient client repeated the request. What came of the first try is not known.
+    pub was_repeated: bool,
 }
 
 impl Client {
@@ -182,6 +198,7 @@ impl Client {
             http: builder.build().unwrap(),
             url: url.to_owned(),
             observed,
+            is_patient: false,
         }
     }
 
@@ -195,7 +212,7 @@ impl Client {
         let request = request.build().expect("a request");
         self.remember(request.body().and_then(|body| body.as_bytes()));
         let operation = operations::operation(request.method(), request.url().path());
-        let response = self.http.execute(request).await.expect("an answer");
+        let (response, was_repeated) = self.execute(request).await;
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.expect("a body");
         let body: Value =
@@ -204,6 +221,7 @@ impl Client {
             status,
             headers,
             body,
+            was_repeated,
         };
         answer.check();
         if let Some(operation) = operation {
@@ -235,6 +253,22 @@ impl Client {
                 .inspect(|token| self.observed.secret(token));
         }
         answer
+    }
+
+    /// Executes a request, again where the client is patient; says whether it did so.
+    async fn execute(&self, request: Request) -> (Response, bool) {
+        for tries in 1.. {
+            let copy = request.try_clone().expect("a request in memory");
+            let started = Instant::now();
+            let response = self.http.execute(copy).await.expect("an answer");
+            let is_late = response.status() == StatusCode::SERVICE_UNAVAILABLE
+                && started.elapsed() > Duration::from_secs(1);
+            if !(self.is_patient && is_late && tries < MAX_TRIES) {
+                return (response, tries > 1);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        unreachable!("the last try is returned")
     }
 
     pub async fn post(&self, path: &str, body: Value) -> Answer {
