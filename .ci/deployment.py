@@ -152,14 +152,14 @@ def updates_in_place(dev):
 
     step("secrets are rotated while users are signed in")
     old = answer["accessToken"]
-    operations.rotate(dev, "JwtSecret", "JwtRefreshSecret", "DataEncryptionKey")
+    operations.rotate(dev, "SigningKey", "JwtRefreshSecret", "DataEncryptionKey")
     new = dev.login(email)[1]["accessToken"]
     check(dev.call("GET", "/api/auth/profile", access=old)[0] == 200, "a token of before is still taken")
     status, refreshed = dev.call("POST", "/api/auth/refresh", {"refreshToken": answer["refreshToken"]})
     check(status == 200, "a refresh token of before, too")
     for access in [new, refreshed["accessToken"]]:
         check(dev.call("GET", "/api/auth/profile", access=access)[0] == 200, "a new one works")
-    operations.rotate(dev, "JwtSecret")
+    operations.rotate(dev, "SigningKey")
     check(dev.call("GET", "/api/auth/profile", access=old)[0] == 401, "after the next rotation it is not")
     return email
 

@@ -299,6 +299,11 @@ class Environment:
     def login(self, email):
         return self.call("POST", "/api/auth/login", {"email": email, "password": PASSWORD})
 
+    def public_keys(self):
+        status, answer = self.call("GET", "/.well-known/jwks.json")
+        check(status == 200, "the public keys are published")
+        return answer["keys"]
+
     def logged(self, text):
         logs = self.emulator.client("logs")
         group = self.outputs()["FunctionLogs"]

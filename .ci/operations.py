@@ -92,11 +92,19 @@ def rotate_step(emulator, stack, *arguments):
 
 
 def rotate(environment, *secrets):
-    for _ in ["announced", "used"]:
-        step = rotate_step(environment.emulator, environment.stack, *secrets)
+    before = environment.public_keys()
+    for at in ["announced", "used"]:
+        if at == "used" and "SigningKey" in secrets:
+            code, printed = tool(environment.emulator, "rotate-secret", environment.stack, *secrets)
+            check(code == 1 and "Run this again in 13" in printed, "services get the time to fetch the next key")
+            next_key = environment.public_keys()[1]
+            check(environment.public_keys() == [before[0], next_key, *before[1:2]], "which is published beside the others")
+        step = rotate_step(environment.emulator, environment.stack, *secrets, "--do-not-wait")
         code, printed = tool(environment.emulator, "rotate-secret", environment.stack, *secrets)
         check(code == 1 and f"SecretsVersion={step['SecretsVersion']}" in printed, "no further step before the deployment")
         environment.deploy(**step)
+    if "SigningKey" in secrets:
+        check(environment.public_keys() == [next_key, before[0]], "it is used, and the one before it still published")
 
 
 def origin_secret_is_replaced(dev):
@@ -221,7 +229,7 @@ def secret_that_leaked(dev, email):
     code, printed = tool(dev.emulator, "rotate-secret", dev.stack, "DataEncryptionKey", "--at-once")
     check(code == 1 and "only in two steps" in printed, "the key of the second factors is not thrown away")
     answer = dev.login(email)[1]
-    dev.deploy(**rotate_step(dev.emulator, dev.stack, "JwtSecret", "JwtRefreshSecret", "--at-once"))
+    dev.deploy(**rotate_step(dev.emulator, dev.stack, "SigningKey", "JwtRefreshSecret", "--at-once"))
     status, _ = dev.call("GET", "/api/auth/profile", access=answer["accessToken"])
     check(status == 401, "an access token of before is void")
     status, _ = dev.call("POST", "/api/auth/refresh", {"refreshToken": answer["refreshToken"]})
@@ -230,16 +238,19 @@ def secret_that_leaked(dev, email):
 
 
 def secret_of_an_earlier_stack(dev, email):
-    step("a secret that an earlier stack has left behind")
+    step("a key that an earlier stack has left behind")
     manager = dev.emulator.client("secretsmanager")
-    value = {"current": "a" * 64, "previous": "none"}
+    made = dev.emulator.client("lambda").invoke(FunctionName=dev.outputs()["SigningKeyMaker"], Payload=b"{}")
+    key = json.load(made["Payload"])
+    value = {"private": key["private"], "public": json.dumps({"keys": [key["public"]]})}
     left = manager.create_secret(Name="left-behind", SecretString=json.dumps(value))["ARN"]
-    dev.deploy(**rotate_step(dev.emulator, dev.stack, "JwtSecret", "--from", left))
-    stored = manager.get_secret_value(SecretId=dev.outputs()["JwtSecret"])["SecretString"]
+    dev.deploy(**rotate_step(dev.emulator, dev.stack, "SigningKey", "--from", left))
+    stored = manager.get_secret_value(SecretId=dev.outputs()["SigningKey"])["SecretString"]
     check(json.loads(stored) == value, "its value is the stack's")
     status, answer = dev.login(email)
     profile = dev.call("GET", "/api/auth/profile", access=answer["accessToken"])
     check(status == 200 and profile[0] == 200, "and the functions'")
+    check([key["n"] for key in dev.public_keys()] == [key["public"]["n"]], "it alone is published")
 
 
 def infrastructure(emulator):
@@ -287,7 +298,7 @@ def infrastructure(emulator):
     emulator.delete_stack("check-data")
     left = emulator.client("dynamodb").list_tables()["TableNames"]
     check({data["UsersTable"], data["CredentialsTable"]} <= set(left), "the tables outlive their stack")
-    for name in ("JwtSecret", "JwtRefreshSecret", "GuardSecret", "EmailTokenSecret", "DataEncryptionKey"):
+    for name in ("SigningKey", "JwtRefreshSecret", "GuardSecret", "EmailTokenSecret", "DataEncryptionKey"):
         check(emulator.client("secretsmanager").describe_secret(SecretId=data[name]), f"so does {name}")
     restore_deleted(emulator, [data["UsersTable"], data["CredentialsTable"]])
 
@@ -334,7 +345,7 @@ def hostile_preview(dev):
     acting("secretsmanager").create_secret(Name="any", SecretString="any", Tags=tags)
     check(acting("secretsmanager").get_secret_value(SecretId="any")["SecretString"] == "any", "it makes what is a preview's")
     refused("a table of no preview", acting("dynamodb").create_table, TableName="gatehouse-dev-any", **table)
-    refused("dev's secrets", acting("secretsmanager").get_secret_value, SecretId=dev.outputs()["JwtSecret"])
+    refused("dev's secrets", acting("secretsmanager").get_secret_value, SecretId=dev.outputs()["SigningKey"])
     refused("a secret for dev", acting("secretsmanager").create_secret, Name="more", SecretString="any",
             Tags=[{"Key": "Environment", "Value": "dev"}])
     refused("dev's tables", acting("dynamodb").delete_table, TableName=dev.outputs()["UsersTable"])

@@ -24,6 +24,8 @@ const EVENTS: &[(&str, u16, &str)] = &[
     ("login-remember-me.json", 200, ""),
     ("login-username.json", 200, ""),
     ("login-wrong-password.json", 401, "invalid_credentials"),
+    ("jwks.json", 200, ""),
+    ("jwks-discovery.json", 200, ""),
     ("logout.json", 200, ""),
     ("logout-all-devices.json", 200, ""),
     ("logout-no-token.json", 401, "missing_token"),
@@ -168,6 +170,10 @@ async fn answers_every_event(world: &World, invoke: impl AsyncFn(&Function, Vec<
             continue;
         }
         let body: Value = serde_json::from_str(body).unwrap();
+        if function.name == "jwks" {
+            assert!(body.is_object(), "{name}: {body}");
+            continue;
+        }
         assert_eq!(body["success"], status < 400, "{name}");
         assert_eq!(body["error"].as_str().unwrap_or_default(), code, "{name}");
         assert_eq!(answer["headers"]["cache-control"], "no-store", "{name}");

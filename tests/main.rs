@@ -17,6 +17,7 @@ mod errors;
 mod events;
 mod input;
 mod journey;
+mod jwks;
 mod local_stack;
 mod lockout;
 mod login;

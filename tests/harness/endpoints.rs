@@ -48,12 +48,12 @@ impl Endpoint {
     }
 }
 
-/// Returns every route that answers with JSON. The requests that end the account and its session come last.
+/// Returns every route that answers in the API's own form. The requests that end the account and its session come last.
 pub fn endpoints(account: &Account) -> Vec<Endpoint> {
-    let of_json = OPERATIONS
+    let in_own_form = OPERATIONS
         .iter()
-        .filter(|(_, operation)| operation != "errors");
-    let mut endpoints: Vec<Endpoint> = of_json
+        .filter(|(_, operation)| !matches!(operation.as_str(), "errors" | "jwks"));
+    let mut endpoints: Vec<Endpoint> = in_own_form
         .map(|(route, operation)| {
             let (body, status, needs) = sample(operation, account);
             let method = match route.is_default() {

@@ -1,10 +1,15 @@
 //! Takes tokens apart and forges them, independently of the code under test.
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents,
+};
+use aws_lc_rs::{hmac, rsa};
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use local::mail::Mail;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Returns the header and the claims of a token.
 pub fn parts(token: &str) -> (Value, Value) {
@@ -15,10 +20,69 @@ pub fn parts(token: &str) -> (Value, Value) {
     (part(0), part(1))
 }
 
+/// A key pair of RSA with 2048 bits.
+pub struct KeyPair {
+    /// The private key in PKCS#8 and base64.
+    pub private: String,
+    /// The public key as a JWK without an id.
+    pub public: Value,
+    pair: RsaKeyPair,
+}
+
+impl KeyPair {
+    pub fn generate() -> Self {
+        let key = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).expect("randomness");
+        let der: Pkcs8V1Der = key.as_der().expect("PKCS#8");
+        let pair = RsaKeyPair::from_pkcs8(der.as_ref()).expect("a key");
+        let components: RsaPublicKeyComponents<Vec<u8>> = pair.public_key().into();
+        let [n, e] = [components.n, components.e].map(|number| URL_SAFE_NO_PAD.encode(number));
+        Self {
+            private: STANDARD.encode(der.as_ref()),
+            public: json!({ "kty": "RSA", "n": n, "e": e }),
+            pair,
+        }
+    }
+
+    /// Forges a token with this header and these claims, signed with RSA and SHA-256.
+    pub fn forge(&self, header: &Value, claims: &Value) -> String {
+        let message = message(header, claims);
+        let mut signature = vec![0; self.pair.public_modulus_len()];
+        let (random, text) = (SystemRandom::new(), message.as_bytes());
+        self.pair
+            .sign(&RSA_PKCS1_SHA256, &random, text, &mut signature)
+            .expect("a signature");
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+/// Returns the JSON Web Key Set of these keys.
+pub fn key_set(keys: &[&KeyPair]) -> String {
+    let keys: Vec<&Value> = keys.iter().map(|key| &key.public).collect();
+    json!({ "keys": keys }).to_string()
+}
+
+/// Verifies a token's signature (RS256) with a published key, independently of the code under test.
+pub fn is_signed_by(token: &str, key: &Value) -> bool {
+    let (message, signature) = token.rsplit_once('.').expect("a signature");
+    let number = |name: &str| URL_SAFE_NO_PAD.decode(key[name].as_str().expect("a number"));
+    let (n, e) = (
+        number("n").expect("base64url"),
+        number("e").expect("base64url"),
+    );
+    let signature = URL_SAFE_NO_PAD.decode(signature).expect("base64url");
+    RsaPublicKeyComponents { n, e }
+        .verify(&RSA_PKCS1_2048_8192_SHA256, message.as_bytes(), &signature)
+        .is_ok()
+}
+
+fn message(header: &Value, claims: &Value) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}", part(header), part(claims))
+}
+
 /// Forges a token with this header and these claims, signed with HMAC-SHA256.
 pub fn forge(header: &Value, claims: &Value, secret: &[u8]) -> String {
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let message = format!("{}.{}", part(header), part(claims));
+    let message = message(header, claims);
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
     format!(
         "{message}.{}",

@@ -3,6 +3,8 @@
 /// Every path with its methods, as in `infra/functions.yaml`; `tests/not_found.rs` compares them.
 pub const ROUTES: &[(&str, &str)] = &[
     ("/.well-known/change-password", "GET"),
+    ("/.well-known/jwks.json", "GET"),
+    ("/.well-known/openid-configuration", "GET"),
     ("/api/auth/2fa/disable", "POST"),
     ("/api/auth/2fa/setup", "POST"),
     ("/api/auth/2fa/undo", "POST"),

@@ -6,19 +6,31 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
 
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::{Algorithm, EncodingKey};
+
 use crate::Error;
 use crate::lambda::Lambda;
 use crate::options::Options;
 use crate::template::Template;
 
 /// The variables of the secrets that the stack generates.
-const SECRETS: [&str; 5] = [
-    "JWT_SECRET",
+const SECRETS: [&str; 4] = [
     "JWT_REFRESH_SECRET",
     "GUARD_SECRET",
     "EMAIL_TOKEN_SECRET",
     "DATA_ENCRYPTION_KEY",
 ];
+
+/// The private key of access tokens, which the stack generates, and the public keys that belong to it.
+const PRIVATE_KEY: &str = "JWT_PRIVATE_KEY";
+const PUBLIC_KEYS: &str = "JWT_PUBLIC_KEYS";
+/// The secret that takes the place of the keys if somebody sets it.
+const SECRET_INSTEAD_OF_KEYS: &str = "JWT_SECRET";
 
 /// The origins that are allowed by default: this machine, at any port of a development server.
 const OWN_ORIGINS: [&str; 6] = [
@@ -111,6 +123,8 @@ pub(crate) fn secrets(folder: Option<&Path>) -> Result<BTreeMap<String, String>,
             .map_err(|error| format!("{}: {error}", file.display()))?,
         None => BTreeMap::new(),
     };
+    // A folder of an earlier release has a secret in the place of the keys.
+    secrets.remove(SECRET_INSTEAD_OF_KEYS);
     let known = secrets.len();
     for name in SECRETS {
         if !secrets.contains_key(name) {
@@ -119,10 +133,42 @@ pub(crate) fn secrets(folder: Option<&Path>) -> Result<BTreeMap<String, String>,
             secrets.insert(name.to_owned(), hex::encode(bytes));
         }
     }
+    if !secrets.contains_key(PRIVATE_KEY) {
+        secrets.insert(PRIVATE_KEY.to_owned(), private_key()?);
+    }
     if let Some(file) = file.filter(|_| secrets.len() > known) {
         write_private(&file, &serde_json::to_vec_pretty(&secrets)?)?;
     }
     Ok(secrets)
+}
+
+/// Adds the public keys of access tokens, or removes the key if `JWT_SECRET` or other keys are given.
+pub(crate) fn complete_keys(
+    mut secrets: BTreeMap<String, String>,
+    given: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Error> {
+    let has_own = [SECRET_INSTEAD_OF_KEYS, PRIVATE_KEY, PUBLIC_KEYS];
+    if has_own.iter().any(|name| given.contains_key(*name)) {
+        secrets.remove(PRIVATE_KEY);
+    } else if let Some(key) = secrets.get(PRIVATE_KEY) {
+        secrets.insert(PUBLIC_KEYS.to_owned(), public_keys(key)?);
+    }
+    Ok(secrets)
+}
+
+/// Generates a private key for RS256, in PKCS#8 and base64.
+fn private_key() -> Result<String, Error> {
+    let key = KeyPair::generate(KeySize::Rsa2048).map_err(|_| "no randomness")?;
+    let key: Pkcs8V1Der = key.as_der().map_err(|_| "a key without a text")?;
+    Ok(STANDARD.encode(key.as_ref()))
+}
+
+/// Returns the JSON Web Key Set of a private key.
+fn public_keys(private: &str) -> Result<String, Error> {
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{private}\n-----END PRIVATE KEY-----\n");
+    let key = EncodingKey::from_rsa_pem(pem.as_bytes())?;
+    let keys = vec![Jwk::from_encoding_key(&key, Algorithm::RS256)?];
+    Ok(serde_json::to_string(&JwkSet { keys })?)
 }
 
 /// Writes a file that only its owner may read, as a whole or not at all.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 use crate::Error;
-use crate::configuration::{lambdas, lock_data_dir, parameters, secrets, write_private};
+use crate::configuration::{
+    complete_keys, lambdas, lock_data_dir, parameters, secrets, write_private,
+};
 use crate::containers::{self, Bridge};
 use crate::dynamodb::DynamoDb;
 use crate::env_files;
@@ -62,7 +64,8 @@ impl Stack {
             Some(_) => None,
             None => Some(Redis::start(data("redis").as_deref(), &[])?),
         };
-        let mut chosen = secrets(options.data_dir.as_deref())?;
+        let secrets = secrets(options.data_dir.as_deref())?;
+        let mut chosen = complete_keys(secrets, &options.variables)?;
         let inbox = Inbox::default();
         let ses = Ses::start(inbox.clone()).await?;
         chosen.insert("JWT_ISSUER".to_owned(), url.clone());

@@ -2,77 +2,142 @@
 
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use crate::config::Environment;
-use crate::domain::device_token::{DeviceTokenIssuer, DeviceTokenVerifier};
+use crate::domain::device_token::{self, DeviceTokenIssuer, DeviceTokenVerifier};
 use crate::domain::duration::{days, minutes};
 use crate::domain::session::RotationPolicy;
 use crate::domain::token::{
-    AccessTokenIssuer, AccessTokenVerifier, RefreshTokenIssuer, RefreshTokenVerifier,
-    SigningConfig, VerifyingConfig,
+    AccessTokenIssuer, AccessTokenVerifier, PublicKeys, RefreshTokenIssuer, RefreshTokenVerifier,
+    SigningConfig, SigningKey, VerifyingConfig, VerifyingKey,
 };
 
-/// The secret of access tokens.
+/// The secret of access tokens under HS256.
 const ACCESS: &str = "JWT_SECRET";
+/// The private key of access tokens.
+const PRIVATE_KEY: &str = "JWT_PRIVATE_KEY";
+/// The public keys of access tokens.
+const PUBLIC_KEYS: &str = "JWT_PUBLIC_KEYS";
 /// The secret of refresh tokens.
 const REFRESH: &str = "JWT_REFRESH_SECRET";
 /// The secret of device tokens.
 const GUARD: &str = "GUARD_SECRET";
 
-fn signing(environment: &mut Environment, secret: &str) -> SigningConfig {
-    SigningConfig {
-        secret: environment.secret(secret),
-        issuer: environment.text("JWT_ISSUER"),
-        audience: environment.text("JWT_AUDIENCE"),
+impl SigningConfig {
+    fn from_env(environment: &mut Environment, key: SigningKey) -> Self {
+        Self {
+            key,
+            issuer: environment.text("JWT_ISSUER"),
+            audience: environment.text("JWT_AUDIENCE"),
+        }
     }
 }
 
-fn verifying(environment: &mut Environment, secret: &str) -> VerifyingConfig {
-    VerifyingConfig {
-        current: signing(environment, secret),
-        previous_secret: environment.optional_secret(&format!("{secret}_PREVIOUS")),
+impl VerifyingConfig {
+    fn from_env(environment: &mut Environment, keys: Vec<VerifyingKey>) -> Self {
+        Self {
+            keys,
+            issuer: environment.text("JWT_ISSUER"),
+            audience: environment.text("JWT_AUDIENCE"),
+        }
     }
+}
+
+/// Reads a secret and, if there is one, the previous one.
+fn secrets(environment: &mut Environment, name: &str) -> Vec<SecretString> {
+    let current = environment.secret(name);
+    let previous = environment.optional_secret(&format!("{name}_PREVIOUS"));
+    std::iter::once(current).chain(previous).collect()
+}
+
+/// Refuses `JWT_SECRET` beside keys: a token that everybody can verify must not be one that every verifier can make.
+fn refuse_secret_beside(environment: &mut Environment, keys: &str) {
+    if environment.optional_text(ACCESS).is_some() {
+        environment.refuse(format!("{ACCESS} and {keys} exclude each other"));
+    }
+}
+
+fn signing_key(environment: &mut Environment) -> SigningKey {
+    let Some(private) = environment.optional_secret(PRIVATE_KEY) else {
+        return SigningKey::symmetric(&environment.secret(ACCESS));
+    };
+    refuse_secret_beside(environment, PRIVATE_KEY);
+    SigningKey::private(&private).unwrap_or_else(|problem| {
+        environment.refuse(format!("{PRIVATE_KEY} {problem}"));
+        SigningKey::symmetric(&private)
+    })
+}
+
+fn verifying_keys(environment: &mut Environment) -> Vec<VerifyingKey> {
+    match public_keys(environment) {
+        Some(keys) => keys.verifying_keys(),
+        None => {
+            let secrets = secrets(environment, ACCESS);
+            secrets.iter().map(VerifyingKey::symmetric).collect()
+        }
+    }
+}
+
+/// Reads `JWT_PUBLIC_KEYS`; `None` where access tokens are signed with `JWT_SECRET`.
+pub fn public_keys(environment: &mut Environment) -> Option<PublicKeys> {
+    let text = environment.optional_text(PUBLIC_KEYS)?;
+    refuse_secret_beside(environment, PUBLIC_KEYS);
+    let keys = PublicKeys::parse(&text).unwrap_or_else(|problem| {
+        environment.refuse(format!("{PUBLIC_KEYS} {problem}"));
+        PublicKeys::default()
+    });
+    Some(keys)
 }
 
 impl AccessTokenIssuer {
-    /// Reads `JWT_SECRET`, `JWT_ISSUER`, `JWT_AUDIENCE` and `JWT_EXPIRY`.
+    /// Reads `JWT_PRIVATE_KEY` or `JWT_SECRET`, and `JWT_ISSUER`, `JWT_AUDIENCE` and `JWT_EXPIRY`.
     pub fn from_env(environment: &mut Environment) -> Self {
         let expiry = environment.lifetime("JWT_EXPIRY", minutes(15));
-        Self::new(signing(environment, ACCESS), expiry)
+        let key = signing_key(environment);
+        Self::new(SigningConfig::from_env(environment, key), expiry)
     }
 }
 
 impl AccessTokenVerifier {
-    /// Reads `JWT_SECRET`, `JWT_SECRET_PREVIOUS`, `JWT_ISSUER` and `JWT_AUDIENCE`.
+    /// Reads `JWT_PUBLIC_KEYS` or `JWT_SECRET` and `JWT_SECRET_PREVIOUS`, and `JWT_ISSUER` and `JWT_AUDIENCE`.
     pub fn from_env(environment: &mut Environment) -> Self {
-        Self::new(verifying(environment, ACCESS))
+        let keys = verifying_keys(environment);
+        Self::new(VerifyingConfig::from_env(environment, keys))
     }
 }
 
 impl RefreshTokenIssuer {
     /// Reads `JWT_REFRESH_SECRET`, `JWT_ISSUER` and `JWT_AUDIENCE`.
     pub fn from_env(environment: &mut Environment) -> Self {
-        Self::new(signing(environment, REFRESH))
+        let key = SigningKey::symmetric(&environment.secret(REFRESH));
+        Self::new(SigningConfig::from_env(environment, key))
     }
 }
 
 impl RefreshTokenVerifier {
     /// Reads `JWT_REFRESH_SECRET`, `JWT_REFRESH_SECRET_PREVIOUS`, `JWT_ISSUER` and `JWT_AUDIENCE`.
     pub fn from_env(environment: &mut Environment) -> Self {
-        Self::new(verifying(environment, REFRESH))
+        let secrets = secrets(environment, REFRESH);
+        let keys = secrets.iter().map(VerifyingKey::symmetric).collect();
+        Self::new(VerifyingConfig::from_env(environment, keys))
     }
 }
 
 impl DeviceTokenIssuer {
     /// Reads `GUARD_SECRET`, `JWT_ISSUER` and `JWT_AUDIENCE`.
     pub fn from_env(environment: &mut Environment) -> Self {
-        Self::new(signing(environment, GUARD))
+        let key = device_token::signing_key(&environment.secret(GUARD));
+        Self::new(SigningConfig::from_env(environment, key))
     }
 }
 
 impl DeviceTokenVerifier {
     /// Reads `GUARD_SECRET`, `GUARD_SECRET_PREVIOUS`, `JWT_ISSUER` and `JWT_AUDIENCE`.
     pub fn from_env(environment: &mut Environment) -> Self {
-        Self::new(verifying(environment, GUARD))
+        let secrets = secrets(environment, GUARD);
+        let keys = secrets.iter().map(device_token::verifying_key).collect();
+        Self::new(VerifyingConfig::from_env(environment, keys))
     }
 }
 

@@ -11,7 +11,9 @@ use super::duration::days;
 use super::id::Id;
 use super::secret;
 use super::timestamp::Timestamp;
-use super::token::{Claims, Issuer, SigningConfig, Verifier, VerifyingConfig};
+use super::token::{
+    Claims, Issuer, SigningConfig, SigningKey, Verifier, VerifyingConfig, VerifyingKey,
+};
 use super::user::UserId;
 
 /// The identifier of a device. Its time is the first sign-in.
@@ -48,9 +50,9 @@ impl Claims for DeviceClaims {
 pub struct DeviceTokenIssuer(Issuer<DeviceClaims>);
 
 impl DeviceTokenIssuer {
-    /// Derives the signing key from the secret.
+    /// Creates an issuer with a key of [`signing_key`].
     pub fn new(config: SigningConfig) -> Self {
-        Self(Issuer::new(derived(config)))
+        Self(Issuer::new(config))
     }
 
     /// Issues a token for this device.
@@ -68,13 +70,9 @@ impl DeviceTokenIssuer {
 pub struct DeviceTokenVerifier(Verifier<DeviceClaims>);
 
 impl DeviceTokenVerifier {
-    /// Derives the keys from the secrets.
+    /// Creates a verifier with keys of [`verifying_key`].
     pub fn new(config: VerifyingConfig) -> Self {
-        let previous = config.previous_secret.as_ref();
-        Self(Verifier::new(VerifyingConfig {
-            previous_secret: previous.map(|secret| secret::derive(secret, PURPOSE)),
-            current: derived(config.current),
-        }))
+        Self(Verifier::new(config))
     }
 
     /// Returns the device of a valid token. Whether a password reset has revoked the token since, only the user's
@@ -90,11 +88,14 @@ impl DeviceTokenVerifier {
 
 const PURPOSE: &str = "device token";
 
-fn derived(config: SigningConfig) -> SigningConfig {
-    SigningConfig {
-        secret: secret::derive(&config.secret, PURPOSE),
-        ..config
-    }
+/// Derives the key that signs device tokens from a secret.
+pub fn signing_key(secret: &SecretString) -> SigningKey {
+    SigningKey::symmetric(&secret::derive(secret, PURPOSE))
+}
+
+/// Derives the key that verifies device tokens from a secret.
+pub fn verifying_key(secret: &SecretString) -> VerifyingKey {
+    VerifyingKey::symmetric(&secret::derive(secret, PURPOSE))
 }
 
 #[cfg(test)]
@@ -104,18 +105,24 @@ mod tests {
     use super::super::token::tests::assert_all_is_needed;
     use super::*;
 
-    fn signing(secret: &str) -> SigningConfig {
+    fn secret(text: &str) -> SecretString {
+        SecretString::from(text.repeat(32))
+    }
+
+    fn signing(text: &str) -> SigningConfig {
         SigningConfig {
-            secret: SecretString::from(secret.repeat(32)),
+            key: signing_key(&secret(text)),
             issuer: "issuer".to_owned(),
             audience: "audience".to_owned(),
         }
     }
 
-    fn verifier(secret: &str, previous: Option<&str>) -> DeviceTokenVerifier {
+    fn verifier(text: &str, previous: Option<&str>) -> DeviceTokenVerifier {
+        let texts = std::iter::once(text).chain(previous);
         DeviceTokenVerifier::new(VerifyingConfig {
-            current: signing(secret),
-            previous_secret: previous.map(|secret| SecretString::from(secret.repeat(32))),
+            keys: texts.map(|text| verifying_key(&secret(text))).collect(),
+            issuer: "issuer".to_owned(),
+            audience: "audience".to_owned(),
         })
     }
 
@@ -157,7 +164,7 @@ mod tests {
         let token = DeviceTokenIssuer::new(signing("a")).issue(device, now);
         let verifier = verifier("a", None);
 
-        let secret = derived(signing("a")).secret;
+        let secret = secret::derive(&secret("a"), PURPOSE);
         assert_all_is_needed(&token, secret.expose_secret(), |token| {
             verifier.verify(token, now).is_some()
         });

@@ -19,6 +19,9 @@ use crate::error::ApiError;
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-resource-policy");
+
 const CONTENT_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// Returns the headers of every answer of every function; a page replaces two of them.
@@ -27,10 +30,7 @@ pub(crate) fn fixed_headers<B>() -> Vec<HeaderMetadata<http::Response<B>>> {
         (CACHE_CONTROL, "no-store"),
         (CONTENT_SECURITY_POLICY, CONTENT_POLICY),
         (CONTENT_TYPE, "application/json; charset=utf-8"),
-        (
-            HeaderName::from_static("cross-origin-resource-policy"),
-            "same-origin",
-        ),
+        (CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
         (REFERRER_POLICY, "no-referrer"),
         (
             STRICT_TRANSPORT_SECURITY,
@@ -112,6 +112,21 @@ impl Response {
             status: StatusCode::OK,
             body: html,
             headers,
+        }
+    }
+
+    /// Returns a 200 with a document that is the same for everybody, and that anybody may cache for five minutes. Its form
+    /// is that of its own standard.
+    pub fn public_document(document: impl Serialize) -> Self {
+        let headers = [
+            (CACHE_CONTROL, "public, max-age=300"),
+            (CROSS_ORIGIN_RESOURCE_POLICY, "cross-origin"),
+        ];
+        let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
+        Self {
+            status: StatusCode::OK,
+            body: json(&document),
+            headers: HeaderMap::from_iter(headers),
         }
     }
 

@@ -4,21 +4,22 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use secrecy::{ExposeSecret, SecretString};
+use jsonwebtoken::jwk::KeyAlgorithm;
+use jsonwebtoken::{EncodingKey, Header, Validation};
+use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::keys::{SigningKey, VerifyingKey};
 use crate::domain::timestamp::Timestamp;
 
 /// The configuration for signing one kind of token.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SigningConfig {
-    /// The current secret.
-    pub secret: SecretString,
+    /// The key.
+    pub key: SigningKey,
     /// The claim `iss`.
     pub issuer: String,
     /// The claim `aud`.
@@ -26,12 +27,14 @@ pub struct SigningConfig {
 }
 
 /// The configuration for verifying one kind of token.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct VerifyingConfig {
-    /// The current signing configuration.
-    pub current: SigningConfig,
-    /// The previous secret, needed until the last token signed with it has expired.
-    pub previous_secret: Option<SecretString>,
+    /// The keys: the current one, a previous one until the last token signed with it has expired, and a next one.
+    pub keys: Vec<VerifyingKey>,
+    /// The claim `iss`.
+    pub issuer: String,
+    /// The claim `aud`.
+    pub audience: String,
 }
 
 /// Why a token is not accepted.
@@ -63,8 +66,6 @@ struct AllClaims<C> {
     own: C,
 }
 
-const ALGORITHM: Algorithm = Algorithm::HS256;
-
 /// How far in the future a token may have been issued. A function's clock may be slow by minutes without any other
 /// failure. A clock that is slower still would accept tokens that expired long ago.
 const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(30 * 60);
@@ -87,12 +88,12 @@ pub struct Issuer<C> {
 impl<C: Claims> Issuer<C> {
     /// Creates an issuer with this key.
     pub fn new(config: SigningConfig) -> Self {
-        let mut header = Header::new(ALGORITHM);
+        let mut header = Header::new(config.key.algorithm);
         header.typ = Some(C::TYPE.to_owned());
-        header.kid = Some(key_id(&config.secret));
+        header.kid = Some(config.key.id);
         Self {
             header,
-            key: EncodingKey::from_secret(config.secret.expose_secret().as_bytes()),
+            key: config.key.key,
             issuer: config.issuer,
             audience: config.audience,
             claims: PhantomData,
@@ -100,7 +101,10 @@ impl<C: Claims> Issuer<C> {
     }
 
     /// Signs a token with these claims; `iat` and `exp` are seconds since the Unix epoch.
-    #[expect(clippy::expect_used, reason = "HMAC signs all plain structs")]
+    #[expect(
+        clippy::expect_used,
+        reason = "a key that was read signs all plain structs"
+    )]
     pub(in crate::domain) fn sign(&self, own: C, iat: i64, exp: i64) -> SecretString {
         let claims = AllClaims {
             iss: self.issuer.clone(),
@@ -115,29 +119,34 @@ impl<C: Claims> Issuer<C> {
 
 /// Verifies one kind of token.
 pub struct Verifier<C> {
-    /// The keys with their ids, the current one first.
-    keys: Vec<(String, DecodingKey)>,
-    validation: Validation,
+    keys: Vec<PinnedKey>,
     claims: PhantomData<fn(C)>,
+}
+
+/// A key with the only algorithm that it is used with: the token must not choose it (RFC 8725, 3.1).
+struct PinnedKey {
+    key: VerifyingKey,
+    algorithm: String,
+    validation: Validation,
 }
 
 impl<C: Claims> Verifier<C> {
     /// Creates a verifier with these keys.
     pub fn new(config: VerifyingConfig) -> Self {
-        let secrets = std::iter::once(&config.current.secret).chain(&config.previous_secret);
-        let key =
-            |secret: &SecretString| DecodingKey::from_secret(secret.expose_secret().as_bytes());
-        // RFC 8725, 3.1: the token must not choose the algorithm.
-        let mut validation = Validation::new(ALGORITHM);
-        validation.set_issuer(&[config.current.issuer]);
-        validation.set_audience(&[config.current.audience]);
-        // The time is an argument; expiry is checked below.
-        validation.validate_exp = false;
+        let pinned = |key: VerifyingKey| {
+            let mut validation = Validation::new(key.algorithm);
+            validation.set_issuer(&[&config.issuer]);
+            validation.set_audience(&[&config.audience]);
+            // The time is an argument; expiry is checked below.
+            validation.validate_exp = false;
+            PinnedKey {
+                algorithm: KeyAlgorithm::from(key.algorithm).to_string(),
+                key,
+                validation,
+            }
+        };
         Self {
-            keys: secrets
-                .map(|secret| (key_id(secret), key(secret)))
-                .collect(),
-            validation,
+            keys: config.keys.into_iter().map(pinned).collect(),
             claims: PhantomData,
         }
     }
@@ -178,9 +187,6 @@ impl<C: Claims> Verifier<C> {
     fn decode(&self, token: &str) -> Option<AllClaims<C>> {
         let header = URL_SAFE_NO_PAD.decode(token.split('.').next()?).ok()?;
         let NamedAlgorithm { alg } = serde_json::from_slice(&header).ok()?;
-        if alg != "HS256" {
-            return None;
-        }
         let header = jsonwebtoken::decode_header(token).ok()?;
         let is_of_this_kind = header.typ?.eq_ignore_ascii_case(C::TYPE);
         // RFC 7515, 4.1.11: the library ignores `crit`, which names extensions that must be understood.
@@ -188,14 +194,11 @@ impl<C: Claims> Verifier<C> {
             return None;
         }
         let mut keys = self.keys.iter();
-        let (_, key) = keys.find(|(id, _)| header.kid.as_ref() == Some(id))?;
-        let token = jsonwebtoken::decode(token, key, &self.validation).ok()?;
+        let pinned = keys.find(|pinned| header.kid.as_ref() == Some(&pinned.key.id))?;
+        if alg != pinned.algorithm {
+            return None;
+        }
+        let token = jsonwebtoken::decode(token, &pinned.key.key, &pinned.validation).ok()?;
         Some(token.claims)
     }
-}
-
-/// Returns an identifier of a secret that reveals nothing about it.
-pub(in crate::domain) fn key_id(secret: &SecretString) -> String {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
-    URL_SAFE_NO_PAD.encode(&hmac::sign(&key, b"gatehouse key id").as_ref()[..8])
 }

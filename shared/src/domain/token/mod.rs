@@ -12,9 +12,11 @@ use super::timestamp::Timestamp;
 use super::user::{Role, UserId};
 
 mod jwt;
+mod keys;
 
-pub(super) use jwt::key_id;
 pub use jwt::{Claims, Issuer, SigningConfig, TokenError, Verifier, VerifyingConfig};
+pub(super) use keys::key_id;
+pub use keys::{InvalidKey, PublicKeys, SigningKey, VerifyingKey};
 
 /// The claims of an access token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,16 +10,20 @@ use std::collections::BTreeSet;
 
 fn signing(secret: &str) -> SigningConfig {
     SigningConfig {
-        secret: SecretString::from(secret),
+        key: SigningKey::symmetric(&SecretString::from(secret)),
         issuer: "https://issuer.example".into(),
         audience: "audience".into(),
     }
 }
 
 fn verifying(secret: &str, previous: Option<&str>) -> VerifyingConfig {
+    let secrets = std::iter::once(secret).chain(previous);
     VerifyingConfig {
-        current: signing(secret),
-        previous_secret: previous.map(SecretString::from),
+        keys: secrets
+            .map(|secret| VerifyingKey::symmetric(&SecretString::from(secret)))
+            .collect(),
+        issuer: "https://issuer.example".into(),
+        audience: "audience".into(),
     }
 }
 
@@ -462,5 +466,271 @@ proptest! {
         text.replace_range(at_index..=at_index, &new);
 
         prop_assert_eq!(tokens.verify(&text, at(1_000_000)), Err(TokenError::Invalid));
+    }
+}
+
+/// Keys of their own, as their owner and as everybody else reads them.
+mod key_pairs {
+    use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::rsa::{KeyPair, KeySize};
+    use aws_lc_rs::signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
+        EcdsaSigningAlgorithm, Ed25519KeyPair,
+    };
+    use base64::engine::general_purpose::STANDARD;
+    use jsonwebtoken::jwk::Jwk;
+    use jsonwebtoken::{EncodingKey, Header};
+
+    use super::*;
+
+    fn rsa() -> SecretString {
+        let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
+        let der: Pkcs8V1Der = key.as_der().unwrap();
+        STANDARD.encode(der.as_ref()).into()
+    }
+
+    fn ec(curve: &'static EcdsaSigningAlgorithm) -> SecretString {
+        let key = EcdsaKeyPair::generate_pkcs8(curve, &SystemRandom::new()).unwrap();
+        STANDARD.encode(key.as_ref()).into()
+    }
+
+    fn ed25519() -> SecretString {
+        let key = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).unwrap();
+        STANDARD.encode(key.as_ref()).into()
+    }
+
+    fn pem(key: &SecretString) -> String {
+        let body = key.expose_secret();
+        format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n")
+    }
+
+    /// Returns the public key, read by the library alone.
+    fn public(key: &SecretString, algorithm: Algorithm) -> Value {
+        let pem = pem(key);
+        let key = match algorithm {
+            Algorithm::RS256 => EncodingKey::from_rsa_pem(pem.as_bytes()),
+            Algorithm::ES256 => EncodingKey::from_ec_pem(pem.as_bytes()),
+            _ => EncodingKey::from_ed_pem(pem.as_bytes()),
+        };
+        json!(Jwk::from_encoding_key(&key.unwrap(), algorithm).unwrap())
+    }
+
+    fn set(keys: &[Value]) -> String {
+        json!({ "keys": keys }).to_string()
+    }
+
+    fn issuer(key: &SecretString) -> AccessTokenIssuer {
+        let config = SigningConfig {
+            key: SigningKey::private(key).unwrap(),
+            ..signing("unused")
+        };
+        AccessTokenIssuer::new(config, Duration::from_secs(900))
+    }
+
+    fn verifier(keys: &[Value]) -> AccessTokenVerifier {
+        let keys = PublicKeys::parse(&set(keys)).unwrap();
+        AccessTokenVerifier::new(VerifyingConfig {
+            keys: keys.verifying_keys(),
+            ..verifying("unused", None)
+        })
+    }
+
+    fn issue(key: &SecretString) -> String {
+        let (token, _) = issuer(key).issue(&session(), Role::User, at(1_000_000), [0; 16]);
+        token.expose_secret().to_owned()
+    }
+
+    fn problem(set: &str) -> Option<InvalidKey> {
+        PublicKeys::parse(set).err()
+    }
+
+    #[test]
+    fn whoever_holds_the_public_key_verifies_and_knows_the_key_by_its_thumbprint() {
+        for (key, algorithm, name) in [
+            (rsa(), Algorithm::RS256, "RS256"),
+            (
+                ec(&ECDSA_P256_SHA256_FIXED_SIGNING),
+                Algorithm::ES256,
+                "ES256",
+            ),
+            (ed25519(), Algorithm::EdDSA, "EdDSA"),
+        ] {
+            let public = public(&key, algorithm);
+            let token = issue(&key);
+            let (header, _) = parts(&token.clone().into());
+            let published = json!(PublicKeys::parse(&set(&[public.clone()])).unwrap());
+
+            assert_eq!(header["alg"], name);
+            assert_eq!(header["kid"], published["keys"][0]["kid"]);
+            assert_eq!(published["keys"][0]["alg"], name);
+            assert_eq!(published["keys"][0]["use"], "sig");
+            let verifier = verifier(&[public]);
+            assert!(verifier.verify(&token, at(1_000_000)).is_ok(), "{name}");
+            let (message, signature) = token.rsplit_once('.').unwrap();
+            let flipped = if signature.starts_with('A') { "B" } else { "A" };
+            let forged = format!("{message}.{flipped}{}", &signature[1..]);
+            assert_eq!(
+                verifier.verify(&forged, at(1_000_000)),
+                Err(TokenError::Invalid)
+            );
+        }
+    }
+
+    /// The key and its thumbprint are the example of RFC 7638, 3.1.
+    #[test]
+    fn the_thumbprint_is_that_of_rfc_7638() {
+        let modulus = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRX\
+                       jBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaS\
+                       qzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksIN\
+                       HaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
+        let key =
+            json!({ "kty": "RSA", "n": modulus, "e": "AQAB", "alg": "RS256", "kid": "2011-04-29" });
+
+        let published = json!(PublicKeys::parse(&set(&[key])).unwrap());
+
+        let expected = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
+        assert_eq!(published["keys"][0]["kid"], expected);
+    }
+
+    #[test]
+    fn a_private_key_is_read_as_pem_too_also_with_escaped_line_breaks() {
+        let key = rsa();
+        let id = |text: String| SigningKey::private(&text.into()).unwrap().id;
+        let expected = id(key.expose_secret().to_owned());
+
+        assert_eq!(id(pem(&key)), expected);
+        assert_eq!(id(pem(&key).replace('\n', "\\n")), expected);
+    }
+
+    #[test]
+    fn what_is_no_private_key_or_too_weak_is_refused() {
+        let short = "MIICWwIBAAKBgQCT4c3XA41ySUh5Kjx/EBcurkZieTgPeIOTB7ksEGfsMqgHFLuV7Wr0TS13/4xkFuaMZ1LRt4kUXoqLjdPa\
+        sbLrFkQOZODqouf5Cq02t+Qfn+A+xJrAh0g5tRTaLmBMnzNjuicgaUPt9LynpodutymnyEDhNx1jXijbwc7Z+u1d8QIDAQAB\
+        AoGAaL/rpEAZ8zhBo8HtNDvbj+9WX+5pbVv6Jy2zVqkQU9jV+J4Q+fRAbGg2qudTNJqcGBwgJ/kPmmQVUyDVTfXNO3DUCGu7\
+        fF47ns1ZU5XzsAYwK+KXsl7mpMJDAGg0vcfUTj+4a68519g6ViCh15PDUup3cIHZtwd4x/+8OlrowYECQQDETKEkoQ4sCDiP\
+        znbP5l27TV5e+FXkPyLSWROLVa5kKwJcUJGYwCmQ0r6AFR8eY61AlY2hw6JrXuHCEddqps35AkEAwNuG4l50rj2urGQIcxif\
+        8gznX9MHN0NZCL3bVQZ1y1Ejz+j1O+5kXoT4FBU+s7711SioVgqdLIoIKF5sMgvtuQJAaTnWq+b1zN6/Sz9W601G84+exfQD\
+        Pu4lQXLkii1s5V80zb2WvrZL0clWuxwXaVfvWI6StKNFXp8nD7w2qIIwKQJARtccZ8A8adhcdhRUijqMXfPhdXBloSYK6Uwb\
+        6dJyqFlIp1Ex6264zYNYQMBBBPNrB35kvx4s97RIJNPyODvreQJAfaqqIjfMpCoRY8msF03zFgd0tobcBw5fXDWhdTQDzCPq\
+        mKFtQoxpuU/rJwSnIXaltREGmWfNGuOuq5dv4CtW9w==";
+        let p384 = ec(&ECDSA_P384_SHA384_FIXED_SIGNING);
+        let truncated = rsa().expose_secret()[..400].to_owned();
+        for text in [
+            "",
+            "a secret of 32 bytes or more, in words",
+            short,
+            p384.expose_secret(),
+            &truncated,
+            "-----BEGIN PRIVATE KEY-----",
+        ] {
+            let read = SigningKey::private(&text.into()).map(|key| key.id);
+            assert_eq!(read, Err(InvalidKey::NotPrivate), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_set_of_public_keys_is_refused() {
+        for text in [
+            "",
+            "{}",
+            "[]",
+            "null",
+            r#"{"keys":[]}"#,
+            r#"{"keys":{}}"#,
+            r#"{"keys":["x"]}"#,
+        ] {
+            assert_eq!(problem(text), Some(InvalidKey::NotPublic), "{text}");
+        }
+        let short = json!({ "kty": "RSA", "n": URL_SAFE_NO_PAD.encode([0xff; 255]), "e": "AQAB" });
+        assert_eq!(problem(&set(&[short])), Some(InvalidKey::TooShort));
+        // Zeros in front make a modulus no longer.
+        let padded = [&[0; 64][..], &[0xff; 200]].concat();
+        let padded = json!({ "kty": "RSA", "n": URL_SAFE_NO_PAD.encode(padded), "e": "AQAB" });
+        assert_eq!(problem(&set(&[padded])), Some(InvalidKey::TooShort));
+        let no_number = json!({ "kty": "RSA", "n": "???", "e": "AQAB" });
+        assert_eq!(problem(&set(&[no_number])), Some(InvalidKey::NotPublic));
+        for key in [
+            json!({ "kty": "EC", "crv": "P-384", "x": "AA", "y": "AA" }),
+            json!({ "kty": "EC", "crv": "secp256k1", "x": "AA", "y": "AA" }),
+            json!({ "kty": "unknown" }),
+            json!({}),
+        ] {
+            assert_eq!(
+                problem(&set(&[key.clone()])),
+                Some(InvalidKey::Unsupported),
+                "{key}"
+            );
+        }
+    }
+
+    /// The set is published, so it must not even begin to be read.
+    #[test]
+    fn a_set_with_a_private_key_or_a_secret_is_refused() {
+        let good = public(&rsa(), Algorithm::RS256);
+        let secret = json!({ "kty": "oct", "k": "AAAA" });
+        assert_eq!(
+            problem(&set(&[good.clone(), secret])),
+            Some(InvalidKey::Exposed)
+        );
+        for member in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
+            let mut private = good.clone();
+            private[member] = json!("AQAB");
+            let keys = [good.clone(), private];
+            assert_eq!(problem(&set(&keys)), Some(InvalidKey::Exposed), "{member}");
+        }
+    }
+
+    /// security.md 16: neither another algorithm of the key nor the published key as an HMAC secret.
+    #[test]
+    fn each_key_has_one_algorithm() {
+        let key = rsa();
+        let public = public(&key, Algorithm::RS256);
+        let verifier = verifier(std::slice::from_ref(&public));
+        let token = issue(&key);
+        let (header, claims) = parts(&token.into());
+        let pem = pem(&key);
+        let encoding = EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap();
+        let signed = |algorithm: Algorithm| {
+            let mut own = Header::new(algorithm);
+            own.typ = Some("at+jwt".to_owned());
+            own.kid = header["kid"].as_str().map(str::to_owned);
+            jsonwebtoken::encode(&own, &claims, &encoding).unwrap()
+        };
+        assert!(
+            verifier
+                .verify(&signed(Algorithm::RS256), at(1_000_000))
+                .is_ok()
+        );
+
+        for algorithm in [Algorithm::RS384, Algorithm::RS512, Algorithm::PS256] {
+            let verified = verifier.verify(&signed(algorithm), at(1_000_000));
+            assert_eq!(verified, Err(TokenError::Invalid), "{algorithm:?}");
+        }
+        let mut symmetric = header.clone();
+        symmetric["alg"] = json!("HS256");
+        for secret in [public["n"].as_str().unwrap(), &set(&[public.clone()]), ""] {
+            for header in [&symmetric, &header] {
+                let forged = forge(header, &claims, secret);
+                let verified = verifier.verify(&forged, at(1_000_000));
+                assert_eq!(verified, Err(TokenError::Invalid), "{header} {secret}");
+            }
+        }
+    }
+
+    #[test]
+    fn next_current_and_previous_key_verify_and_a_retired_one_does_not() {
+        let keys = [rsa(), ec(&ECDSA_P256_SHA256_FIXED_SIGNING), ed25519()];
+        let algorithms = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
+        let published = [0, 1, 2].map(|at| public(&keys[at], algorithms[at]));
+        let verify = |keys: &[Value], token: &str| verifier(keys).verify(token, at(1_000_000));
+
+        for key in &keys {
+            assert!(verify(&published, &issue(key)).is_ok());
+        }
+        let retired = verify(&published[1..], &issue(&keys[0]));
+        assert_eq!(retired, Err(TokenError::Invalid));
+        let algorithms = PublicKeys::parse(&set(&published)).unwrap().algorithms();
+        assert_eq!(algorithms, ["ES256", "EdDSA", "RS256"]);
     }
 }
