@@ -74,7 +74,7 @@ async fn the_tokens_carry_the_claims_of_the_contract() {
 
     assert_eq!(
         (&header["typ"], &header["alg"]),
-        (&json!("at+jwt"), &json!("HS256"))
+        (&json!("at+jwt"), &json!("RS256"))
     );
     assert!(header["kid"].is_string());
     assert_eq!(
