@@ -10,6 +10,7 @@ mod authentication;
 mod bots;
 mod browser;
 mod change_password;
+mod claims;
 mod cookie_mode;
 mod delete_account;
 mod documentation;

@@ -510,6 +510,7 @@ async fn redis_holds_the_documented_keys_and_no_token() {
     let fields: Vec<&String> = record.as_object().unwrap().keys().collect();
     let expected = [
         "absolute_expires_at",
+        "amr",
         "counter",
         "created_at",
         "epoch",

@@ -24,7 +24,7 @@ use shared::domain::client_info::ClientInfo;
 use shared::domain::device_token::Device;
 use shared::domain::id::Id;
 use shared::domain::password_hash::{PasswordHash, Verification};
-use shared::domain::session::{Lifetime, Session};
+use shared::domain::session::{AuthenticationMethods, Lifetime, NewSession, Session};
 use shared::domain::user::{SignInAllowed, SignInRefused, User, UserId};
 use shared::error::ApiError;
 use shared::http::{Request, Response};
@@ -72,11 +72,19 @@ pub async fn sign_in(
         true => user.session_epoch.next(),
         false => user.session_epoch,
     };
-    let lifetime = lifetime(app, login);
+    let new = NewSession {
+        id: session_id,
+        methods: match proof.code {
+            Some(_) => AuthenticationMethods::PASSWORD_AND_CODE,
+            None => AuthenticationMethods::PASSWORD,
+        },
+        lifetime: lifetime(app, login),
+        epoch,
+        device: device.id,
+    };
     let start = async {
-        let sessions = &app.sessions;
-        let started = sessions.start(session_id, allowed, &lifetime, epoch, device.id, client);
-        Ok::<_, ApiError>(started.await?)
+        let started = app.sessions.start(&new, allowed, client).await;
+        Ok::<_, ApiError>(started?)
     };
     let record = record(app, user, account, &proof, client, limits);
     let started = match proof.code {
@@ -198,7 +206,9 @@ fn signed_in(
     request: &Request,
 ) -> Response {
     let now = request.received_at();
-    let tokens = app.tokens.issue(session, user.role, login.delivery, now);
+    let tokens = app
+        .tokens
+        .issue(session, user.role, &user.claims, login.delivery, now);
     let tokens = tokens.with_device_token(app.device_token_issuer.issue(device, now));
     let user = User {
         last_login_at: Some(now),

@@ -51,7 +51,7 @@ async fn exchange(
         limits.charge(),
         app.sessions
             .rotate(id, claims.sub, counter, &app.policy, client),
-        app.users.find_account_status(claims.sub, now),
+        app.users.find_token_subject(claims.sub, now),
     );
     let (rotation, user) = match (charged, rotation, user) {
         (Ok(()), Ok(rotation), Ok(user)) => (rotation, user),
@@ -68,7 +68,7 @@ async fn exchange(
             unreachable!("one of the three has failed")
         }
     };
-    let Some(user) = user.filter(|user| user.status.is_active()) else {
+    let Some(user) = user.filter(|user| user.account.status.is_active()) else {
         app.sessions.revoke_all(claims.sub).await?;
         return Err(ApiError::RefreshTokenInvalid);
     };
@@ -84,14 +84,16 @@ async fn exchange(
         }
     };
     // A new password or second factor has ended the session: only the user's record says so.
-    if !user.allows_session(id, epoch) {
+    if !user.account.allows_session(id, epoch) {
         app.sessions.revoke(id, claims.sub).await?;
         return Err(ApiError::RefreshTokenInvalid);
     }
     if let Repetition::Elsewhere { is_first } = repetition {
         record_repetition(app, claims.sub, is_first, client).await?;
     }
-    let tokens = app.tokens.issue(&session, user.role, delivery, now);
+    let tokens = app
+        .tokens
+        .issue(&session, user.account.role, &user.claims, delivery, now);
     let response = Response::ok("The tokens were renewed.", tokens.body);
     Ok(response.with_cookies(tokens.cookies))
 }

@@ -14,7 +14,7 @@ use shared::domain::email_token::{Purpose, TokenHash};
 use shared::domain::id::Id;
 use shared::domain::password::Policy;
 use shared::domain::password_hash::{PasswordHash, PasswordHasher};
-use shared::domain::session::{Lifetime, Session};
+use shared::domain::session::{AuthenticationMethods, Lifetime, NewSession, Session};
 use shared::domain::timestamp::Timestamp;
 use shared::domain::user::{Rejection, User};
 use shared::error::ApiError;
@@ -101,11 +101,14 @@ pub async fn register(
         id: Id::new(now, random::bytes()),
         user_id: user.id,
     };
-    let (lifetime, epoch) = (&app.lifetime, user.session_epoch);
-    let session = app
-        .sessions
-        .start(session_id, allowed, lifetime, epoch, device.id, client)
-        .await?;
+    let new = NewSession {
+        id: session_id,
+        methods: AuthenticationMethods::PASSWORD,
+        lifetime: app.lifetime,
+        epoch: user.session_epoch,
+        device: device.id,
+    };
+    let session = app.sessions.start(&new, allowed, client).await?;
     if let Err(error) = create(app, &user, &hash, &mail, client).await {
         discard(app, &session).await;
         return Err(error);
@@ -113,7 +116,9 @@ pub async fn register(
     limits.take_back().await;
 
     telemetry::count("Registrations", &[]);
-    let tokens = app.tokens.issue(&session, user.role, delivery, now);
+    let tokens = app
+        .tokens
+        .issue(&session, user.role, &user.claims, delivery, now);
     let Tokens { body, cookies, .. } =
         tokens.with_device_token(app.device_tokens.issue(device, now));
     let (user, tokens) = ((&user).into(), Some(body));

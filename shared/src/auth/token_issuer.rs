@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use crate::api;
 use crate::config::Environment;
 use crate::domain::csrf_token::CsrfTokens;
+use crate::domain::custom_claims::CustomClaims;
 use crate::domain::device_token;
 use crate::domain::session::Session;
 use crate::domain::timestamp::Timestamp;
@@ -45,15 +46,21 @@ impl TokenIssuer {
         }
     }
 
-    /// Issues the session's current tokens; the access token contains the user's present role.
+    /// Issues the session's current tokens; the access token contains the user's present role and claims.
     pub fn issue(
         &self,
         session: &Session,
         role: Role,
+        claims: &CustomClaims,
         delivery: TokenDelivery,
         now: Timestamp,
     ) -> Tokens {
-        let (access_token, expires_in) = self.access.issue(session, role, now, random::bytes());
+        if *claims == CustomClaims::Invalid {
+            tracing::error!(user_id = %session.user_id, "the claims in the user's record are invalid, and left out");
+        }
+        let (access_token, expires_in) =
+            self.access
+                .issue(session, role, claims, now, random::bytes());
         let (refresh_token, refresh_expires_in) = self.refresh.issue(session, now);
         telemetry::count("TokensIssued", &[]);
         let csrf_token = (delivery == TokenDelivery::Cookies).then(|| self.csrf.token(session.id));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::config::Environment;
+use crate::domain::custom_claims::Namespace;
 use crate::domain::device_token::{self, DeviceTokenIssuer, DeviceTokenVerifier};
 use crate::domain::duration::{days, minutes};
 use crate::domain::session::RotationPolicy;
@@ -19,6 +20,9 @@ const ACCESS: &str = "JWT_SECRET";
 const PRIVATE_KEY: &str = "JWT_PRIVATE_KEY";
 /// The public keys of access tokens.
 const PUBLIC_KEYS: &str = "JWT_PUBLIC_KEYS";
+/// The form of the namespace of claims, for messages.
+const NAMESPACE: &str =
+    "a name of letters, digits, _, -, ., : and / that is no claim of every token";
 /// The secret of refresh tokens.
 const REFRESH: &str = "JWT_REFRESH_SECRET";
 /// The secret of device tokens.
@@ -91,11 +95,14 @@ pub fn public_keys(environment: &mut Environment) -> Option<PublicKeys> {
 }
 
 impl AccessTokenIssuer {
-    /// Reads `JWT_PRIVATE_KEY` or `JWT_SECRET`, and `JWT_ISSUER`, `JWT_AUDIENCE` and `JWT_EXPIRY`.
+    /// Reads `JWT_PRIVATE_KEY` or `JWT_SECRET`, and `JWT_ISSUER`, `JWT_AUDIENCE`, `JWT_EXPIRY` and
+    /// `JWT_CLAIMS_NAMESPACE`.
     pub fn from_env(environment: &mut Environment) -> Self {
         let expiry = environment.lifetime("JWT_EXPIRY", minutes(15));
         let key = signing_key(environment);
-        Self::new(SigningConfig::from_env(environment, key), expiry)
+        let namespace = environment.optional("JWT_CLAIMS_NAMESPACE", NAMESPACE, Namespace::parse);
+        let config = SigningConfig::from_env(environment, key);
+        Self::new(config, expiry, namespace.unwrap_or_default())
     }
 }
 

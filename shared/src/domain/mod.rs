@@ -7,6 +7,7 @@ pub mod client_address;
 pub mod client_info;
 pub mod code;
 pub mod csrf_token;
+pub mod custom_claims;
 pub mod device_token;
 pub mod duration;
 pub mod email_address;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::device_token::DeviceId;
 pub use super::id::SessionId;
 use super::id::UserId;
 use super::timestamp::Timestamp;
@@ -33,6 +34,54 @@ impl From<i64> for SessionEpoch {
     fn from(number: i64) -> Self {
         Self(number.unsigned_abs())
     }
+}
+
+/// How a user signed in, as bits: the stored form of a session's `amr`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuthenticationMethods(u8);
+
+impl AuthenticationMethods {
+    /// A password.
+    pub const PASSWORD: Self = Self(1);
+    /// A password, and a code of the second factor: of an app, or a backup code.
+    pub const PASSWORD_AND_CODE: Self = Self(1 | 2);
+
+    const NAMES: [(u8, &str); 2] = [(1, "pwd"), (2, "otp")];
+
+    /// Returns the names of RFC 8176, 2.
+    pub fn names(self) -> Vec<&'static str> {
+        let used = Self::NAMES.iter().filter(|(bit, _)| self.0 & bit != 0);
+        let mut names: Vec<_> = used.map(|(_, name)| *name).collect();
+        if names.len() > 1 {
+            names.push("mfa");
+        }
+        names
+    }
+
+    /// Returns the stored form.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Restores the methods from their stored form; unknown bits are left out.
+    pub fn from_bits(bits: i64) -> Self {
+        Self(u8::try_from(bits).unwrap_or_default())
+    }
+}
+
+/// A session that begins.
+#[derive(Clone, Copy, Debug)]
+pub struct NewSession {
+    /// The session's identifier.
+    pub id: SessionId,
+    /// How the user signed in.
+    pub methods: AuthenticationMethods,
+    /// The session's lifetime.
+    pub lifetime: Lifetime,
+    /// The epoch to which the session belongs.
+    pub epoch: SessionEpoch,
+    /// The device on which the user signs in.
+    pub device: DeviceId,
 }
 
 /// The lifetime of a new session.
@@ -70,11 +119,31 @@ pub struct Session {
     pub rotated_at: Timestamp,
     /// The expiry of the current refresh token.
     pub expires_at: Timestamp,
+    /// The time of the sign-in.
+    pub signed_in_at: Timestamp,
+    /// How the user signed in.
+    pub methods: AuthenticationMethods,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn methods_have_the_names_of_rfc_8176_and_survive_storage() {
+        for (methods, names) in [
+            (AuthenticationMethods::PASSWORD, vec!["pwd"]),
+            (
+                AuthenticationMethods::PASSWORD_AND_CODE,
+                vec!["pwd", "otp", "mfa"],
+            ),
+        ] {
+            let stored = AuthenticationMethods::from_bits(methods.bits().into());
+            assert_eq!(stored.names(), names);
+        }
+        assert!(AuthenticationMethods::from_bits(-1).names().is_empty());
+        assert!(AuthenticationMethods::from_bits(128).names().is_empty());
+    }
 
     #[test]
     fn the_next_epoch_is_another_one() {

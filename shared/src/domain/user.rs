@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::avatar_url::AvatarUrl;
+use super::custom_claims::CustomClaims;
 use super::email_address::EmailAddress;
 use super::email_token::{TokenHash, TokenId};
 use super::id::SessionId;
@@ -31,6 +32,9 @@ pub struct User {
     pub avatar_url: Option<AvatarUrl>,
     /// The user's permissions.
     pub role: Role,
+    /// The claims of an application's own, set by an operator.
+    #[serde(default, skip_serializing_if = "CustomClaims::is_empty")]
+    pub claims: CustomClaims,
     /// Whether the user may sign in at all.
     pub status: Status,
     /// Whether the address is proven.
@@ -98,10 +102,23 @@ pub struct AccountStatus {
     kept_session: Option<SessionId>,
 }
 
-impl AccountStatus {
-    /// The names of these attributes.
-    pub const ATTRIBUTES: &[&str] = &["role", "status", "session_epoch", "kept_session"];
+/// The attributes of a user's record that a refresh needs: for the decision, and for the new tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct TokenSubject {
+    /// What decides on the session.
+    #[serde(flatten)]
+    pub account: AccountStatus,
+    /// The application's own claims.
+    #[serde(default)]
+    pub claims: CustomClaims,
+}
 
+impl TokenSubject {
+    /// The names of these attributes.
+    pub const ATTRIBUTES: &[&str] = &["role", "status", "session_epoch", "kept_session", "claims"];
+}
+
+impl AccountStatus {
     /// Returns whether the user's record allows this session of this epoch.
     pub fn allows_session(&self, id: SessionId, epoch: SessionEpoch) -> bool {
         self.status.is_active() && (epoch == self.session_epoch || self.kept_session == Some(id))
@@ -176,6 +193,7 @@ impl User {
             name,
             avatar_url: None,
             role: Role::User,
+            claims: CustomClaims::default(),
             status: Status::Active,
             email_verified: false,
             two_factor_enabled: false,

@@ -2,7 +2,7 @@
 //!
 //! | key | type | content |
 //! |---|---|---|
-//! | `sessions:{<userId>}` | hash | for each session id JSON: counter, rotated_at, created_at, last_used_at, expires_at, absolute_expires_at (ms), rotated_by, ip, network, user_agent, role, remember, epoch, repeated_elsewhere |
+//! | `sessions:{<userId>}` | hash | for each session id JSON: counter, rotated_at, created_at, last_used_at, expires_at, absolute_expires_at (ms), rotated_by, ip, network, user_agent, role, remember, epoch, amr (the bits of [`AuthenticationMethods`]), repeated_elsewhere |
 //! | `devices:{<userId>}` | hash | for each device id JSON: created_at, last_used_at, expires_at (ms), ip, user_agent |
 //!
 //! One key holds all sessions of a user: a script must name every key that it touches, and a script that ends all
@@ -25,7 +25,9 @@ use crate::domain::client_address::ClientAddress;
 use crate::domain::client_info::ClientInfo;
 use crate::domain::device_token::{self, Device, DeviceId};
 use crate::domain::id::Id;
-use crate::domain::session::{Lifetime, RotationPolicy, Session, SessionEpoch, SessionId};
+use crate::domain::session::{
+    AuthenticationMethods, NewSession, RotationPolicy, Session, SessionEpoch, SessionId,
+};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::{Role, SignInAllowed, UserId};
 
@@ -163,16 +165,14 @@ impl Sessions {
     /// [`Error::Unavailable`] if Redis does not answer, [`Error::Unexpected`] if it refuses.
     pub async fn start(
         &self,
-        id: SessionId,
+        new: &NewSession,
         allowed: SignInAllowed<'_>,
-        lifetime: &Lifetime,
-        epoch: SessionEpoch,
-        device: DeviceId,
         client: &ClientInfo,
     ) -> Result<Session, Error> {
         let (user_id, role) = (allowed.user().id, allowed.user().role);
+        let lifetime = &new.lifetime;
         let mut call = on_user(&self.start, user_id);
-        call.arg(id.to_string())
+        call.arg(new.id.to_string())
             .arg(milliseconds(lifetime.idle))
             .arg(milliseconds(lifetime.maximum))
             .arg(&client.ip)
@@ -183,13 +183,22 @@ impl Sessions {
             })
             .arg(u8::from(lifetime.is_remembered))
             .arg(MAX_SESSIONS)
-            .arg(epoch.number())
-            .arg(device.to_string())
+            .arg(new.epoch.number())
+            .arg(new.device.to_string())
             .arg(milliseconds(device_token::LIFETIME))
-            .arg(MAX_DEVICES);
+            .arg(MAX_DEVICES)
+            .arg(new.methods.bits());
         let times: Vec<i64> = self.redis.invoke(&call).await?;
         match times[..] {
-            [now, expires_at] => Ok(session(id, user_id, 0, now, expires_at)),
+            [now, expires_at] => Ok(Session {
+                id: new.id,
+                user_id,
+                counter: 0,
+                rotated_at: Timestamp::from_milliseconds(now),
+                expires_at: Timestamp::from_milliseconds(expires_at),
+                signed_in_at: Timestamp::from_milliseconds(now),
+                methods: new.methods,
+            }),
             _ => Err(unexpected_data()),
         }
     }
@@ -217,43 +226,28 @@ impl Sessions {
             .arg(&client.request_id)
             .arg(network.unwrap_or_default());
         let (what, state) = split(self.redis.invoke(&call).await?)?;
-        let session =
-            |counter, rotated_at, expires_at| session(id, user_id, counter, rotated_at, expires_at);
-        match (what.as_str(), &state[..]) {
-            (
-                "rotated",
-                &[
-                    epoch,
-                    counter,
-                    rotated_at,
-                    expires_at,
-                    was_rotated_at,
-                    was_expires_at,
-                ],
-            ) => {
+        let (state, rest) = state.split_at(state.len().min(STATE));
+        let session = session(id, user_id, state);
+        match (what.as_str(), session, rest) {
+            ("rotated", Some((session, epoch)), &[was_rotated_at, was_expires_at]) => {
                 let rotated = Rotated {
-                    session: session(counter, rotated_at, expires_at),
+                    session,
                     previously_rotated_at: was_rotated_at,
                     previously_expired_at: was_expires_at,
                 };
-                Ok(Rotation::Rotated(rotated, SessionEpoch::from(epoch)))
+                Ok(Rotation::Rotated(rotated, epoch))
             }
-            ("repeated", &[epoch, counter, rotated_at, expires_at, suspicion]) => {
+            ("repeated", Some((session, epoch)), &[suspicion]) => {
                 let repetition = match suspicion {
                     0 => Repetition::Same,
                     _ => Repetition::Elsewhere {
                         is_first: suspicion == 2,
                     },
                 };
-                let session = session(counter, rotated_at, expires_at);
-                Ok(Rotation::Repeated(
-                    session,
-                    SessionEpoch::from(epoch),
-                    repetition,
-                ))
+                Ok(Rotation::Repeated(session, epoch, repetition))
             }
-            ("gone", []) => Ok(Rotation::Ended),
-            ("reused", []) => Ok(Rotation::Reused),
+            ("gone", None, []) => Ok(Rotation::Ended),
+            ("reused", None, []) => Ok(Rotation::Reused),
             _ => Err(unexpected_data()),
         }
     }
@@ -420,20 +414,24 @@ fn listed<I: FromStr>(mut rows: Vec<Row>) -> Result<Vec<ListEntry<I>>, Error> {
     listed.ok_or_else(unexpected_data)
 }
 
-fn session(
-    id: SessionId,
-    user_id: UserId,
-    counter: i64,
-    rotated_at: i64,
-    expires_at: i64,
-) -> Session {
-    Session {
+/// How many numbers describe a session after a refresh.
+const STATE: usize = 6;
+
+/// Returns the session and its epoch from these numbers.
+fn session(id: SessionId, user_id: UserId, state: &[i64]) -> Option<(Session, SessionEpoch)> {
+    let &[epoch, counter, rotated_at, expires_at, created_at, amr] = state else {
+        return None;
+    };
+    let session = Session {
         id,
         user_id,
         counter: counter.unsigned_abs(),
         rotated_at: Timestamp::from_milliseconds(rotated_at),
         expires_at: Timestamp::from_milliseconds(expires_at),
-    }
+        signed_in_at: Timestamp::from_milliseconds(created_at),
+        methods: AuthenticationMethods::from_bits(amr),
+    };
+    Some((session, SessionEpoch::from(epoch)))
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -1,12 +1,15 @@
 //! Access and refresh tokens.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::custom_claims::{CustomClaims, Namespace};
 use super::session::{Session, SessionId};
 use super::timestamp::Timestamp;
 use super::user::{Role, UserId};
@@ -32,6 +35,13 @@ pub struct AccessClaims {
     pub jti: String,
     /// The user's role when the token was issued.
     pub role: Role,
+    /// The time of the sign-in, in seconds since the Unix epoch; a refresh does not renew it (RFC 9068, 2.2.1).
+    pub auth_time: i64,
+    /// How the user signed in (RFC 8176).
+    pub amr: Vec<String>,
+    /// The application's own claims, under their namespace.
+    #[serde(flatten)]
+    pub custom: BTreeMap<String, Value>,
     #[serde(rename = "type")]
     kind: Kind,
 }
@@ -87,13 +97,17 @@ pub type RefreshTokenVerifier = Verifier<RefreshClaims>;
 pub struct AccessTokenIssuer {
     issuer: Issuer<AccessClaims>,
     expiry: Duration,
+    namespace: Namespace,
 }
 
 impl AccessTokenIssuer {
-    /// Creates an issuer with this key and lifetime.
-    pub fn new(config: SigningConfig, expiry: Duration) -> Self {
-        let issuer = Issuer::new(config);
-        Self { issuer, expiry }
+    /// Creates an issuer with this key and lifetime; `namespace` names the application's own claims.
+    pub fn new(config: SigningConfig, expiry: Duration, namespace: Namespace) -> Self {
+        Self {
+            issuer: Issuer::new(config),
+            expiry,
+            namespace,
+        }
     }
 
     /// Issues a token for this session; returns it with its lifetime, which never exceeds that of the session's refresh
@@ -102,16 +116,21 @@ impl AccessTokenIssuer {
         &self,
         session: &Session,
         role: Role,
+        custom: &CustomClaims,
         now: Timestamp,
         jti: [u8; 16],
     ) -> (SecretString, Duration) {
         let exp = now.plus(self.expiry).min(session.expires_at).seconds();
+        let methods = session.methods.names().into_iter();
         let claims = AccessClaims {
             sub: session.user_id,
             user_id: session.user_id,
             sid: session.id,
             jti: URL_SAFE_NO_PAD.encode(jti),
             role,
+            auth_time: session.signed_in_at.seconds(),
+            amr: methods.map(str::to_owned).collect(),
+            custom: self.namespace.wrap(custom),
             kind: Kind::Access,
         };
         let token = self.issuer.sign(claims, now.seconds(), exp);

@@ -4,6 +4,7 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::domain::id::Id;
+use crate::domain::session::AuthenticationMethods;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -35,7 +36,8 @@ struct Access {
 
 impl Access {
     fn issue(&self, session: &Session, now: Timestamp) -> (SecretString, Duration) {
-        self.issuer.issue(session, Role::User, now, [0; 16])
+        self.issuer
+            .issue(session, Role::User, &CustomClaims::default(), now, [0; 16])
     }
 
     fn verify(&self, token: &str, now: Timestamp) -> Result<AccessClaims, TokenError> {
@@ -45,7 +47,11 @@ impl Access {
 
 fn access(secret: &str, previous: Option<&str>) -> Access {
     Access {
-        issuer: AccessTokenIssuer::new(signing(secret), Duration::from_secs(900)),
+        issuer: AccessTokenIssuer::new(
+            signing(secret),
+            Duration::from_secs(900),
+            Namespace::default(),
+        ),
         verifier: AccessTokenVerifier::new(verifying(secret, previous)),
     }
 }
@@ -62,6 +68,8 @@ fn session() -> Session {
         counter: 3,
         rotated_at: now,
         expires_at: at(1_000_000 + 604_800),
+        signed_in_at: at(999_000),
+        methods: AuthenticationMethods::PASSWORD_AND_CODE,
     }
 }
 
@@ -185,7 +193,18 @@ fn an_access_token_carries_the_claims_of_the_contract() {
     assert_eq!(
         names,
         BTreeSet::from([
-            "iss", "aud", "sub", "userId", "sid", "jti", "role", "type", "iat", "exp"
+            "iss",
+            "aud",
+            "sub",
+            "userId",
+            "sid",
+            "jti",
+            "role",
+            "auth_time",
+            "amr",
+            "type",
+            "iat",
+            "exp"
         ])
     );
     assert_eq!(
@@ -196,6 +215,26 @@ fn an_access_token_carries_the_claims_of_the_contract() {
         (&claims["iat"], &claims["exp"]),
         (&json!(1_000_000), &json!(1_000_900))
     );
+    assert_eq!(
+        (&claims["auth_time"], &claims["amr"]),
+        (&json!(999_000), &json!(["pwd", "otp", "mfa"]))
+    );
+}
+
+#[test]
+fn an_access_token_carries_the_applications_own_claims_under_their_namespace() {
+    let namespace = Namespace::parse("https://example.com/claims").unwrap();
+    let issuer = AccessTokenIssuer::new(signing("current"), Duration::from_secs(900), namespace);
+    let own = serde_json::from_value(json!({ "plan": "pro", "exp": 1 })).unwrap();
+
+    let (token, _) = issuer.issue(&session(), Role::User, &own, at(1_000_000), [0; 16]);
+
+    let (_, claims) = parts(&token);
+    let expected = json!({ "plan": "pro", "exp": 1 });
+    assert_eq!(claims["https://example.com/claims"], expected);
+    assert_eq!(claims["exp"], 1_000_900);
+    let read = access("current", None).verify(token.expose_secret(), at(1_000_000));
+    assert_eq!(read.unwrap().custom["https://example.com/claims"], expected);
 }
 
 #[test]
@@ -525,7 +564,7 @@ mod key_pairs {
             key: SigningKey::private(key).unwrap(),
             ..signing("unused")
         };
-        AccessTokenIssuer::new(config, Duration::from_secs(900))
+        AccessTokenIssuer::new(config, Duration::from_secs(900), Namespace::default())
     }
 
     fn verifier(keys: &[Value]) -> AccessTokenVerifier {
@@ -537,7 +576,9 @@ mod key_pairs {
     }
 
     fn issue(key: &SecretString) -> String {
-        let (token, _) = issuer(key).issue(&session(), Role::User, at(1_000_000), [0; 16]);
+        let issuer = issuer(key);
+        let none = CustomClaims::default();
+        let (token, _) = issuer.issue(&session(), Role::User, &none, at(1_000_000), [0; 16]);
         token.expose_secret().to_owned()
     }
 
@@ -559,7 +600,7 @@ mod key_pairs {
             let public = public(&key, algorithm);
             let token = issue(&key);
             let (header, _) = parts(&token.clone().into());
-            let published = json!(PublicKeys::parse(&set(&[public.clone()])).unwrap());
+            let published = json!(PublicKeys::parse(&set(std::slice::from_ref(&public))).unwrap());
 
             assert_eq!(header["alg"], name);
             assert_eq!(header["kid"], published["keys"][0]["kid"]);
@@ -657,7 +698,7 @@ mod key_pairs {
             json!({}),
         ] {
             assert_eq!(
-                problem(&set(&[key.clone()])),
+                problem(&set(std::slice::from_ref(&key))),
                 Some(InvalidKey::Unsupported),
                 "{key}"
             );
@@ -709,7 +750,11 @@ mod key_pairs {
         }
         let mut symmetric = header.clone();
         symmetric["alg"] = json!("HS256");
-        for secret in [public["n"].as_str().unwrap(), &set(&[public.clone()]), ""] {
+        for secret in [
+            public["n"].as_str().unwrap(),
+            &set(std::slice::from_ref(&public)),
+            "",
+        ] {
             for header in [&symmetric, &header] {
                 let forged = forge(header, &claims, secret);
                 let verified = verifier.verify(&forged, at(1_000_000));

@@ -2,8 +2,8 @@
 -- ARGV: session id, counter of the presented token, idle lifetime (ms), idle lifetime of a remembered session (ms),
 -- grace period (ms), ip, user agent, request id, network
 -- Returns one of:
--- 'rotated', epoch, counter, rotated_at, expires_at, previous rotated_at, previous expires_at
--- 'repeated', epoch, counter, rotated_at, expires_at, suspicion (0: same client, 1: another client, 2: another client
+-- 'rotated', epoch, counter, rotated_at, expires_at, created_at, amr, previous rotated_at, previous expires_at
+-- 'repeated', epoch, counter, rotated_at, expires_at, created_at, amr, suspicion (0: same client, 1: another client, 2: another client
 -- for the first time)
 -- 'gone'
 -- 'reused'
@@ -22,7 +22,7 @@ if presented == session.counter - 1 and is_recent then
     session.repeated_elsewhere = true
     write(KEYS[1], ARGV[1], session)
   end
-  return {'repeated', session.epoch, session.counter, rotated_at, expires_at, suspicion}
+  return {'repeated', session.epoch, session.counter, rotated_at, expires_at, session.created_at, session.amr, suspicion}
 end
 if presented < session.counter then
   redis.call('HDEL', KEYS[1], ARGV[1])
@@ -34,4 +34,4 @@ session.counter, session.rotated_at, session.rotated_by = presented + 1, now, AR
 session.expires_at = math.min(now + idle, session.absolute_expires_at)
 session.last_used_at, session.ip, session.user_agent, session.network = now, ARGV[6], ARGV[7], ARGV[9]
 write(KEYS[1], ARGV[1], session)
-return {'rotated', session.epoch, session.counter, now, session.expires_at, rotated_at, expires_at}
+return {'rotated', session.epoch, session.counter, now, session.expires_at, session.created_at, session.amr, rotated_at, expires_at}

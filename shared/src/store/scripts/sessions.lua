@@ -8,7 +8,7 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function read(key, id)
   local record = redis.call('HGET', key, id)
   record = record and cjson.decode(record)
-  if record then record.epoch = record.epoch or 0 end -- for sessions from before epochs existed
+  if record then record.epoch, record.amr = record.epoch or 0, record.amr or 1 end -- for sessions from before these existed
   return record and record.expires_at > now and record or nil
 end
 

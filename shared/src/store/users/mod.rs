@@ -18,7 +18,7 @@ use crate::config::Environment;
 use crate::domain::email_token::TokenHash;
 use crate::domain::session::SessionEpoch;
 use crate::domain::timestamp::Timestamp;
-use crate::domain::user::{AccountStatus, User, UserId};
+use crate::domain::user::{TokenSubject, User, UserId};
 use crate::domain::username::Username;
 
 mod claims;
@@ -64,18 +64,18 @@ impl Users {
         self.dynamodb.get(&self.table, profile_key(id), now).await
     }
 
-    /// Finds only the attributes that decide on the user's sessions.
+    /// Finds only the attributes that a refresh needs.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses or an item cannot be
     /// read.
-    pub async fn find_account_status(
+    pub async fn find_token_subject(
         &self,
         id: UserId,
         now: Timestamp,
-    ) -> Result<Option<AccountStatus>, Error> {
+    ) -> Result<Option<TokenSubject>, Error> {
         self.dynamodb
-            .get_attributes(&self.table, profile_key(id), AccountStatus::ATTRIBUTES, now)
+            .get_attributes(&self.table, profile_key(id), TokenSubject::ATTRIBUTES, now)
             .await
     }
 
