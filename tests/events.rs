@@ -7,9 +7,15 @@ use local::template::Function;
 use local::{build, containers};
 use serde_json::{Value, json};
 
-/// Functions that no client calls, with the answer to their event. The entry and the address in the events do not
-/// exist.
-const NO_CLIENTS: [(&str, &str); 2] = [
+/// The events of functions that no client calls, with the answer. The entry, the address and the token in the events do
+/// not exist.
+const NO_CLIENTS: [(&str, &str); 4] = [
+    ("authorizer", r#"{"isAuthorized":false,"context":{}}"#),
+    (
+        "authorizer-rest",
+        r#"{"principalId":"nobody","policyDocument":{"Version":"2012-10-17","Statement":[{"Action":"execute-api:Invoke",
+        "Effect":"Deny","Resource":"arn:aws:execute-api:us-east-1:123456789012:abcdefghij/prod/*"}]},"context":{}}"#,
+    ),
     ("mail-events", "null"),
     ("mailer", r#"{"batchItemFailures":[]}"#),
 ];
@@ -122,15 +128,18 @@ async fn answers_every_event(world: &World, invoke: impl AsyncFn(&Function, Vec<
         "the files and the expectations differ"
     );
     let functions = harness::template().functions;
+    // The function with the longest name that the file's name begins with.
+    let function_of = |stem: &str| {
+        functions
+            .iter()
+            .filter(|function| stem.starts_with(&function.name))
+            .max_by_key(|function| function.name.len())
+            .unwrap_or_else(|| panic!("{stem} names no function"))
+    };
 
     for &(name, status, code) in EVENTS {
         let stem = name.strip_suffix(".json").unwrap();
-        // The function with the longest name that the file's name begins with.
-        let function = functions
-            .iter()
-            .filter(|function| stem.starts_with(&function.name))
-            .max_by_key(|function| function.name.len());
-        let function = function.unwrap_or_else(|| panic!("{name} names no function"));
+        let function = function_of(stem);
         let event = std::fs::read_to_string(folder.join(name)).unwrap();
         // The first event registers the account that the other events use.
         let client = world.client();
@@ -183,9 +192,8 @@ async fn answers_every_event(world: &World, invoke: impl AsyncFn(&Function, Vec<
         assert!(files.contains(&file), "{} has no event", function.name);
     }
     for (name, expected) in NO_CLIENTS {
-        let function = functions.iter().find(|function| function.name == name);
         let event = std::fs::read(folder.join(format!("{name}.json"))).unwrap();
-        let answer = invoke(function.unwrap(), event).await;
+        let answer = invoke(function_of(name), event).await;
         let answer: Value = serde_json::from_slice(&answer).unwrap();
         let expected: Value = serde_json::from_str(expected).unwrap();
         assert_eq!(answer, expected, "{name}");

@@ -7,6 +7,7 @@
 //! "security.md 19" and the like name a line of the list in docs/security.md.
 
 mod authentication;
+mod authorizer;
 mod bots;
 mod browser;
 mod change_password;

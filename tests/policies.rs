@@ -66,6 +66,13 @@ async fn every_right_of_a_role_is_used_by_its_function() {
     })
     .await;
 
+    let account = client.register().await;
+    let event = include_str!("../events/authorizer.json");
+    let event = event.replace("ACCESS_TOKEN", &account.access);
+    let answer = world.local().invoke("authorizer", event.into_bytes());
+    let answer = String::from_utf8(answer.await.unwrap()).unwrap();
+    assert!(answer.contains("\"isAuthorized\":true"), "{answer}");
+
     // A batch is delivered again.
     let image = world.dynamodb().items("OUTBOX#").await.remove(0);
     let record = stream_record("1", &image);

@@ -3,7 +3,7 @@
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), shared::StartError> {
     shared::telemetry::init(env!("CARGO_CRATE_NAME"));
-    shared::serve::lambda::serve_events(answer).await
+    shared::serve::lambda::serve_events(|event, _| answer(event)).await
 }
 
 async fn answer(event: String) -> Result<String, String> {

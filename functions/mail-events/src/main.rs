@@ -5,5 +5,5 @@ mod handler;
 async fn main() -> Result<(), shared::StartError> {
     shared::telemetry::init(env!("CARGO_CRATE_NAME"));
     let app = handler::App::from_env()?; // names every missing variable at once
-    shared::serve::lambda::serve_events(|event| handler::mark(&app, event)).await
+    shared::serve::lambda::serve_events(|event, _| handler::mark(&app, event)).await
 }

@@ -12,5 +12,5 @@ mod smtp;
 async fn main() -> Result<(), shared::StartError> {
     shared::telemetry::init(env!("CARGO_CRATE_NAME"));
     let app = handler::App::from_env()?; // names every missing variable at once
-    shared::serve::lambda::serve_events(|event| handler::deliver(&app, event)).await
+    shared::serve::lambda::serve_events(|event, _| handler::deliver(&app, event)).await
 }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::Error;
 use crate::iam::Iam;
 use crate::info::Info;
-use crate::lambda::{InvokeError, Lambda};
+use crate::lambda::{InvokeError, LIVE, Lambda};
 use crate::log::Log;
 use crate::mail::{Inbox, Mail};
 use crate::options::Options;
@@ -89,19 +89,21 @@ impl Local {
         &self.parts.iam
     }
 
-    /// Invokes a function as `aws lambda invoke` does.
+    /// Invokes a function as `aws lambda invoke` does: by its name or, with a colon between, by its name and an alias.
     ///
     /// # Errors
     /// If there is no such function, or it gives no answer.
     pub async fn invoke(&self, function: &str, event: Vec<u8>) -> Result<Vec<u8>, InvokeError> {
+        let (name, alias) = function.split_once(':').unwrap_or((function, LIVE));
+        let alias = alias.to_owned();
         let lambda = self
-            .lambda(function)
+            .lambda(name)
             .ok_or_else(|| InvokeError::Init(format!("there is no function {function}")))?
             .clone();
         let invocation = self
             .parts
             .runtime
-            .spawn(async move { lambda.invoke(Bytes::from(event)).await });
+            .spawn(async move { lambda.invoke_alias(&alias, Bytes::from(event)).await });
         invocation
             .await
             .map_err(|_| InvokeError::Crashed)?

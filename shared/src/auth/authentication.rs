@@ -23,6 +23,8 @@ pub struct Caller {
     pub session_id: SessionId,
     /// The time since the user signed in; a refresh does not renew it (OpenID Connect Core, `auth_time`).
     pub signed_in_for: Duration,
+    /// The claims of the access token, as they were when it was issued.
+    pub claims: AccessClaims,
     session_epoch: SessionEpoch,
 }
 
@@ -69,13 +71,21 @@ pub enum PresentedAccessToken {
 impl PresentedAccessToken {
     /// Reads and verifies the header `Authorization`.
     pub fn read(tokens: &AccessTokenVerifier, request: &Request) -> Self {
-        let Some(header) = request.header(&AUTHORIZATION) else {
+        Self::of_header(
+            tokens,
+            request.header(&AUTHORIZATION),
+            request.received_at(),
+        )
+    }
+
+    /// Verifies the value of a header `Authorization`.
+    fn of_header(tokens: &AccessTokenVerifier, header: Option<&str>, now: Timestamp) -> Self {
+        let Some(header) = header else {
             return Self::Absent;
         };
         let Some(token) = bearer_token(header) else {
             return Self::Invalid;
         };
-        let now = request.received_at();
         match tokens.verify(token, now) {
             Ok(claims) => Self::Valid(claims),
             Err(TokenError::Invalid) => Self::Invalid,
@@ -142,12 +152,22 @@ impl Authenticator {
     /// `invalid_token`, `token_expired` or `token_revoked`, and `service_unavailable` or `internal_error` if a store
     /// fails.
     pub async fn optional(&self, request: &Request) -> Result<Option<Caller>, ApiError> {
-        match PresentedAccessToken::read(&self.tokens, request) {
+        self.by_header(request.header(&AUTHORIZATION), request.received_at())
+            .await
+    }
+
+    /// Returns the caller of a request with this header `Authorization`, as [`Self::optional`] does.
+    ///
+    /// # Errors
+    /// Those of [`Self::optional`].
+    pub async fn by_header(
+        &self,
+        header: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Option<Caller>, ApiError> {
+        match PresentedAccessToken::of_header(&self.tokens, header, now) {
             PresentedAccessToken::Absent => Ok(None),
-            token => {
-                let authenticating = self.authenticate(&token, request.received_at());
-                authenticating.await.map(Some)
-            }
+            token => self.authenticate(&token, now).await.map(Some),
         }
     }
 
@@ -176,6 +196,7 @@ impl Authenticator {
                 user,
                 session_id: claims.sid,
                 signed_in_for: session.age,
+                claims: claims.clone(),
                 session_epoch: session.epoch,
             }),
             false => Err(ApiError::TokenRevoked),

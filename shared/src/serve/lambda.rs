@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
-use lambda_runtime::{Diagnostic, Error, LambdaEvent, LambdaInvocation, Runtime};
+use lambda_runtime::{Context, Diagnostic, Error, LambdaEvent, LambdaInvocation, Runtime};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -63,7 +63,7 @@ async fn register_for_sigterm() {
     }
 }
 
-/// Passes events that are not HTTP requests to the handler.
+/// Passes events that are not HTTP requests to the handler, each with its invocation.
 ///
 /// # Errors
 /// Those of [`run`]. An error of the handler only fails the invocation; its text is logged and reported to Lambda.
@@ -71,17 +71,19 @@ pub async fn serve_events<E, A, H, F>(handler: H) -> Result<(), StartError>
 where
     E: DeserializeOwned,
     A: Serialize,
-    H: Fn(E) -> F,
+    H: Fn(E, Context) -> F,
     F: Future<Output = Result<A, String>>,
 {
     let handler = &handler;
-    let handle = |event: LambdaEvent<Value>| {
-        let context = &event.context;
-        let span = telemetry::span(&context.request_id, None, Some(context));
+    let handle = |LambdaEvent { payload, context }: LambdaEvent<Value>| {
+        let span = telemetry::span(&context.request_id, None, Some(&context));
         let handling = async move {
-            let handled = match serde_json::from_value(event.payload) {
+            let handled = match serde_json::from_value(payload) {
                 // Lambda would receive a panic's message, which may contain a value; the hook has logged the location.
-                Ok(event) => match AssertUnwindSafe(handler(event)).catch_unwind().await {
+                Ok(event) => match AssertUnwindSafe(handler(event, context))
+                    .catch_unwind()
+                    .await
+                {
                     Ok(result) => result,
                     Err(_) => Err("the handler panicked".to_owned()),
                 },

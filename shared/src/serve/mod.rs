@@ -43,7 +43,7 @@ use rate_limits::Charge;
 pub use rate_limits::{Endpoint, PendingLimits, RequestLimits};
 
 /// The client gets an answer within two seconds, even if several stores are slow one after the other.
-const DEADLINE: Duration = Duration::from_millis(1800);
+pub const DEADLINE: Duration = Duration::from_millis(1800);
 
 /// Serves everybody. The handler gets requests that were charged under their limits.
 ///

@@ -30,11 +30,13 @@ impl Environment {
     pub(super) async fn invoke(
         &mut self,
         event: Bytes,
+        arn: String,
         timeout: Duration,
     ) -> Result<Bytes, InvokeError> {
         let (reply, answer) = oneshot::channel();
         let invocation = Invocation {
             id: request_id(),
+            arn,
             deadline: SystemTime::now() + timeout,
             event,
             reply,

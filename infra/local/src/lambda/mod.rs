@@ -20,7 +20,7 @@ mod runtime_api;
 use environment::Environment;
 use runtime_api::RuntimeApi;
 
-use crate::identity::REGION;
+use crate::identity::{ACCOUNT, REGION};
 use crate::log::Log;
 use crate::template::Function;
 
@@ -28,6 +28,8 @@ use crate::template::Function;
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time that a function has between SIGTERM and SIGKILL.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// The alias by which API Gateway and DynamoDB invoke a function.
+pub(crate) const LIVE: &str = "live";
 
 /// A function and its execution environments.
 pub struct Lambda {
@@ -87,18 +89,32 @@ impl Lambda {
         Ok(())
     }
 
-    /// Hands an event to an idle environment, or to a new one.
+    /// Invokes the function by its alias `live`, as API Gateway does.
     ///
     /// # Errors
     /// If the function gives no answer.
     pub async fn invoke(&self, event: Bytes) -> Result<Bytes, InvokeError> {
+        self.invoke_alias(LIVE, event).await
+    }
+
+    /// Hands an event to an idle environment, or to a new one.
+    ///
+    /// # Errors
+    /// If the function gives no answer.
+    pub async fn invoke_alias(&self, alias: &str, event: Bytes) -> Result<Bytes, InvokeError> {
+        let name = &self.function.name;
+        let arn = format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:local-{name}:{alias}");
         let _running = self.running.read().await;
         let mut environment = match self.take_idle() {
             Some(environment) => environment,
             None => self.start().await?,
         };
         let result = environment
-            .invoke(event, Duration::from_secs(self.function.timeout_seconds))
+            .invoke(
+                event,
+                arn,
+                Duration::from_secs(self.function.timeout_seconds),
+            )
             .await;
         // After a crash or a timeout the environment and its process are dropped.
         if matches!(result, Ok(_) | Err(InvokeError::Failed)) {

@@ -12,11 +12,13 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{InvokeError, lock};
-use crate::identity::{ACCOUNT, REGION, random_hex, request_id};
+use crate::identity::{random_hex, request_id};
 
 /// An event for the environment, and the way back for its answer.
 pub(super) struct Invocation {
     pub(super) id: String,
+    /// The function's ARN with the alias, by which it was invoked.
+    pub(super) arn: String,
     pub(super) deadline: SystemTime,
     pub(super) event: Bytes,
     pub(super) reply: oneshot::Sender<Result<Bytes, InvokeError>>,
@@ -72,10 +74,7 @@ async fn next(State(api): State<Arc<RuntimeApi>>) -> Result<Response<Body>, Stat
         .header("content-type", "application/json")
         .header("lambda-runtime-aws-request-id", &invocation.id)
         .header("lambda-runtime-deadline-ms", deadline.to_string())
-        .header(
-            "lambda-runtime-invoked-function-arn",
-            format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:local"),
-        )
+        .header("lambda-runtime-invoked-function-arn", &invocation.arn)
         .header("lambda-runtime-trace-id", trace_header())
         .body(Body::from(invocation.event));
     *lock(&api.current) = Some(Running {
