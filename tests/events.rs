@@ -30,6 +30,8 @@ const EVENTS: &[(&str, u16, &str)] = &[
     ("login-remember-me.json", 200, ""),
     ("login-username.json", 200, ""),
     ("login-wrong-password.json", 401, "invalid_credentials"),
+    ("introspect.json", 401, "invalid_client"),
+    ("revoke.json", 401, "invalid_client"),
     ("jwks.json", 200, ""),
     ("jwks-discovery.json", 200, ""),
     ("logout.json", 200, ""),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use harness::client::{unique_email, unique_password, unique_username};
 use harness::dynamodb::stream_record;
-use harness::{Account, Answer, Authenticator, Client, World, template, until};
+use harness::{Account, Answer, Authenticator, Client, World, service, template, until};
 use local::iam::Right;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -51,7 +51,7 @@ async fn login_from(client: &Client, agent: &str, body: &Value) -> Answer {
 /// others. A role that allows more than this tour of all functions uses fails this test.
 #[tokio::test]
 async fn every_right_of_a_role_is_used_by_its_function() {
-    let Some(world) = World::inside() else { return };
+    let Some(world) = service::world().start() else { return };
     let client = world.client();
 
     let account = mails_and_addresses(&world, &client).await;
@@ -67,6 +67,11 @@ async fn every_right_of_a_role_is_used_by_its_function() {
     .await;
 
     let account = client.register().await;
+    for path in ["/api/auth/introspect", "/api/auth/revoke"] {
+        let (access, _) = client.login(&account).await;
+        let answer = service::ask(&client, path, service::ONE, &access).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
     let event = include_str!("../events/authorizer.json");
     let event = event.replace("ACCESS_TOKEN", &account.access);
     let answer = world.local().invoke("authorizer", event.into_bytes());

@@ -33,6 +33,10 @@ pub enum ApiError {
     TokenExpired,
     /// The session of the access token has ended.
     TokenRevoked,
+    /// A service asks without its id and secret (RFC 6749, 5.2).
+    InvalidClient,
+    /// A form lacks its token, has several, or is none (RFC 6749, 5.2).
+    InvalidRequest,
     /// Wrong password, unknown account or deleted account; the answer does not reveal which.
     InvalidCredentials,
     /// The refresh token was not issued here, or its session has ended.
@@ -166,6 +170,16 @@ impl ApiError {
                 StatusCode::UNAUTHORIZED,
                 "token_revoked",
                 "The session is over.",
+            ),
+            Self::InvalidClient => (
+                StatusCode::UNAUTHORIZED,
+                "invalid_client",
+                "Send the service's id and secret as Authorization: Basic.",
+            ),
+            Self::InvalidRequest => (
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                "Send a form (application/x-www-form-urlencoded) with one token.",
             ),
             Self::InvalidCredentials => (
                 StatusCode::UNAUTHORIZED,
@@ -396,6 +410,7 @@ impl ApiError {
             | Self::InvalidCredentials
             | Self::TwoFactorInvalid
             | Self::TwoFactorUsed => Some("Bearer"),
+            Self::InvalidClient => Some(r#"Basic realm="gatehouse", charset="UTF-8""#),
             _ if self.status() == StatusCode::UNAUTHORIZED => {
                 Some(r#"Bearer error="invalid_token""#)
             }

@@ -18,9 +18,14 @@ use tracing_subscriber::util::SubscriberInitExt;
 const NAMESPACE: &str = "Gatehouse";
 
 /// All counters. Use few dimensions: each combination is a metric that costs money.
-const COUNTERS: [(&str, &str); 13] = [
+const COUNTERS: [(&str, &str); 15] = [
+    ("Authorizations", "Decisions of the authorizer, by outcome"),
     ("Bots", "Requests by bots"),
     ("ColdStarts", "First requests of an environment"),
+    (
+        "Introspections",
+        "Tokens that services asked about, by outcome",
+    ),
     ("LockedOut", "Attempts at an account that is locked"),
     ("Lockouts", "Failures that lock an account"),
     ("Logins", "Sign-ins, by outcome"),

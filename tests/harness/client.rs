@@ -90,11 +90,13 @@ const CODES: [(u16, &[&str]); 11] = [
             "invalid_reset_token",
             "invalid_verification_token",
             "two_factor_not_enabled",
+            "invalid_request",
         ],
     ),
     (
         401,
         &[
+            "invalid_client",
             "missing_token",
             "invalid_token",
             "token_expired",
@@ -623,6 +625,7 @@ impl Answer {
             "missing_token" | "invalid_credentials" | "two_factor_invalid" => {
                 Some("Bearer".to_owned())
             }
+            "invalid_client" => Some(r#"Basic realm="gatehouse", charset="UTF-8""#.to_owned()),
             _ => Some(r#"Bearer error="invalid_token""#.to_owned()),
         };
         assert_eq!(challenge, expected, "{self:?}");

@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 use crate::client::{Account, Client, unique_email, unique_password};
 use crate::operations::OPERATIONS;
 
+/// The functions whose answers have the form of another standard, or are pages.
+const OTHER_FORMS: [&str; 4] = ["errors", "introspect", "jwks", "revoke"];
+
 /// A store that an endpoint uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Store {
@@ -52,7 +55,7 @@ impl Endpoint {
 pub fn endpoints(account: &Account) -> Vec<Endpoint> {
     let in_own_form = OPERATIONS
         .iter()
-        .filter(|(_, operation)| !matches!(operation.as_str(), "errors" | "jwks"));
+        .filter(|(_, operation)| !OTHER_FORMS.contains(&operation.as_str()));
     let mut endpoints: Vec<Endpoint> = in_own_form
         .map(|(route, operation)| {
             let (body, status, needs) = sample(operation, account);

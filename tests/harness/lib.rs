@@ -13,6 +13,7 @@ pub mod peers;
 #[cfg(target_os = "linux")]
 pub mod process;
 pub mod round_trips;
+pub mod service;
 pub mod shapes;
 pub mod smtp;
 pub mod tls;

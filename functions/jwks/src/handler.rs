@@ -22,18 +22,29 @@ fn discovery(app: &App) -> Result<Response, ApiError> {
     Ok(Response::public_document(Metadata {
         issuer,
         jwks_uri: format!("{base}/.well-known/jwks.json"),
+        introspection_endpoint: format!("{base}/api/auth/introspect"),
+        introspection_endpoint_auth_methods_supported: BASIC,
+        revocation_endpoint: format!("{base}/api/auth/revoke"),
+        revocation_endpoint_auth_methods_supported: BASIC,
         response_types_supported: [],
         subject_types_supported: ["public"],
         id_token_signing_alg_values_supported: app.keys.algorithms(),
     }))
 }
 
-/// OpenID Connect Discovery 1.0, 3. There is no authorization endpoint, and there are no ID tokens: this document only
+/// How services show who they are.
+const BASIC: [&str; 1] = ["client_secret_basic"];
+
+/// OpenID Connect Discovery 1.0, 3, and RFC 8414, 2. There is no authorization endpoint, and there are no ID tokens: this document only
 /// leads to the keys.
 #[derive(Serialize)]
 struct Metadata<'a> {
     issuer: &'a str,
     jwks_uri: String,
+    introspection_endpoint: String,
+    introspection_endpoint_auth_methods_supported: [&'static str; 1],
+    revocation_endpoint: String,
+    revocation_endpoint_auth_methods_supported: [&'static str; 1],
     response_types_supported: [&'static str; 0],
     subject_types_supported: [&'static str; 1],
     id_token_signing_alg_values_supported: Vec<String>,

@@ -83,9 +83,13 @@ impl PresentedAccessToken {
         let Some(header) = header else {
             return Self::Absent;
         };
-        let Some(token) = bearer_token(header) else {
-            return Self::Invalid;
-        };
+        match bearer_token(header) {
+            Some(token) => Self::of_token(tokens, token, now),
+            None => Self::Invalid,
+        }
+    }
+
+    fn of_token(tokens: &AccessTokenVerifier, token: &str, now: Timestamp) -> Self {
         match tokens.verify(token, now) {
             Ok(claims) => Self::Valid(claims),
             Err(TokenError::Invalid) => Self::Invalid,
@@ -169,6 +173,16 @@ impl Authenticator {
             PresentedAccessToken::Absent => Ok(None),
             token => self.authenticate(&token, now).await.map(Some),
         }
+    }
+
+    /// Returns the caller whose access token this is.
+    ///
+    /// # Errors
+    /// `invalid_token`, `token_expired` or `token_revoked`, and `service_unavailable` or `internal_error` if a store
+    /// fails.
+    pub async fn by_token(&self, token: &str, now: Timestamp) -> Result<Caller, ApiError> {
+        let token = PresentedAccessToken::of_token(&self.tokens, token, now);
+        self.authenticate(&token, now).await
     }
 
     /// Returns the caller. The session and the record are read in parallel: a sign-out takes effect at once, and so

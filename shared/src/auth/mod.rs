@@ -9,6 +9,7 @@ pub mod passwords;
 pub mod reauthentication;
 pub mod refresh_token;
 pub mod retry;
+pub mod service_authentication;
 pub mod token_issuer;
 pub mod tokens;
 pub mod two_factor;

@@ -22,6 +22,7 @@ pub mod person_name;
 pub mod rate_limit;
 pub mod rule;
 pub mod secret;
+pub mod service_client;
 pub mod session;
 pub mod timestamp;
 pub mod token;

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use secrecy::SecretString;
 use serde::de::DeserializeOwned;
+use url::form_urlencoded;
 use validator::{Validate, ValidationErrors};
 
 use crate::api::Detail;
@@ -14,6 +16,8 @@ pub(crate) const MAX_BYTES: usize = 16 * 1024;
 const MAX_NAME: usize = 64;
 /// The maximum number of unknown fields reported: an answer must not become larger than the body that caused it.
 const MAX_UNKNOWN: usize = 10;
+/// The media type of forms.
+const FORM: &str = "application/x-www-form-urlencoded";
 /// Some programs begin every UTF-8 text with it; parsers may ignore it (RFC 8259, 8.1).
 const BYTE_ORDER_MARK: &[u8] = "\u{FEFF}".as_bytes();
 
@@ -83,6 +87,26 @@ impl<T: DeserializeOwned + Validate> Body<T> {
             false => Err(ApiError::ValidationFailed(details)),
         }
     }
+}
+
+/// Returns a parameter of a form; `None` if the body is no form, or the parameter is not there exactly once.
+///
+/// # Errors
+/// `payload_too_large`.
+pub(crate) fn form_parameter(
+    body: &[u8],
+    content_type: Option<&str>,
+    name: &str,
+) -> Result<Option<SecretString>, ApiError> {
+    if body.len() > MAX_BYTES {
+        return Err(ApiError::PayloadTooLarge);
+    }
+    let media_type = content_type.and_then(|content_type| content_type.split(';').next());
+    let is_form = media_type.is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case(FORM));
+    let mut values = form_urlencoded::parse(body).filter(|(known, _)| known == name);
+    let found = values.next().filter(|(_, value)| !value.is_empty());
+    let found = found.filter(|_| is_form && values.next().is_none());
+    Ok(found.map(|(_, value)| SecretString::from(value.into_owned())))
 }
 
 /// Returns whether a body is absent: some clients write null if they have no body to send.

@@ -3,6 +3,7 @@
 use http::header::{ACCEPT_LANGUAGE, CONTENT_TYPE, COOKIE, HeaderName, USER_AGENT};
 use http::{HeaderValue, Method};
 use lambda_http::RequestExt;
+use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use validator::{Validate, ValidationErrors};
 
@@ -121,6 +122,15 @@ impl Request {
     /// As [`Request::json`].
     pub fn optional_json<T: DeserializeOwned + Validate>(&self) -> Result<T, ApiError> {
         self.optional_body()?.validate(|_| Ok(()))
+    }
+
+    /// Returns a parameter of a form.
+    ///
+    /// # Errors
+    /// `payload_too_large`, and `invalid_request` if the body is no form, or the parameter is not there exactly once.
+    pub fn form_parameter(&self, name: &str) -> Result<SecretString, ApiError> {
+        let value = body::form_parameter(self.http.body(), self.header(&CONTENT_TYPE), name)?;
+        value.ok_or(ApiError::InvalidRequest)
     }
 
     /// Returns whether the request has no body.

@@ -115,6 +115,15 @@ impl Response {
         }
     }
 
+    /// Returns a 200 with a document in the form of its own standard.
+    pub fn document(document: impl Serialize) -> Self {
+        Self {
+            status: StatusCode::OK,
+            body: json(&document),
+            headers: HeaderMap::new(),
+        }
+    }
+
     /// Returns a 200 with a document that is the same for everybody, and that anybody may cache for five minutes. Its form
     /// is that of its own standard.
     pub fn public_document(document: impl Serialize) -> Self {
@@ -124,9 +133,8 @@ impl Response {
         ];
         let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
         Self {
-            status: StatusCode::OK,
-            body: json(&document),
             headers: HeaderMap::from_iter(headers),
+            ..Self::document(document)
         }
     }
 

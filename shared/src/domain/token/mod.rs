@@ -17,7 +17,9 @@ use super::user::{Role, UserId};
 mod jwt;
 mod keys;
 
-pub use jwt::{Claims, Issuer, SigningConfig, TokenError, Verifier, VerifyingConfig};
+pub use jwt::{
+    Claims, Issuer, SigningConfig, TokenError, Verifier, VerifyingConfig, claims_of_verified,
+};
 pub(super) use keys::key_id;
 pub use keys::{InvalidKey, PublicKeys, SigningKey, VerifyingKey};
 
