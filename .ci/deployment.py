@@ -16,6 +16,8 @@ The emulator (ministack) lacks some features; this check replaces them:
   identities in addition to its own policy. The other roles get nothing.
 - It treats a partly processed batch of a stream as done: failed entries are delivered again here, as Lambda does (the
   local stack redelivers them itself: tests/mailer.rs).
+- It does not tell a function by which alias it was invoked: of the authorizer's aliases only `live` is tested here, all
+  of them in the local stack (tests/authorizer.rs).
 - It publishes no event about a sent mail: the event is published here, in SES's format.
 - `sam delete` cannot parse the addresses of its buckets: CloudFormation deletes the stacks. With a nested stack the
   emulator deletes resources that the template retains: retention is tested with `data` alone.
@@ -137,6 +139,28 @@ def roles_are_enforced(dev, emulator):
     check(read() == 200, "with it, it is again")
 
 
+def authorizer_is_exported(dev, emulator):
+    step("the authorizer for other stacks")
+    exports = emulator.client("cloudformation").list_exports()["Exports"]
+    exports = {export["Name"]: export["Value"] for export in exports}
+    aliases = {name: exports[f"{dev.stack}-{name}"].rsplit(":", 1)[1]
+               for name in ("Authorizer", "AuthorizerOptional", "AuthorizerAdmin")}
+    check(aliases == {"Authorizer": "live", "AuthorizerOptional": "optional", "AuthorizerAdmin": "admin"},
+          "three aliases are exported")
+    _, answer = dev.register()
+    event = json.loads((WORKSPACE / "events/authorizer.json").read_text())
+    event["headers"]["authorization"] = f"Bearer {answer['accessToken']}"
+
+    def ask():
+        arn = exports[f"{dev.stack}-Authorizer"]
+        return json.load(emulator.client("lambda").invoke(FunctionName=arn, Payload=json.dumps(event))["Payload"])
+
+    permission = ask()
+    check(permission["isAuthorized"] and permission["context"]["userId"] == answer["user"]["id"], "it lets a user through")
+    dev.call("POST", "/api/auth/logout", access=answer["accessToken"])
+    check(ask() == {"isAuthorized": False, "context": {}}, "after a logout it does not")
+
+
 def updates_in_place(dev):
     step("a second deployment with nothing changed")
     check("No changes to deploy" in dev.deploy(), "there is nothing to do")
@@ -239,6 +263,7 @@ def main():
             mail_waits(staging, emulator)
             bounce_marks(dev, emulator)
             roles_are_enforced(dev, emulator)
+            authorizer_is_exported(dev, emulator)
             email = updates_in_place(dev)
             failure_rolls_back(dev, email)
             operations.origin_secret_is_replaced(dev)

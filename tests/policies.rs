@@ -51,7 +51,9 @@ async fn login_from(client: &Client, agent: &str, body: &Value) -> Answer {
 /// others. A role that allows more than this tour of all functions uses fails this test.
 #[tokio::test]
 async fn every_right_of_a_role_is_used_by_its_function() {
-    let Some(world) = service::world().start() else { return };
+    let Some(world) = service::world().start() else {
+        return;
+    };
     let client = world.client();
 
     let account = mails_and_addresses(&world, &client).await;

@@ -83,9 +83,10 @@ impl Default for Namespace {
 }
 
 impl Namespace {
-    /// Accepts a name of the same form as those of claims, a URL for instance, but none that tokens give a meaning to.
+    /// Accepts a name of the same form as those of claims, a URL for instance, but none to which tokens, or answers about
+    /// tokens (RFC 7662, 2.2), give a meaning.
     pub fn parse(name: &str) -> Option<Self> {
-        const TAKEN: [&str; 16] = [
+        const TAKEN: [&str; 20] = [
             "iss",
             "aud",
             "sub",
@@ -102,6 +103,10 @@ impl Namespace {
             "acr",
             "azp",
             "scope",
+            "active",
+            "client_id",
+            "token_type",
+            "username",
         ];
         let is_free = is_name(name) && !TAKEN.contains(&name);
         is_free.then(|| Self(name.to_owned()))
@@ -189,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_namespace_replaces_no_other_claim() {
-        for name in ["role", "sub", "exp", "amr", "", "a b", "7"] {
+        for name in ["role", "sub", "exp", "amr", "active", "", "a b", "7"] {
             assert!(Namespace::parse(name).is_none(), "{name}");
         }
         assert!(Namespace::parse(&Namespace::default().0).is_some());
