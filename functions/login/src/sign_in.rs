@@ -24,7 +24,7 @@ use shared::domain::client_info::ClientInfo;
 use shared::domain::device_token::Device;
 use shared::domain::id::Id;
 use shared::domain::password_hash::{PasswordHash, Verification};
-use shared::domain::session::{AuthenticationMethods, Lifetime, NewSession, Session};
+use shared::domain::session::{AuthenticationMethods, Lifetime, Session};
 use shared::domain::user::{SignInAllowed, SignInRefused, User, UserId};
 use shared::error::ApiError;
 use shared::http::{Request, Response};
@@ -32,6 +32,7 @@ use shared::serve::RequestLimits;
 use shared::store::audit::{self, Event, Outcome};
 use shared::store::dynamodb::{TransactionError, Write};
 use shared::store::outbox::{Kind, Links};
+use shared::store::sessions::NewSession;
 use shared::{random, telemetry, timing};
 
 use crate::account::Account;

@@ -14,7 +14,7 @@ use shared::domain::email_token::{Purpose, TokenHash};
 use shared::domain::id::Id;
 use shared::domain::password::Policy;
 use shared::domain::password_hash::{PasswordHash, PasswordHasher};
-use shared::domain::session::{AuthenticationMethods, Lifetime, NewSession, Session};
+use shared::domain::session::{AuthenticationMethods, Lifetime, Session};
 use shared::domain::timestamp::Timestamp;
 use shared::domain::user::{Rejection, User};
 use shared::error::ApiError;
@@ -26,7 +26,7 @@ use shared::store::credentials::Credentials;
 use shared::store::dynamodb::Write;
 use shared::store::mailed_tokens::MailedTokens;
 use shared::store::outbox::{Kind, Links, Outbox};
-use shared::store::sessions::Sessions;
+use shared::store::sessions::{NewSession, Sessions};
 use shared::store::users::Users;
 use shared::{random, telemetry};
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::device_token::DeviceId;
 pub use super::id::SessionId;
 use super::id::UserId;
 use super::timestamp::Timestamp;
@@ -67,21 +66,6 @@ impl AuthenticationMethods {
     pub fn from_bits(bits: i64) -> Self {
         Self(u8::try_from(bits).unwrap_or_default())
     }
-}
-
-/// A session that begins.
-#[derive(Clone, Copy, Debug)]
-pub struct NewSession {
-    /// The session's identifier.
-    pub id: SessionId,
-    /// How the user signed in.
-    pub methods: AuthenticationMethods,
-    /// The session's lifetime.
-    pub lifetime: Lifetime,
-    /// The epoch to which the session belongs.
-    pub epoch: SessionEpoch,
-    /// The device on which the user signs in.
-    pub device: DeviceId,
 }
 
 /// The lifetime of a new session.

@@ -26,7 +26,7 @@ use crate::domain::client_info::ClientInfo;
 use crate::domain::device_token::{self, Device, DeviceId};
 use crate::domain::id::Id;
 use crate::domain::session::{
-    AuthenticationMethods, NewSession, RotationPolicy, Session, SessionEpoch, SessionId,
+    AuthenticationMethods, Lifetime, RotationPolicy, Session, SessionEpoch, SessionId,
 };
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::{Role, SignInAllowed, UserId};
@@ -48,6 +48,21 @@ pub struct Sessions {
     revoke_others: LazyLock<Script>,
     before_sign_in: LazyLock<Script>,
     list: LazyLock<Script>,
+}
+
+/// A session that begins.
+#[derive(Clone, Copy, Debug)]
+pub struct NewSession {
+    /// The session's identifier.
+    pub id: SessionId,
+    /// How the user signed in.
+    pub methods: AuthenticationMethods,
+    /// The session's lifetime.
+    pub lifetime: Lifetime,
+    /// The epoch to which the session belongs.
+    pub epoch: SessionEpoch,
+    /// The device on which the user signs in.
+    pub device: DeviceId,
 }
 
 /// A live session as read from the store.
