@@ -145,6 +145,11 @@ async fn a_function_that_starts_and_ends_no_sessions_cannot() {
         let verified = readers.client().post("/api/auth/verify-email", body).await;
         assert_eq!(verified.status, status, "{verified:?}");
     }
+    let event = include_str!("../events/authorizer.json");
+    let event = event.replace("ACCESS_TOKEN", &account.access);
+    let permission = readers.local().invoke("authorizer", event.into_bytes());
+    let permission = String::from_utf8(permission.await.unwrap()).unwrap();
+    assert!(permission.contains("\"isAuthorized\":true"), "{permission}");
     // What these functions must not do: start, renew or end a session.
     let client = readers.client();
     let started = client.try_login(&account.email, &account.password).await;
@@ -163,7 +168,14 @@ async fn a_function_that_starts_and_ends_no_sessions_cannot() {
             panic!("{}", function.resource);
         };
         let resource = resource.split("\n\n").next().unwrap();
-        let reads = ["Profile", "ResetRequest", "VerifyEmail", "VerifyResend"];
+        let reads = [
+            "Authorizer",
+            "Introspect",
+            "Profile",
+            "ResetRequest",
+            "VerifyEmail",
+            "VerifyResend",
+        ];
         let is_reader = resource.contains("REDIS_URL: !Ref RedisReaderUrl");
         assert_eq!(is_reader, reads.contains(&function.resource.as_str()));
     }
