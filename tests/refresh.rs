@@ -172,7 +172,7 @@ async fn fifty_refreshes_of_one_token_at_once_make_exactly_one_successor() {
 #[tokio::test]
 async fn two_hundred_interleavings_of_refresh_and_logout_leave_no_usable_token() {
     let world = World::start();
-    let (refresher, leaver) = (world.client(), world.client());
+    let (refresher, leaver) = (world.client().patient(), world.client().patient());
     let account = refresher.register().await;
     let mut refreshes = 0;
     for round in 0..200 {

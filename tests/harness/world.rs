@@ -329,7 +329,12 @@ impl World {
     pub fn client(&self) -> Client {
         let number = self.next_address.fetch_add(1, Ordering::Relaxed);
         let address = Ipv4Addr::from_bits(Ipv4Addr::new(127, 0, 1, 0).to_bits() + number);
-        Client::new(self.url(), address, self.observed.clone())
+        let client = Client::new(self.url(), address, self.observed.clone());
+        // A deployment may be as busy with others as with the tests.
+        match deployment() {
+            Some(_) => client.patient(),
+            None => client,
+        }
     }
 
     /// Backdates a session, as if its user had signed in this many minutes earlier.
