@@ -265,8 +265,9 @@ def infrastructure(emulator):
         return emulator.outputs(f"check-{name}")
 
     network, key = put("network"), put("key")["KmsKeyArn"]
+    emulator.client("logs").create_log_group(logGroupName="check-functions")
     parameters = [
-        "Environment=prod", "System=check", "Cache=node", f"KmsKeyArn={key}",
+        "Environment=prod", "System=check", "Cache=node", f"KmsKeyArn={key}", "FunctionLogs=check-functions",
         f"SubnetIds={network['SubnetIds']}", f"CacheSecurityGroup={network['CacheSecurityGroup']}",
     ]
     data = put("data", *parameters)
