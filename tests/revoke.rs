@@ -1,9 +1,9 @@
 //! `POST /api/auth/revoke` (RFC 7009).
 
+use harness::Client;
 use harness::peers::Mode;
 use harness::service::{self, ONE};
 use harness::token::{self, KeyPair};
-use harness::{Client, World};
 use serde_json::json;
 
 const PATH: &str = "/api/auth/revoke";
@@ -94,5 +94,4 @@ async fn without_redis_the_service_is_told_that_the_session_goes_on() {
         client.profile(&account.access).await.code(),
         "token_revoked"
     );
-    let _: &World = &world;
 }
