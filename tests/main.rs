@@ -17,6 +17,7 @@ mod delete_account;
 mod documentation;
 mod errors;
 mod events;
+mod examples;
 mod input;
 mod introspect;
 mod journey;

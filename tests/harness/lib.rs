@@ -12,6 +12,7 @@ pub mod operations;
 pub mod peers;
 #[cfg(target_os = "linux")]
 pub mod process;
+pub mod programs;
 pub mod round_trips;
 pub mod service;
 pub mod shapes;

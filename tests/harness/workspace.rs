@@ -9,7 +9,7 @@ use local::template::Template;
 pub fn template() -> Template {
     let path = build::workspace().join("template.yaml");
     let parameters = BTreeMap::from([("Cache".to_owned(), "none".to_owned())]);
-    Template::read(&path, &parameters).expect("a template")
+    Template::read(&path, &parameters, &BTreeMap::new()).expect("a template")
 }
 
 /// Reads a file of the workspace.

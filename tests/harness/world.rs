@@ -38,6 +38,9 @@ const CHEAP_HASHES: [(&str, &str); 3] = [
 /// The variable with the URL of a deployment's mails, in the format of `cargo local` at `/_local/mail`.
 const MAIL_URL: &str = "GATEHOUSE_MAIL_URL";
 
+/// The variable with the URL of an application that a deployment protects, made of `examples/sam`.
+const APPLICATION_URL: &str = "GATEHOUSE_APPLICATION_URL";
+
 /// The variable that sets all limits.
 const RATE_LIMITS: &str = "RATE_LIMITS";
 
@@ -76,6 +79,7 @@ pub struct Builder {
     data_dir: Option<PathBuf>,
     sam_env: Option<PathBuf>,
     template: Option<tempfile::TempDir>,
+    applications: Vec<PathBuf>,
     /// Functions with wrong clocks, and the offsets of their clocks.
     clocks: Vec<(&'static str, &'static str)>,
 }
@@ -130,6 +134,12 @@ impl Builder {
         self
     }
 
+    /// Runs the application of this template of the workspace beside it.
+    pub fn application(mut self, template: &str) -> Self {
+        self.applications.push(build::workspace().join(template));
+        self
+    }
+
     /// Adds the function `fixture` to the workspace's own.
     pub fn fixture(self) -> Self {
         let resource = build::workspace().join("tests/fixture/resource.yaml");
@@ -179,6 +189,21 @@ impl Builder {
             self.try_start()
                 .unwrap_or_else(|error| panic!("the stack does not start: {error}")),
         )
+    }
+
+    /// Starts it with its application; returns the application's address as well. For a deployment that is the one in
+    /// `GATEHOUSE_APPLICATION_URL`.
+    pub fn start_with_application(self) -> Option<(World, String)> {
+        let Some(url) = deployment() else {
+            let world = self.start()?;
+            let application = world.local().info().applications[0].clone();
+            return Some((world, application));
+        };
+        let Ok(application) = std::env::var(APPLICATION_URL) else {
+            skip("needs an application, and there is no GATEHOUSE_APPLICATION_URL");
+            return None;
+        };
+        Some((World::new(Target::Deployment(url)), application))
     }
 
     /// Starts it with a DynamoDB that fails on command.
@@ -235,6 +260,7 @@ impl Builder {
         options.variables = self.variables;
         options.data_dir = self.data_dir;
         options.sam_env = self.sam_env;
+        options.applications = self.applications;
         if let Some(folder) = &self.template {
             options.template = folder.path().join("template.yaml");
         }
@@ -283,6 +309,7 @@ impl World {
             data_dir: None,
             sam_env: None,
             template: None,
+            applications: Vec::new(),
             clocks: Vec::new(),
         }
     }

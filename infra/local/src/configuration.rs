@@ -14,9 +14,10 @@ use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, EncodingKey};
 
 use crate::Error;
+use crate::identity::STACK;
 use crate::lambda::Lambda;
 use crate::options::Options;
-use crate::template::Template;
+use crate::template::{Template, scalar};
 
 /// The variables of the secrets that the stack generates.
 const SECRETS: [&str; 4] = [
@@ -42,22 +43,40 @@ const OWN_ORIGINS: [&str; 6] = [
     "https://[::1]:*",
 ];
 
-/// Returns the template's parameters: no cache, because Redis runs on this machine, and the allowed origins from
-/// `CORS_ALLOWED_ORIGINS`.
-pub(crate) fn parameters(variables: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let origins = variables.get("CORS_ALLOWED_ORIGINS").cloned();
-    let origins = origins.unwrap_or_else(|| OWN_ORIGINS.join(","));
-    let cache = ("Cache".to_owned(), "none".to_owned());
-    BTreeMap::from([("AllowedOrigins".to_owned(), origins), cache])
+/// Returns the template's parameters: no cache, because Redis runs on this machine, and those that the stack's
+/// variables set; `url` is the issuer of tokens, if no other is set.
+pub(crate) fn parameters(
+    variables: &BTreeMap<String, String>,
+    url: &str,
+) -> BTreeMap<String, String> {
+    let mut parameters = BTreeMap::from([
+        ("Cache".to_owned(), "none".to_owned()),
+        ("AllowedOrigins".to_owned(), OWN_ORIGINS.join(",")),
+        ("JwtIssuer".to_owned(), url.to_owned()),
+    ]);
+    for (variable, parameter) in [
+        ("CORS_ALLOWED_ORIGINS", "AllowedOrigins"),
+        ("JWT_ISSUER", "JwtIssuer"),
+        ("JWT_AUDIENCE", "JwtAudience"),
+    ] {
+        if let Some(value) = variables.get(variable) {
+            parameters.insert(parameter.to_owned(), value.clone());
+        }
+    }
+    parameters
 }
 
-/// Returns the functions with their variables: first the template's, then those that the stack chooses, then those of
-/// the options. A variable is set only in functions to which the template gives it.
-pub(crate) fn lambdas(
-    template: &Template,
-    options: &Options,
-    chosen: &BTreeMap<String, String>,
-) -> Result<Vec<Arc<Lambda>>, Error> {
+/// Reads an application's template; its parameters are the outputs of the system's template.
+pub(crate) fn application(path: &Path, system: &Template) -> Result<Template, Error> {
+    let outputs = system.outputs.iter();
+    let outputs = outputs.filter_map(|(name, value)| Some((name.clone(), scalar(value)?)));
+    let mut parameters: BTreeMap<String, String> = outputs.collect();
+    parameters.insert("Gatehouse".to_owned(), STACK.to_owned());
+    Template::read(path, &parameters, &system.exports)
+}
+
+/// Refuses variables that no function has.
+pub(crate) fn refuse_unknown(template: &Template, options: &Options) -> Result<(), Error> {
     let is_known = |name: &String| {
         name == "CORS_ALLOWED_ORIGINS"
             || name.starts_with("AWS_")
@@ -74,6 +93,16 @@ pub(crate) fn lambdas(
     if !unknown.is_empty() {
         return Err(format!("no function has a variable {unknown:?}").into());
     }
+    Ok(())
+}
+
+/// Returns the functions with their variables: first the template's, then those that the stack chooses, then those of
+/// the options. A variable is set only in functions to which the template gives it.
+pub(crate) fn lambdas(
+    template: &Template,
+    options: &Options,
+    chosen: &BTreeMap<String, String>,
+) -> Result<Vec<Arc<Lambda>>, Error> {
     let mut lambdas = Vec::new();
     for function in &template.functions {
         let binary = options.binaries.get(&function.name);

@@ -119,9 +119,11 @@ pub fn rights(policies: &Value) -> Result<BTreeSet<Right>, String> {
     let statements = policies.as_array().into_iter().flatten();
     let statements = statements.flat_map(|policy| list(&policy["Statement"]));
     for statement in statements.filter(|statement| statement["Effect"] == "Allow") {
-        let Some(table) = statement["Resource"]
-            .as_str()
-            .and_then(|arn| arn.strip_suffix(".Arn"))
+        // The evaluated attribute of a table, or an ARN made of its name.
+        let resource = statement["Resource"].as_str().unwrap_or_default();
+        let Some(table) = resource
+            .strip_suffix(".Arn")
+            .or_else(|| Some(resource.split_once(":table/")?.1))
         else {
             continue;
         };

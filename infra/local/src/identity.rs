@@ -1,9 +1,24 @@
-//! The account and the region of the functions, and the ids of requests.
+//! The account and the region of the functions, their names there, and the ids of requests.
 
 /// The region.
 pub const REGION: &str = "us-east-1";
 /// The account.
 pub const ACCOUNT: &str = "000000000000";
+
+/// The name of the stack.
+pub const STACK: &str = "local";
+
+/// Returns the ARN of a function's alias.
+pub fn function_arn(function: &str, alias: &str) -> String {
+    format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{STACK}-{function}:{alias}")
+}
+
+/// Returns the function and the alias of such an ARN.
+pub fn function_and_alias(arn: &str) -> Option<(&str, &str)> {
+    let (_, name) = arn.split_once(":function:")?;
+    let name = name.strip_prefix(STACK)?.strip_prefix('-')?;
+    name.split_once(':')
+}
 
 /// Returns a UUID, the form of Lambda's and API Gateway's request ids.
 pub fn request_id() -> String {

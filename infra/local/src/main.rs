@@ -18,6 +18,11 @@ struct Arguments {
     #[arg(long, default_value_t = 3000)]
     port: u16,
 
+    /// Run this SAM application beside it, on the next port: its functions are in this workspace, its parameters are the
+    /// outputs of template.yaml. May be given more than once
+    #[arg(long = "application", value_name = "TEMPLATE")]
+    applications: Vec<PathBuf>,
+
     /// Override a variable of every function that has it, or REDIS_URL or CORS_ALLOWED_ORIGINS; an empty value unsets
     /// it. May be given more than once
     #[arg(long = "env", value_name = "KEY=VALUE", value_parser = key_and_value)]
@@ -102,6 +107,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
     let limits = limits(&variables);
     let options = Options {
         port: arguments.port,
+        applications: arguments.applications,
         data_dir: arguments.data_dir,
         sam_env: arguments.sam_env,
         env_file: arguments.env_file,
@@ -120,6 +126,9 @@ fn run(arguments: Arguments) -> Result<(), Error> {
 
     let mut local = Local::start(options)?;
     eprintln!("limits: {limits} (--limits strict, balanced or off)");
+    for application in &local.info().applications {
+        eprintln!("application {application}");
+    }
     println!("ready {}", local.info().url);
     runtime.block_on(async {
         tokio::select! {

@@ -11,9 +11,11 @@ use crate::log::Log;
 pub struct Options {
     /// The template that describes the system.
     pub template: PathBuf,
+    /// The templates of applications that use the system; they run beside it.
+    pub applications: Vec<PathBuf>,
     /// The functions' binaries, by name.
     pub binaries: Binaries,
-    /// The API's port; 0 for any free port.
+    /// The API's port; 0 for any free port. The applications' ports follow it.
     pub port: u16,
     /// The folder that keeps data between runs; without it, data is lost when the stack stops.
     pub data_dir: Option<PathBuf>,
@@ -32,6 +34,7 @@ impl Options {
     pub fn new(binaries: Binaries, log: Log) -> Self {
         Self {
             template: build::workspace().join("template.yaml"),
+            applications: Vec::new(),
             binaries,
             port: 0,
             data_dir: None,

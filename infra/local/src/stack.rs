@@ -1,5 +1,6 @@
 //! Starts and stops the parts of the system.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,12 +9,13 @@ use tokio::net::TcpListener;
 
 use crate::Error;
 use crate::configuration::{
-    complete_keys, lambdas, lock_data_dir, parameters, secrets, write_private,
+    application, complete_keys, lambdas, lock_data_dir, parameters, refuse_unknown, secrets,
+    write_private,
 };
 use crate::containers::{self, Bridge};
 use crate::dynamodb::DynamoDb;
 use crate::env_files;
-use crate::gateway::{self, Gateway};
+use crate::gateway::{self, Authorization, Gateway, LocalPages};
 use crate::iam::Iam;
 use crate::info::Info;
 use crate::lambda::{InvokeError, Lambda};
@@ -22,12 +24,12 @@ use crate::mail::{Inbox, Ses};
 use crate::options::Options;
 use crate::redis::Redis;
 use crate::stream::{self, DeadLetters};
-use crate::template::Template;
+use crate::template::{Outputs, Template};
 
 /// The running parts, in the order in which they stop.
 pub(crate) struct Stack {
     pub(crate) info: Info,
-    gateway: tokio::task::JoinHandle<()>,
+    gateways: Vec<tokio::task::JoinHandle<()>>,
     pub(crate) lambdas: Vec<Arc<Lambda>>,
     streams: Vec<tokio::task::JoinHandle<()>>,
     pub(crate) dead_letters: DeadLetters,
@@ -44,13 +46,17 @@ impl Stack {
     pub(crate) async fn start(options: Options) -> Result<Self, Error> {
         let lock = options.data_dir.as_deref().map(lock_data_dir).transpose()?;
         // The port comes first: starting a second stack on it should fail at once.
-        let listener = TcpListener::bind(("127.0.0.1", options.port))
-            .await
-            .map_err(|error| format!("port {}: {error}; --port takes another one", options.port))?;
+        let listener = listen(options.port).await?;
         let url = format!("http://{}", listener.local_addr()?);
 
-        let template = Template::read(&options.template, &parameters(&options.variables))?;
-        let rights = template.functions.iter();
+        let template = parameters(&options.variables, &url);
+        let template = Template::read(&options.template, &template, &Outputs::new())?;
+        refuse_unknown(&template, &options)?;
+        let applications = options.applications.iter();
+        let applications = applications.map(|path| application(path, &template));
+        let applications = applications.collect::<Result<Vec<_>, _>>()?;
+        let templates = std::iter::once(&template).chain(&applications);
+        let rights = templates.flat_map(|template| &template.functions);
         let rights = rights.map(|function| (function.name.clone(), function.rights.clone()));
         let iam = Iam::new(rights.collect());
         let data = |name: &str| options.data_dir.as_ref().map(|folder| folder.join(name));
@@ -75,7 +81,18 @@ impl Stack {
         if let Some(redis) = &redis {
             chosen.insert("REDIS_URL".to_owned(), redis.url.clone());
         }
-        let lambdas = lambdas(&template, &options, &chosen)?;
+        let mut apis = vec![Api::new(template, listener, &options, &chosen)?];
+        for (application, number) in applications.into_iter().zip(1..) {
+            let port = if options.port == 0 {
+                0
+            } else {
+                options.port + number
+            };
+            let listener = listen(port).await?;
+            apis.push(Api::new(application, listener, &options, &chosen)?);
+        }
+        let lambdas = apis.iter().flat_map(|api| &api.lambdas).cloned();
+        let lambdas: Vec<Arc<Lambda>> = lambdas.collect();
         let functions = || lambdas.iter().map(|lambda| &**lambda);
         let bridge = match &options.sam_env {
             Some(file) => {
@@ -116,12 +133,14 @@ impl Stack {
         };
         let info = Info {
             url,
+            applications: apis[1..].iter().map(Api::url).collect::<Result<_, _>>()?,
             redis_url: given("REDIS_URL"),
             dynamodb_url: dynamodb.url.clone(),
             ses_url: ses.url.clone(),
             users_table: variable("USERS_TABLE"),
             credentials_table: variable("CREDENTIALS_TABLE"),
-            functions: lambdas
+            functions: apis[0]
+                .lambdas
                 .iter()
                 .map(|lambda| {
                     (
@@ -133,17 +152,25 @@ impl Stack {
         };
         let dead_letters = DeadLetters::default();
         let streams = read_streams(&lambdas, &dynamodb, &dead_letters, &options.log);
-        let gateway = Gateway {
-            lambdas: lambdas.clone(),
-            cors: template.cors,
+        let mut pages = Some(LocalPages {
             info: info.clone(),
             inbox: inbox.clone(),
-            log: options.log.clone(),
-        };
-        let gateway = tokio::spawn(gateway::serve(listener, Arc::new(gateway)));
+        });
+        let mut gateways = Vec::new();
+        for api in apis {
+            let gateway = Gateway {
+                lambdas: api.lambdas,
+                cors: api.template.cors,
+                authorization: Authorization::new(lambdas.clone(), options.log.clone()),
+                log: options.log.clone(),
+            };
+            // Only the system has them, which is the first.
+            let serving = gateway::serve(api.listener, Arc::new(gateway), pages.take());
+            gateways.push(tokio::spawn(serving));
+        }
         Ok(Self {
             info,
-            gateway,
+            gateways,
             lambdas,
             streams,
             dead_letters,
@@ -158,12 +185,46 @@ impl Stack {
     }
 
     pub(crate) async fn stop(self) {
-        self.gateway.abort();
+        for gateway in &self.gateways {
+            gateway.abort();
+        }
         for stream in &self.streams {
             stream.abort();
         }
         stop_all(&self.lambdas).await;
     }
+}
+
+/// The API of a template, ready to serve.
+struct Api {
+    template: Template,
+    lambdas: Vec<Arc<Lambda>>,
+    listener: TcpListener,
+}
+
+impl Api {
+    fn new(
+        template: Template,
+        listener: TcpListener,
+        options: &Options,
+        chosen: &BTreeMap<String, String>,
+    ) -> Result<Self, Error> {
+        let lambdas = lambdas(&template, options, chosen)?;
+        Ok(Self {
+            template,
+            lambdas,
+            listener,
+        })
+    }
+
+    fn url(&self) -> Result<String, Error> {
+        Ok(format!("http://{}", self.listener.local_addr()?))
+    }
+}
+
+async fn listen(port: u16) -> Result<TcpListener, Error> {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await;
+    Ok(listener.map_err(|error| format!("port {port}: {error}; --port takes another one"))?)
 }
 
 /// Connects `sam local`'s containers to the services that functions call; prints how to use them, or why that failed.

@@ -1,4 +1,4 @@
-//! API Gateway's HTTP API: routes and CORS from the template, events and answers in payload format 2.0, and the
+//! API Gateway's HTTP API: routes, authorizers and CORS from the template, events and answers in payload format 2.0, and the
 //! gateway's own answers for requests without a function.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use axum::middleware::from_fn;
-use axum::response::{IntoResponse, Redirect};
+use axum::response::Redirect;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
@@ -23,36 +23,48 @@ use crate::mail::{Inbox, Mail};
 use crate::pages::PAGES;
 use crate::template::{Cors, Route};
 
+mod authorizer;
 mod event;
 
+pub use authorizer::Authorization;
 use event::{event, from_function};
 
 /// The most bytes of a request's body (API Gateway's own limit).
 const MAX_PAYLOAD: usize = 10 * 1024 * 1024;
 
-/// The API and everything behind its routes.
+/// An API and everything behind its routes.
 pub struct Gateway {
     /// The functions.
     pub lambdas: Vec<Arc<Lambda>>,
     /// The CORS configuration.
     pub cors: Cors,
-    /// The answer of `/_local/info`.
-    pub info: Info,
-    /// The mails that `/_local/mail` shows.
-    pub inbox: Inbox,
+    /// The authorizers of routes.
+    pub authorization: Authorization,
     /// The log, which reports refused origins.
     pub log: Log,
 }
 
-/// Serves until the task is dropped.
-pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>) {
-    let router = Router::new()
-        .route("/_local/info", get(info))
-        .route("/_local/mail", get(mails).delete(clear_mails))
-        .merge(pages())
-        .fallback(answer)
-        .layer(from_fn(hosts::only_own))
-        .with_state(gateway);
+/// The pages that the local stack adds to its own API, beneath `/_local`.
+#[derive(Clone)]
+pub struct LocalPages {
+    /// The answer of `/_local/info`.
+    pub info: Info,
+    /// The mails that `/_local/mail` shows.
+    pub inbox: Inbox,
+}
+
+/// Serves an API, with or without these pages, until the task is dropped.
+pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, pages: Option<LocalPages>) {
+    let api = Router::new().fallback(answer);
+    let router = match pages {
+        None => api.with_state(gateway),
+        // Somebody who opens the printed address gets the local start page.
+        Some(pages) => api
+            .route("/", get(Redirect::to("/_local/")).fallback(answer))
+            .with_state(gateway)
+            .merge(local_pages(pages)),
+    };
+    let router = router.layer(from_fn(hosts::only_own));
     // It ends with the stack; an error then does not matter.
     let _ = axum::serve(
         listener,
@@ -61,23 +73,27 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>) {
     .await;
 }
 
-fn pages() -> Router<Arc<Gateway>> {
-    PAGES.into_iter().fold(Router::new(), |router, page| {
+fn local_pages(pages: LocalPages) -> Router {
+    let router = Router::new()
+        .route("/_local/info", get(info))
+        .route("/_local/mail", get(mails).delete(clear_mails))
+        .with_state(pages);
+    PAGES.into_iter().fold(router, |router, page| {
         let path = page.path;
         router.route(path, get(async move || page.answer()))
     })
 }
 
-async fn info(State(gateway): State<Arc<Gateway>>) -> Json<Info> {
-    Json(gateway.info.clone())
+async fn info(State(pages): State<LocalPages>) -> Json<Info> {
+    Json(pages.info)
 }
 
-async fn mails(State(gateway): State<Arc<Gateway>>) -> Json<Vec<Mail>> {
-    Json(gateway.inbox.mails())
+async fn mails(State(pages): State<LocalPages>) -> Json<Vec<Mail>> {
+    Json(pages.inbox.mails())
 }
 
-async fn clear_mails(State(gateway): State<Arc<Gateway>>) -> StatusCode {
-    gateway.inbox.clear();
+async fn clear_mails(State(pages): State<LocalPages>) -> StatusCode {
+    pages.inbox.clear();
     StatusCode::NO_CONTENT
 }
 
@@ -86,10 +102,6 @@ async fn answer(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response<Body> {
-    // Somebody who opens the printed address gets the local start page.
-    if request.method() == Method::GET && request.uri().path() == "/" {
-        return Redirect::to("/_local/").into_response();
-    }
     let origin = request.headers().get(header::ORIGIN).cloned();
     gateway.tell_of_refused(request.headers());
     let is_preflight = request.method() == Method::OPTIONS
@@ -109,14 +121,22 @@ async fn answer(
 impl Gateway {
     async fn route(&self, request: Request, peer: SocketAddr) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let Some((lambda, route_key, parameters)) = self.find(&parts.method, parts.uri.path())
-        else {
+        let Some((lambda, route, parameters)) = self.find(&parts.method, parts.uri.path()) else {
             return message(StatusCode::NOT_FOUND, "Not Found");
         };
         let Ok(body) = to_bytes(body, MAX_PAYLOAD).await else {
             return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
         };
-        let event = event(&parts, &body, peer, &route_key, &parameters);
+        let mut event = event(&parts, &body, peer, &route.key(), &parameters);
+        if let Some(authorizer) = &route.authorizer {
+            match self.authorization.ask(authorizer, &event).await {
+                Ok(context) => event["requestContext"]["authorizer"] = context,
+                Err(refusal) => {
+                    let (status, text) = refusal.answer();
+                    return message(status, text);
+                }
+            }
+        }
         // In a separate task: a function continues after its client has disconnected.
         let invocation =
             tokio::spawn(async move { lambda.invoke(Bytes::from(event.to_string())).await });
@@ -131,13 +151,13 @@ impl Gateway {
         }
     }
 
-    /// Returns the function of the matching route, with the route's key and the path's parameters; without a match,
+    /// Returns the function of the matching route, with the route and the path's parameters; without a match,
     /// `$default`.
     fn find(
         &self,
         method: &Method,
         path: &str,
-    ) -> Option<(Arc<Lambda>, String, BTreeMap<String, String>)> {
+    ) -> Option<(Arc<Lambda>, Route, BTreeMap<String, String>)> {
         let routes = || {
             self.lambdas.iter().flat_map(|lambda| {
                 let routes = lambda.function.routes.iter();
@@ -146,11 +166,11 @@ impl Gateway {
         };
         let specific = routes().find_map(|(lambda, route)| {
             let parameters = matches(route, method, path)?;
-            Some((lambda.clone(), route.key(), parameters))
+            Some((lambda.clone(), route.clone(), parameters))
         });
         specific.or_else(|| {
             let (lambda, route) = routes().find(|(_, route)| route.is_default())?;
-            Some((lambda.clone(), route.key(), BTreeMap::new()))
+            Some((lambda.clone(), route.clone(), BTreeMap::new()))
         })
     }
 
@@ -278,6 +298,7 @@ mod tests {
         let route = Route {
             method: "DELETE".to_owned(),
             path: "/api/auth/sessions/{id}".to_owned(),
+            authorizer: None,
         };
 
         let parameters = matches(&route, &Method::DELETE, "/api/auth/sessions/7").unwrap();

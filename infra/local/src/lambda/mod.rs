@@ -20,7 +20,7 @@ mod runtime_api;
 use environment::Environment;
 use runtime_api::RuntimeApi;
 
-use crate::identity::{ACCOUNT, REGION};
+use crate::identity::{REGION, function_arn};
 use crate::log::Log;
 use crate::template::Function;
 
@@ -102,8 +102,7 @@ impl Lambda {
     /// # Errors
     /// If the function gives no answer.
     pub async fn invoke_alias(&self, alias: &str, event: Bytes) -> Result<Bytes, InvokeError> {
-        let name = &self.function.name;
-        let arn = format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:local-{name}:{alias}");
+        let arn = function_arn(&self.function.name, alias);
         let _running = self.running.read().await;
         let mut environment = match self.take_idle() {
             Some(environment) => environment,

@@ -7,9 +7,16 @@ use yaml_serde::Value as Yaml;
 
 use super::Outputs;
 use crate::Error;
-use crate::identity::{ACCOUNT, REGION};
+use crate::identity::{ACCOUNT, REGION, STACK, function_arn};
+use crate::lambda::LIVE;
 
-pub(super) fn scalar(value: &Value) -> Option<String> {
+/// Returns the name of the folder that `CodeUri` names.
+pub(super) fn folder_name(code_uri: &str) -> &str {
+    let path = code_uri.trim_end_matches('/');
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+pub(crate) fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -52,6 +59,8 @@ pub(super) fn long_form(yaml: Yaml) -> Result<Value, Error> {
 pub(super) struct Scope<'a> {
     pub(super) document: &'a Value,
     pub(super) parameters: &'a BTreeMap<String, String>,
+    /// The exports of other templates.
+    pub(super) imports: &'a Outputs,
     /// The outputs of the nested stacks that were read.
     pub(super) nested: BTreeMap<String, Outputs>,
 }
@@ -102,6 +111,11 @@ impl Scope<'_> {
             }
             ("Fn::GetAtt", path) => Ok(self.attribute(&text(path)?)),
             ("Fn::Sub", Value::String(template)) => Ok(json!(self.substitute(template)?)),
+            ("Fn::ImportValue", export) => {
+                let export = text(&self.evaluate(export)?)?;
+                let value = self.imports.get(&export).cloned();
+                value.ok_or_else(|| format!("nothing is exported as {export}").into())
+            }
             ("Fn::FindInMap", Value::Array(path)) => {
                 let mut found = &self.document["Mappings"];
                 for key in path {
@@ -140,12 +154,14 @@ impl Scope<'_> {
             "AWS::Region" => return Ok(json!(REGION)),
             "AWS::AccountId" => return Ok(json!(ACCOUNT)),
             "AWS::Partition" => return Ok(json!("aws")),
-            "AWS::StackName" => return Ok(json!("local")),
+            "AWS::StackName" => return Ok(json!(STACK)),
             _ => {}
         }
         let declared = &self.document["Parameters"][name];
         if declared.is_null() {
-            return Ok(json!(name)); // a resource: here its name is its id
+            // Here a resource's name is its id.
+            let id = self.alias_arn(name).unwrap_or_else(|| name.to_owned());
+            return Ok(json!(id));
         }
         // A parameter without a default is given at deployment. Here it is empty: the stack sets the variables that are
         // made from such parameters.
@@ -159,6 +175,23 @@ impl Scope<'_> {
             return Ok(json!(value.split(',').map(str::trim).collect::<Vec<_>>()));
         }
         Ok(json!(value))
+    }
+
+    /// Returns the ARN of an alias: one that SAM makes for a function (`Function.Alias`), or a resource of its own.
+    fn alias_arn(&self, name: &str) -> Option<String> {
+        let resources = &self.document["Resources"];
+        let (function, alias) = match name.strip_suffix(".Alias") {
+            Some(function) => (function, LIVE),
+            None => {
+                let alias = Some(&resources[name]);
+                let alias = alias.filter(|alias| alias["Type"] == "AWS::Lambda::Alias")?;
+                let properties = &alias["Properties"];
+                let function = properties["FunctionName"]["Ref"].as_str()?;
+                (function, properties["Name"].as_str()?)
+            }
+        };
+        let folder = resources[function]["Properties"]["CodeUri"].as_str()?;
+        Some(function_arn(folder_name(folder), alias))
     }
 
     /// Removes the variables of all functions that a function sets to `AWS::NoValue`.

@@ -12,11 +12,12 @@ use crate::iam::Right;
 mod intrinsics;
 mod resources;
 
-use intrinsics::{Scope, long_form, scalar};
-use resources::{cors, function, table};
+pub(crate) use intrinsics::scalar;
+use intrinsics::{Scope, long_form};
+use resources::{Authorizers, cors, function, table};
 
 /// The deployed system as the template describes it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Template {
     /// The functions.
     pub functions: Vec<Function>,
@@ -24,6 +25,10 @@ pub struct Template {
     pub tables: Vec<Table>,
     /// The CORS configuration.
     pub cors: Cors,
+    /// The outputs.
+    pub outputs: Outputs,
+    /// The outputs that other templates may import, by the names of their exports.
+    pub exports: Outputs,
 }
 
 /// A function that is built from this workspace.
@@ -69,6 +74,27 @@ pub struct Route {
     pub method: String,
     /// The path with parameters in braces; `$default` for every other path.
     pub path: String,
+    /// Who decides whether a request may pass; `None` lets all requests pass.
+    pub authorizer: Option<Authorizer>,
+}
+
+/// An authorizer of an HTTP API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authorizer {
+    /// A function is asked.
+    Lambda {
+        /// The ARN of the function's alias.
+        arn: String,
+        /// The headers without which a request is refused, in lower case.
+        headers: Vec<String>,
+    },
+    /// The bearer token in the header `authorization` is verified.
+    Jwt {
+        /// The URL that the claim `iss` must be, beneath which the keys are found.
+        issuer: String,
+        /// The audiences, one of which must be in the claim `aud`.
+        audiences: Vec<String>,
+    },
 }
 
 impl Route {
@@ -117,23 +143,20 @@ pub struct Cors {
 }
 
 impl Template {
-    /// Reads a template; `parameters` replace defaults and fill in parameters without one.
+    /// Reads a template; `parameters` replace defaults and fill in parameters without one, `imports` are the exports of
+    /// other templates.
     ///
     /// # Errors
     /// If the file cannot be read, or uses a feature that is not understood here.
-    pub fn read(path: &Path, parameters: &BTreeMap<String, String>) -> Result<Self, Error> {
-        Ok(Self::read_with_outputs(path, parameters)?.0)
-    }
-
-    /// Reads a template and its outputs.
-    fn read_with_outputs(
+    pub fn read(
         path: &Path,
         parameters: &BTreeMap<String, String>,
-    ) -> Result<(Self, Outputs), Error> {
+        imports: &Outputs,
+    ) -> Result<Self, Error> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("{}: {error}", path.display()))?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        Self::parse(&text, folder, parameters)
+        Self::parse(&text, folder, parameters, imports)
             .map_err(|error| format!("{}: {error}", path.display()).into())
     }
 
@@ -141,18 +164,16 @@ impl Template {
         text: &str,
         folder: &Path,
         parameters: &BTreeMap<String, String>,
-    ) -> Result<(Self, Outputs), Error> {
+        imports: &Outputs,
+    ) -> Result<Self, Error> {
         let document = long_form(yaml_serde::from_str(text)?)?;
         let mut scope = Scope {
             document: &document,
             parameters,
+            imports,
             nested: BTreeMap::new(),
         };
-        let mut template = Self {
-            functions: Vec::new(),
-            tables: Vec::new(),
-            cors: Cors::default(),
-        };
+        let mut template = Self::default();
         let resources = document["Resources"].as_object().ok_or("no Resources")?;
         // Nested stacks come first: other resources refer to their outputs.
         for (name, stack) in resources {
@@ -164,13 +185,22 @@ impl Template {
             let parameters = properties["Parameters"].as_object().into_iter().flatten();
             let parameters =
                 parameters.filter_map(|(name, value)| Some((name.clone(), scalar(value)?)));
-            let (nested, outputs) = Self::read_with_outputs(&path, &parameters.collect())?;
+            let nested = Self::read(&path, &parameters.collect(), imports)?;
             template.tables.extend(nested.tables);
             template.functions.extend(nested.functions);
             if !nested.cors.origins.is_empty() {
                 template.cors = nested.cors;
             }
-            scope.nested.insert(name.clone(), outputs);
+            scope.nested.insert(name.clone(), nested.outputs);
+        }
+        // Then the API: routes refer to its authorizers.
+        let mut authorizers = Authorizers::default();
+        for (_, api) in resources {
+            if api["Type"] == "AWS::Serverless::HttpApi" && scope.exists(api)? {
+                let properties = scope.evaluate(&api["Properties"])?;
+                template.cors = cors(&properties["CorsConfiguration"]);
+                authorizers = Authorizers::read(&properties["Auth"])?;
+            }
         }
         let globals = scope.evaluate(&document["Globals"]["Function"])?;
         for (name, resource) in resources {
@@ -184,27 +214,28 @@ impl Template {
                     scope.take_away(&mut globals, resource)?;
                     template
                         .functions
-                        .push(function(name, &globals, &properties()?)?)
+                        .push(function(name, &globals, &properties()?, &authorizers)?)
                 }
                 "AWS::DynamoDB::Table" => template.tables.push(table(name, properties()?)?),
-                "AWS::Serverless::HttpApi" => {
-                    template.cors = cors(&properties()?["CorsConfiguration"])
-                }
                 _ => {}
             }
         }
-        let mut outputs = Outputs::new();
         for (name, output) in document["Outputs"].as_object().into_iter().flatten() {
-            if scope.exists(output)? {
-                outputs.insert(name.clone(), scope.evaluate(&output["Value"])?);
+            if !scope.exists(output)? {
+                continue;
             }
+            let value = scope.evaluate(&output["Value"])?;
+            if let Some(export) = scope.evaluate(&output["Export"]["Name"])?.as_str() {
+                template.exports.insert(export.to_owned(), value.clone());
+            }
+            template.outputs.insert(name.clone(), value);
         }
-        Ok((template, outputs))
+        Ok(template)
     }
 }
 
 /// A template's outputs by name.
-type Outputs = BTreeMap<String, Value>;
+pub type Outputs = BTreeMap<String, Value>;
 
 #[cfg(test)]
 mod tests {
@@ -253,9 +284,8 @@ Resources:
     #[test]
     fn functions_tables_and_cors_are_read() {
         let parameters = BTreeMap::from([("Needed".to_owned(), "given".to_owned())]);
-        let template = Template::parse(TEMPLATE, Path::new("."), &parameters)
-            .unwrap()
-            .0;
+        let nothing = Outputs::new();
+        let template = Template::parse(TEMPLATE, Path::new("."), &parameters, &nothing).unwrap();
 
         let function = &template.functions[0];
         assert_eq!(
@@ -297,13 +327,61 @@ Resources:
 
     #[test]
     fn what_is_not_understood_is_an_error_and_not_ignored() {
-        let text = TEMPLATE.replace("!Ref Things", "!ImportValue Things");
+        let text = TEMPLATE.replace("!Ref Things", "!Cidr Things");
 
         assert!(
-            Template::parse(&text, Path::new("."), &BTreeMap::new())
+            Template::parse(&text, Path::new("."), &BTreeMap::new(), &Outputs::new())
                 .unwrap_err()
                 .to_string()
-                .contains("Fn::ImportValue")
+                .contains("Fn::Cidr")
         );
+    }
+
+    #[test]
+    fn a_route_has_the_authorizer_that_it_names_or_that_of_its_api() {
+        let with = |auth: &str| {
+            TEMPLATE
+                .replace("AllowCredentials", "AllowHeaders: [a], AllowCredentials")
+                .replace(
+                    "      CorsConfiguration",
+                    &format!("      Auth: {auth}\n      CorsConfiguration"),
+                )
+                .replace("Method: get,", "Method: get, Auth: { Authorizer: NONE },")
+        };
+        let lambda = "FunctionArn: !ImportValue local-Authorizer, EnableSimpleResponses: true, \
+                      AuthorizerPayloadFormatVersion: \"2.0\", Identity: { Headers: [Authorization] }";
+        let text = with(&format!(
+            "{{ DefaultAuthorizer: Other, Authorizers: {{ Other: {{ {lambda} }} }} }}"
+        ));
+        let imports = Outputs::from([("local-Authorizer".to_owned(), json!("an ARN"))]);
+        let parse = |text: &str| Template::parse(text, Path::new("."), &BTreeMap::new(), &imports);
+
+        let template = parse(&text).unwrap();
+
+        let routes = &template.functions[0].routes;
+        assert_eq!(routes[0].authorizer, None);
+        assert_eq!(
+            routes[1].authorizer,
+            Some(Authorizer::Lambda {
+                arn: "an ARN".to_owned(),
+                headers: vec!["authorization".to_owned()],
+            })
+        );
+        for (from, to, problem) in [
+            (
+                "DefaultAuthorizer: Other",
+                "DefaultAuthorizer: Missing",
+                "Missing",
+            ),
+            (
+                "EnableSimpleResponses: true",
+                "EnableSimpleResponses: false",
+                "EnableSimpleResponses",
+            ),
+            ("local-Authorizer", "local-Else", "local-Else"),
+        ] {
+            let error = parse(&text.replace(from, to)).unwrap_err().to_string();
+            assert!(error.contains(problem), "{problem}: {error}");
+        }
     }
 }

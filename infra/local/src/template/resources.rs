@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::intrinsics::scalar;
-use super::{Cors, DEFAULT, Function, Route, Stream, Table};
+use super::intrinsics::{folder_name, scalar};
+use super::{Authorizer, Cors, DEFAULT, Function, Route, Stream, Table};
 use crate::Error;
 use crate::iam;
 
@@ -14,16 +14,12 @@ pub(super) fn function(
     resource: &str,
     globals: &Value,
     properties: &Value,
+    authorizers: &Authorizers,
 ) -> Result<Function, Error> {
     let folder = properties["CodeUri"]
         .as_str()
         .ok_or_else(|| format!("{resource} has no CodeUri"))?;
-    let name = folder
-        .trim_end_matches('/')
-        .rsplit('/')
-        .next()
-        .unwrap_or_default()
-        .to_owned();
+    let name = folder_name(folder).to_owned();
     let setting = |key: &str| properties[key].as_u64().or_else(|| globals[key].as_u64());
     let mut variables = BTreeMap::new();
     for source in [globals, properties] {
@@ -57,6 +53,7 @@ pub(super) fn function(
             routes.push(Route {
                 method: method.to_uppercase(),
                 path,
+                authorizer: authorizers.of(&event["Properties"]["Auth"])?,
             });
         } else if event["Type"] == "DynamoDB" {
             reads = Some(stream(&event["Properties"])?);
@@ -72,6 +69,67 @@ pub(super) fn function(
         stream: reads,
         rights: iam::rights(&properties["Policies"])
             .map_err(|error| format!("{resource}: {error}"))?,
+    })
+}
+
+/// The authorizers of an API.
+#[derive(Default)]
+pub(super) struct Authorizers {
+    by_name: BTreeMap<String, Authorizer>,
+    default: Option<String>,
+}
+
+impl Authorizers {
+    /// Reads the API's property `Auth` (SAM specification, `HttpApiAuth`).
+    pub(super) fn read(auth: &Value) -> Result<Self, Error> {
+        let mut by_name = BTreeMap::new();
+        for (name, properties) in auth["Authorizers"].as_object().into_iter().flatten() {
+            let read = authorizer(properties).map_err(|error| format!("{name}: {error}"))?;
+            by_name.insert(name.clone(), read);
+        }
+        let default = auth["DefaultAuthorizer"].as_str().map(str::to_owned);
+        Ok(Self { by_name, default })
+    }
+
+    /// Returns the authorizer of a route with this property `Auth`.
+    fn of(&self, auth: &Value) -> Result<Option<Authorizer>, Error> {
+        let named = auth["Authorizer"].as_str().or(self.default.as_deref());
+        let Some(name) = named.filter(|name| *name != "NONE") else {
+            return Ok(None);
+        };
+        let found = self.by_name.get(name).cloned();
+        found
+            .map(Some)
+            .ok_or_else(|| format!("there is no authorizer {name}").into())
+    }
+}
+
+fn authorizer(properties: &Value) -> Result<Authorizer, Error> {
+    let texts = |value: &Value| -> Vec<String> {
+        let items = value.as_array().into_iter().flatten();
+        items.filter_map(scalar).collect()
+    };
+    let jwt = &properties["JwtConfiguration"];
+    if let Some(issuer) = jwt["issuer"].as_str() {
+        return Ok(Authorizer::Jwt {
+            issuer: issuer.to_owned(),
+            audiences: texts(&jwt["audience"]),
+        });
+    }
+    let arn = properties["FunctionArn"].as_str();
+    let arn = arn.ok_or("neither JwtConfiguration nor FunctionArn")?;
+    if properties["EnableSimpleResponses"] != true
+        || properties["AuthorizerPayloadFormatVersion"] != "2.0"
+    {
+        return Err("only EnableSimpleResponses with payload format 2.0 is understood here".into());
+    }
+    let mut headers = texts(&properties["Identity"]["Headers"]);
+    headers
+        .iter_mut()
+        .for_each(|header| header.make_ascii_lowercase());
+    Ok(Authorizer::Lambda {
+        arn: arn.to_owned(),
+        headers,
     })
 }
 
