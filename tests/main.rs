@@ -22,6 +22,7 @@ mod input;
 mod introspect;
 mod journey;
 mod jwks;
+mod key_rotation;
 mod local_stack;
 mod lockout;
 mod login;
