@@ -7,7 +7,7 @@ end-to-end tests run against the deployment.
 The emulator (ministack) lacks some features; this check replaces them:
 - It does not translate SAM's nested templates: SAM's own translator translates the functions' template here.
   `.ci/emulator.py` corrects its updates of nested stacks.
-- It does not import an HTTP API's routes: they are created from the built template.
+- It does not import an HTTP API's routes and authorizers: they are created from the built template.
 - Its ElastiCache nodes do not answer, and it has no serverless caches: the systems use a Redis (`Cache=none`); the
   network and a cache of one node are deployed separately.
 - It supports neither `dynamodb:LeadingKeys` nor `ses:FromAddress`: here roles are limited to actions and tables, in the
@@ -23,8 +23,7 @@ The emulator (ministack) lacks some features; this check replaces them:
   emulator deletes resources that the template retains: retention is tested with `data` alone.
 - It has no CodeDeploy and so no canary: only cfn-lint checks the parts for prod. The same applies to `edge` and
   `pipeline`, some of whose resource types it lacks.
-The functions are built without link-time optimisation, which takes longer than everything else and does not affect
-these checks.
+The functions are built without optimisation, which takes longer than everything else and does not affect these checks.
 """
 
 import argparse
@@ -39,6 +38,7 @@ import tempfile
 
 from samcli.yamlhelper import yaml_parse
 
+import application
 import operations
 from harness import (
     ANY_IDENTITY, BUILT, CHEAP_HASHES, TRANSLATED, WORKSPACE, Emulator, Environment, build, check,
@@ -54,9 +54,10 @@ def references_are_few():
         check(references <= 30, f"{template.relative_to(BUILT.parent)} holds {references}, of thirty")
 
 
-def run_tests(environment, mails):
+def run_tests(environment, mails, application):
     step("the end-to-end tests against the deployment")
     variables = {"GATEHOUSE_URL": environment.url, "GATEHOUSE_MAIL_URL": mails, "RUST_BACKTRACE": "0"}
+    variables["GATEHOUSE_APPLICATION_URL"] = application
     # Without credentials for AWS, like any client.
     variables = environment_without_aws() | variables
     # Not `-p tests`: for one package features are resolved anew, and many crates are compiled again.
@@ -241,6 +242,7 @@ def main():
         emulator = Emulator(folder)
         if not arguments.no_build:
             build(emulator)
+            application.build(emulator)
         references_are_few()
         redis_url = cleanup.enter_context(redis(folder))
         cleanup.enter_context(emulator.running())
@@ -258,7 +260,11 @@ def main():
             staging.deploy()
             environments_are_apart(dev, staging)
             operations.smoke(dev)
-            run_tests(dev, mails)
+            step("the API's own address as the issuer, so that its keys are found")
+            dev.deploy(JwtIssuer=dev.url)
+            protected = application.deploy(dev)
+            run_tests(dev, mails, protected)
+            application.delete(dev)
             limits_hold(staging)
             mail_waits(staging, emulator)
             bounce_marks(dev, emulator)

@@ -251,7 +251,6 @@ class Environment:
         gateway = self.emulator.client("apigatewayv2")
         api = self.outputs()["ApiDomain"].split(".")[0]
         self.url = f"{self.emulator.url}/_aws/execute-api/{api}/$default"
-        existing = {route["RouteKey"] for route in gateway.get_routes(ApiId=api, MaxResults="500")["Items"]}
         functions = self.emulator.client("lambda")
         resources = yaml_parse(BUILT_FUNCTIONS.read_text())["Resources"]
         for name, resource in resources.items():
@@ -261,19 +260,7 @@ class Environment:
                 continue
             function = f"{self.stack}-{re.sub(r'(?<!^)(?=[A-Z])', '-', name).lower()}"
             arn = functions.get_alias(FunctionName=function, Name="live")["AliasArn"]
-            integration = None
-            for route in routes:
-                key = f"{route['Method'].upper()} {route['Path']}" if "Path" in route else "$default"
-                if key in existing:
-                    continue
-                integration = integration or gateway.create_integration(
-                    ApiId=api,
-                    IntegrationType="AWS_PROXY",
-                    IntegrationUri=arn,
-                    PayloadFormatVersion="2.0",
-                )
-                target = f"integrations/{integration['IntegrationId']}"
-                gateway.create_route(ApiId=api, RouteKey=key, Target=target)
+            create_routes(self.emulator, api, arn, routes)
         origins = self.parameters["AllowedOrigins"].split(",")
         cors = resources["Api"]["Properties"]["CorsConfiguration"]
         gateway.update_api(ApiId=api, CorsConfiguration=cors | {"AllowOrigins": origins})
@@ -310,11 +297,28 @@ class Environment:
         return logs.filter_log_events(logGroupName=group, filterPattern=f'"{text}"')["events"]
 
 
+def create_routes(emulator, api, function, routes, authorization=lambda route: {}):
+    """Creates the routes of a function that the API does not have yet."""
+    gateway = emulator.client("apigatewayv2")
+    existing = {route["RouteKey"] for route in gateway.get_routes(ApiId=api, MaxResults="500")["Items"]}
+    integration = None
+    for route in routes:
+        key = f"{route['Method'].upper()} {route['Path']}" if "Path" in route else "$default"
+        if key in existing:
+            continue
+        integration = integration or gateway.create_integration(
+            ApiId=api, IntegrationType="AWS_PROXY", IntegrationUri=function, PayloadFormatVersion="2.0"
+        )
+        target = f"integrations/{integration['IntegrationId']}"
+        gateway.create_route(ApiId=api, RouteKey=key, Target=target, **authorization(route))
+
+
 def build(emulator):
     step("sam build")
-    # Faster to build; releases are built with the profile of Cargo.toml.
-    emulator.environment["CARGO_PROFILE_RELEASE_LTO"] = "off"
-    emulator.environment["CARGO_PROFILE_RELEASE_CODEGEN_UNITS"] = "16"
+    # Without optimisation, which takes longer than everything else; releases are built with Cargo.toml's profile.
+    emulator.environment["SAM_BUILD_MODE"] = "debug"
+    emulator.environment["CARGO_PROFILE_DEV_DEBUG"] = "0"
+    emulator.environment["CARGO_PROFILE_DEV_STRIP"] = "true"
     done = emulator.run("sam", "build", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         raise SystemExit(done.stdout)
@@ -329,12 +333,8 @@ def translated(emulator):
     done = emulator.run(*command, "--output-template-file", str(packaged), stdout=subprocess.PIPE,
                         stderr=subprocess.STDOUT, text=True)
     check(done.returncode == 0, "packaged" if not done.returncode else done.stdout)
-    logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns about features that only AWS has
-    os.environ["AWS_DEFAULT_REGION"] = REGION  # the translator needs it
     # The parameters that decide which resources exist; dev and staging have the same.
-    parameters = {"Environment": "dev", "Tracing": "Disabled"}
-    template = yaml_parse(packaged.read_text())
-    plain = samtranslator.translator.transform.transform(template, parameters, NoManagedPolicies())
+    plain = translate(packaged, {"Environment": "dev", "Tracing": "Disabled"})
     for resource in plain["Resources"].values():
         for policy in resource["Properties"].get("Policies", []):
             for statement in policy["PolicyDocument"]["Statement"]:
@@ -343,6 +343,14 @@ def translated(emulator):
     template = yaml_parse(BUILT.read_text())
     template["Resources"]["Functions"]["Properties"]["TemplateURL"] = "Functions/plain.yaml"
     TRANSLATED.write_text(yaml_dump(template))
+
+
+def translate(template, parameters):
+    """Returns a SAM template as plain CloudFormation."""
+    logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns about features that only AWS has
+    os.environ["AWS_DEFAULT_REGION"] = REGION  # the translator needs it
+    template = yaml_parse(template.read_text())
+    return samtranslator.translator.transform.transform(template, parameters, NoManagedPolicies())
 
 
 class NoManagedPolicies:
