@@ -6,7 +6,7 @@
 //! - [`http`]: requests, bodies, cookies and answers, as API Gateway transports them;
 //! - [`error`]: the closed list of errors that a client can get;
 //! - [`api`]: the API contract, a type for each request and each answer;
-//! - [`store`]: DynamoDB and Redis, every check-then-write in one atomic call;
+//! - [`store`]: DynamoDB, Redis and KMS, every check-then-write in one atomic call;
 //! - [`telemetry`], [`timing`], [`clock`], [`random`]: logs and metrics, bounded work, time, randomness;
 //! - [`config`]: the environment variables, read once, with all problems reported at once;
 //! - [`domain`]: the rules, as pure functions: time and randomness are arguments.

@@ -12,19 +12,21 @@
 //! | yes | refused: another request used the code | the session is ended; `two_factor_invalid` |
 //! | yes | refused: another change that ends sessions | the session is ended; `service_unavailable` |
 //! | yes | no answer | the session is ended; `service_unavailable` |
-//! | no | yes, without a code | a failure is added to the audit log; `service_unavailable` |
-//! | no | not attempted, with a code | `service_unavailable`; the code still works |
+//! | no, or no token for it | yes, without a code | a failure is added to the audit log; `service_unavailable` |
+//! | no, or no token for it | not attempted, with a code | `service_unavailable`; the code still works |
 //!
 //! A change of the account *after* the record is no race: it increments `session_epoch` in its own transaction, so the
 //! user's record rejects the session.
 
 use shared::api::login::LoginAnswer;
+use shared::auth::token_issuer::Tokens;
 use shared::auth::two_factor::VerifiedCode;
 use shared::domain::client_info::ClientInfo;
 use shared::domain::device_token::Device;
 use shared::domain::id::Id;
 use shared::domain::password_hash::{PasswordHash, Verification};
-use shared::domain::session::{AuthenticationMethods, Lifetime, Session};
+use shared::domain::session::{AuthenticationMethods, Lifetime};
+use shared::domain::timestamp::Timestamp;
 use shared::domain::user::{SignInAllowed, SignInRefused, User, UserId};
 use shared::error::ApiError;
 use shared::http::{Request, Response};
@@ -84,8 +86,11 @@ pub async fn sign_in(
         device: device.id,
     };
     let start = async {
-        let started = app.sessions.start(&new, allowed, client).await;
-        Ok::<_, ApiError>(started?)
+        let session = app.sessions.start(&new, allowed, client).await?;
+        let issued = app
+            .tokens
+            .issue(&session, user.role, &user.claims, login.delivery, now);
+        Ok::<_, ApiError>(issued.await?)
     };
     let record = record(app, user, account, &proof, client, limits);
     let started = match proof.code {
@@ -99,12 +104,12 @@ pub async fn sign_in(
             (started, recorded) => recorded.and(started),
         },
         Some(_) => match start.await {
-            Ok(session) => record.await.map(|()| session),
+            Ok(tokens) => record.await.map(|()| tokens),
             Err(error) => Err(error),
         },
     };
-    let session = match started {
-        Ok(session) => session,
+    let tokens = match started {
+        Ok(tokens) => tokens,
         Err(error) => {
             discard(app, session_id, user.id).await;
             if account.device.is_none() {
@@ -120,7 +125,8 @@ pub async fn sign_in(
         let others = app.sessions.revoke_others(session_id, user.id);
         timing::best_effort("ending the other sessions", others).await;
     }
-    Ok(signed_in(app, user, device, &session, login, request))
+    let tokens = tokens.with_device_token(app.device_token_issuer.issue(device, now));
+    Ok(signed_in(user, tokens, now))
 }
 
 fn lifetime(app: &App, login: &Login) -> Lifetime {
@@ -198,19 +204,7 @@ fn writes(
     writes
 }
 
-fn signed_in(
-    app: &App,
-    user: &User,
-    device: Device,
-    session: &Session,
-    login: &Login,
-    request: &Request,
-) -> Response {
-    let now = request.received_at();
-    let tokens = app
-        .tokens
-        .issue(session, user.role, &user.claims, login.delivery, now);
-    let tokens = tokens.with_device_token(app.device_token_issuer.issue(device, now));
+fn signed_in(user: &User, tokens: Tokens, now: Timestamp) -> Response {
     let user = User {
         last_login_at: Some(now),
         ..user.clone()

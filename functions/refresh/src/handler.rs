@@ -93,7 +93,8 @@ async fn exchange(
     }
     let tokens = app
         .tokens
-        .issue(&session, user.account.role, &user.claims, delivery, now);
+        .issue(&session, user.account.role, &user.claims, delivery, now)
+        .await?;
     let response = Response::ok("The tokens were renewed.", tokens.body);
     Ok(response.with_cookies(tokens.cookies))
 }

@@ -109,16 +109,25 @@ pub async fn register(
         device: device.id,
     };
     let session = app.sessions.start(&new, allowed, client).await?;
-    if let Err(error) = create(app, &user, &hash, &mail, client).await {
-        discard(app, &session).await;
-        return Err(error);
-    }
+    let created = async {
+        // Before the account, because KMS may fail.
+        let tokens = app
+            .tokens
+            .issue(&session, user.role, &user.claims, delivery, now)
+            .await?;
+        create(app, &user, &hash, &mail, client).await?;
+        Ok(tokens)
+    };
+    let tokens = match created.await {
+        Ok(tokens) => tokens,
+        Err(error) => {
+            discard(app, &session).await;
+            return Err(error);
+        }
+    };
     limits.take_back().await;
 
     telemetry::count("Registrations", &[]);
-    let tokens = app
-        .tokens
-        .issue(&session, user.role, &user.claims, delivery, now);
     let Tokens { body, cookies, .. } =
         tokens.with_device_token(app.device_tokens.issue(device, now));
     let (user, tokens) = ((&user).into(), Some(body));

@@ -11,20 +11,21 @@ use crate::domain::custom_claims::CustomClaims;
 use crate::domain::device_token;
 use crate::domain::session::Session;
 use crate::domain::timestamp::Timestamp;
-use crate::domain::token::{AccessTokenIssuer, RefreshTokenIssuer};
+use crate::domain::token::{AccessTokenIssuer, IssuedAccessToken, RefreshTokenIssuer};
 use crate::domain::user::Role;
 use crate::http::cookie_mode::TokenDelivery;
 use crate::http::{Request, cookies};
+use crate::store::Error;
+use crate::store::kms::Kms;
 use crate::{random, telemetry};
 
 /// Issues access, refresh and CSRF tokens.
 pub struct TokenIssuer {
-    /// Issues access tokens.
-    pub access: AccessTokenIssuer,
-    /// Issues refresh tokens.
-    pub refresh: RefreshTokenIssuer,
-    /// Derives CSRF tokens.
-    pub csrf: CsrfTokens,
+    access: AccessTokenIssuer,
+    refresh: RefreshTokenIssuer,
+    csrf: CsrfTokens,
+    /// Signs access tokens, if this process does not hold their key.
+    kms: Option<Kms>,
 }
 
 /// The tokens of a session, split by token delivery.
@@ -39,28 +40,43 @@ pub struct Tokens {
 impl TokenIssuer {
     /// Reads the variables of all three kinds of tokens.
     pub fn from_env(environment: &mut Environment) -> Self {
+        let access = AccessTokenIssuer::from_env(environment);
         Self {
-            access: AccessTokenIssuer::from_env(environment),
+            kms: access.signs_with_kms().then(|| Kms::from_env(environment)),
+            access,
             refresh: RefreshTokenIssuer::from_env(environment),
             csrf: CsrfTokens::new(&environment.secret("GUARD_SECRET"), None),
         }
     }
 
     /// Issues the session's current tokens; the access token contains the user's present role and claims.
-    pub fn issue(
+    ///
+    /// # Errors
+    /// If KMS does not sign. With a key of this process there are none.
+    pub async fn issue(
         &self,
         session: &Session,
         role: Role,
         claims: &CustomClaims,
         delivery: TokenDelivery,
         now: Timestamp,
-    ) -> Tokens {
+    ) -> Result<Tokens, Error> {
         if *claims == CustomClaims::Invalid {
             tracing::error!(user_id = %session.user_id, "the claims in the user's record are invalid, and left out");
         }
-        let (access_token, expires_in) =
-            self.access
-                .issue(session, role, claims, now, random::bytes());
+        let (issued, expires_in) = self
+            .access
+            .issue(session, role, claims, now, random::bytes());
+        let access_token = match (issued, &self.kms) {
+            (IssuedAccessToken::Signed(token), _) => token,
+            (IssuedAccessToken::Unsigned(token, key), Some(kms)) => {
+                let signature = kms.sign(&key, token.message()).await?;
+                token.signed(&signature)
+            }
+            (IssuedAccessToken::Unsigned(..), None) => {
+                return Err(Error::Unexpected("no KMS client".to_owned()));
+            }
+        };
         let (refresh_token, refresh_expires_in) = self.refresh.issue(session, now);
         telemetry::count("TokensIssued", &[]);
         let csrf_token = (delivery == TokenDelivery::Cookies).then(|| self.csrf.token(session.id));
@@ -79,7 +95,7 @@ impl TokenIssuer {
         };
         let (name, lifetime) = (cookies::REFRESH_TOKEN, refresh_expires_in);
         tokens.body.refresh_token = tokens.deliver(refresh_token, name, lifetime);
-        tokens
+        Ok(tokens)
     }
 }
 

@@ -10,8 +10,8 @@ use crate::domain::device_token::{self, DeviceTokenIssuer, DeviceTokenVerifier};
 use crate::domain::duration::{days, minutes};
 use crate::domain::session::RotationPolicy;
 use crate::domain::token::{
-    AccessTokenIssuer, AccessTokenVerifier, PublicKeys, RefreshTokenIssuer, RefreshTokenVerifier,
-    SigningConfig, SigningKey, VerifyingConfig, VerifyingKey,
+    AccessKey, AccessTokenIssuer, AccessTokenVerifier, PublicKeys, RefreshTokenIssuer,
+    RefreshTokenVerifier, SigningConfig, SigningKey, VerifyingConfig, VerifyingKey,
 };
 
 /// The secret of access tokens under HS256.
@@ -62,14 +62,14 @@ fn refuse_secret_beside(environment: &mut Environment, keys: &str) {
     }
 }
 
-fn signing_key(environment: &mut Environment) -> SigningKey {
+fn access_key(environment: &mut Environment) -> AccessKey {
     let Some(private) = environment.optional_secret(PRIVATE_KEY) else {
-        return SigningKey::symmetric(&environment.secret(ACCESS));
+        return AccessKey::Held(SigningKey::symmetric(&environment.secret(ACCESS)));
     };
     refuse_secret_beside(environment, PRIVATE_KEY);
-    SigningKey::private(&private).unwrap_or_else(|problem| {
+    AccessKey::private(&private).unwrap_or_else(|problem| {
         environment.refuse(format!("{PRIVATE_KEY} {problem}"));
-        SigningKey::symmetric(&private)
+        AccessKey::Held(SigningKey::symmetric(&private))
     })
 }
 
@@ -99,10 +99,13 @@ impl AccessTokenIssuer {
     /// `JWT_CLAIMS_NAMESPACE`.
     pub fn from_env(environment: &mut Environment) -> Self {
         let expiry = environment.lifetime("JWT_EXPIRY", minutes(15));
-        let key = signing_key(environment);
+        let key = access_key(environment);
         let namespace = environment.optional("JWT_CLAIMS_NAMESPACE", NAMESPACE, Namespace::parse);
-        let config = SigningConfig::from_env(environment, key);
-        Self::new(config, expiry, namespace.unwrap_or_default())
+        let names = (
+            environment.text("JWT_ISSUER"),
+            environment.text("JWT_AUDIENCE"),
+        );
+        Self::new(key, names, expiry, namespace.unwrap_or_default())
     }
 }
 

@@ -1,11 +1,12 @@
-//! Stores. DynamoDB holds data that must never be lost, Redis holds data that may expire. Every "check, then write" is
-//! one atomic call: a condition, a transaction or a script.
+//! Stores. DynamoDB holds data that must never be lost, Redis holds data that may expire, KMS may hold the key of access
+//! tokens. Every "check, then write" is one atomic call: a condition, a transaction or a script.
 
 pub mod audit;
 pub mod credentials;
 pub mod decoy_writes;
 pub mod dynamodb;
 pub mod items;
+pub mod kms;
 pub mod mailed_tokens;
 pub mod outbox;
 pub mod rate_limiter;

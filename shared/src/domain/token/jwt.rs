@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::KeyAlgorithm;
-use jsonwebtoken::{EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, Validation};
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -77,36 +77,60 @@ struct NamedAlgorithm {
     alg: String,
 }
 
-/// Issues one kind of token.
+/// Issues one kind of token with a key that this process holds.
 pub struct Issuer<C> {
-    header: Header,
+    form: Form<C>,
     key: EncodingKey,
-    issuer: String,
-    audience: String,
-    claims: PhantomData<fn(C)>,
 }
 
 impl<C: Claims> Issuer<C> {
     /// Creates an issuer with this key.
     pub fn new(config: SigningConfig) -> Self {
-        let mut header = Header::new(config.key.algorithm);
-        header.typ = Some(C::TYPE.to_owned());
-        header.kid = Some(config.key.id);
+        let (key, names) = (config.key, (config.issuer, config.audience));
         Self {
-            header,
-            key: config.key.key,
-            issuer: config.issuer,
-            audience: config.audience,
-            claims: PhantomData,
+            form: Form::new(key.algorithm, key.id, names),
+            key: key.key,
         }
     }
 
     /// Signs a token with these claims; `iat` and `exp` are seconds since the Unix epoch.
-    #[expect(
-        clippy::expect_used,
-        reason = "a key that was read signs all plain structs"
-    )]
+    #[expect(clippy::expect_used, reason = "a key that was read signs")]
     pub(in crate::domain) fn sign(&self, own: C, iat: i64, exp: i64) -> SecretString {
+        let Unsigned(message) = self.form.unsigned(own, iat, exp);
+        let algorithm = self.form.header.alg;
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &self.key, algorithm);
+        SecretString::from(format!("{message}.{}", signature.expect("a signature")))
+    }
+}
+
+/// The header of one kind of token, and the claims that all of them have.
+pub(super) struct Form<C> {
+    header: Header,
+    issuer: String,
+    audience: String,
+    claims: PhantomData<fn(C)>,
+}
+
+impl<C: Claims> Form<C> {
+    pub(super) fn new(
+        algorithm: Algorithm,
+        key_id: String,
+        (issuer, audience): (String, String),
+    ) -> Self {
+        let mut header = Header::new(algorithm);
+        header.typ = Some(C::TYPE.to_owned());
+        header.kid = Some(key_id);
+        Self {
+            header,
+            issuer,
+            audience,
+            claims: PhantomData,
+        }
+    }
+
+    /// Returns a token without its signature.
+    #[expect(clippy::expect_used, reason = "all plain structs become JSON")]
+    pub(super) fn unsigned(&self, own: C, iat: i64, exp: i64) -> Unsigned {
         let claims = AllClaims {
             iss: self.issuer.clone(),
             aud: self.audience.clone(),
@@ -114,7 +138,28 @@ impl<C: Claims> Issuer<C> {
             exp,
             own,
         };
-        SecretString::from(jsonwebtoken::encode(&self.header, &claims, &self.key).expect("a token"))
+        let header = serde_json::to_vec(&self.header).expect("a header");
+        let claims = serde_json::to_vec(&claims).expect("claims");
+        Unsigned(
+            [header, claims]
+                .map(|part| URL_SAFE_NO_PAD.encode(part))
+                .join("."),
+        )
+    }
+}
+
+/// A token without its signature.
+pub struct Unsigned(String);
+
+impl Unsigned {
+    /// Returns the bytes to sign (RFC 7515, 5.1).
+    pub fn message(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// Adds the signature.
+    pub fn signed(self, signature: &[u8]) -> SecretString {
+        SecretString::from(format!("{}.{}", self.0, URL_SAFE_NO_PAD.encode(signature)))
     }
 }
 

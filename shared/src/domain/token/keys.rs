@@ -29,6 +29,24 @@ pub struct SigningKey {
     pub(super) key: EncodingKey,
 }
 
+/// A key that signs access tokens.
+#[derive(Clone)]
+pub enum AccessKey {
+    /// A key that this process holds.
+    Held(SigningKey),
+    /// A key that never leaves KMS.
+    Kms(KmsKey),
+}
+
+/// A key of AWS KMS for RS256 (`RSASSA_PKCS1_V1_5_SHA_256`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KmsKey {
+    /// The key's ARN.
+    pub arn: String,
+    /// The id in the tokens' headers: the thumbprint of the public key (RFC 7638).
+    pub(super) id: String,
+}
+
 /// A key that verifies tokens.
 #[derive(Clone)]
 pub struct VerifyingKey {
@@ -57,7 +75,7 @@ impl fmt::Display for InvalidKey {
         f.write_str(match self {
             Self::NotPrivate => {
                 "must be a private key in PKCS#8, as PEM or as its base64 text: of RSA with 2048 bits or more, of the \
-                 curve P-256, or of Ed25519"
+                 curve P-256, or of Ed25519; or the ARN of a key in KMS, # and its thumbprint"
             }
             Self::NotPublic => "must be a JSON Web Key Set with at least one public key",
             Self::Exposed => "must hold public keys alone, and holds a private key or a secret",
@@ -98,6 +116,36 @@ impl SigningKey {
         let VerifyingKey { id, .. } =
             VerifyingKey::public(&public).map_err(|_| InvalidKey::NotPrivate)?;
         Ok(Self { algorithm, id, key })
+    }
+}
+
+impl AccessKey {
+    /// Creates a key from a private key ([`SigningKey::private`]), or from the ARN of a key in KMS, `#` and the
+    /// thumbprint of its public key.
+    ///
+    /// # Errors
+    /// `NotPrivate`.
+    pub fn private(text: &SecretString) -> Result<Self, InvalidKey> {
+        if !text.expose_secret().starts_with("arn:") {
+            return SigningKey::private(text).map(Self::Held);
+        }
+        let key = KmsKey::parse(text.expose_secret());
+        key.map(Self::Kms).ok_or(InvalidKey::NotPrivate)
+    }
+}
+
+impl KmsKey {
+    fn parse(text: &str) -> Option<Self> {
+        let (arn, id) = text.split_once('#')?;
+        let mut parts = arn.split(':').skip(2);
+        let is_key = parts.next() == Some("kms") && parts.nth(2)?.starts_with("key/");
+        let is_thumbprint = URL_SAFE_NO_PAD
+            .decode(id)
+            .is_ok_and(|hash| hash.len() == 32);
+        (is_key && is_thumbprint).then(|| Self {
+            arn: arn.to_owned(),
+            id: id.to_owned(),
+        })
     }
 }
 

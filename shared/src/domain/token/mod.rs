@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,11 +18,13 @@ use super::user::{Role, UserId};
 mod jwt;
 mod keys;
 
+use jwt::Form;
 pub use jwt::{
-    Claims, Issuer, SigningConfig, TokenError, Verifier, VerifyingConfig, claims_of_verified,
+    Claims, Issuer, SigningConfig, TokenError, Unsigned, Verifier, VerifyingConfig,
+    claims_of_verified,
 };
 pub(super) use keys::key_id;
-pub use keys::{InvalidKey, PublicKeys, SigningKey, VerifyingKey};
+pub use keys::{AccessKey, InvalidKey, KmsKey, PublicKeys, SigningKey, VerifyingKey};
 
 /// The claims of an access token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,19 +100,54 @@ pub type RefreshTokenVerifier = Verifier<RefreshClaims>;
 
 /// Issues access tokens.
 pub struct AccessTokenIssuer {
-    issuer: Issuer<AccessClaims>,
+    signer: AccessTokenSigner,
     expiry: Duration,
     namespace: Namespace,
 }
 
+enum AccessTokenSigner {
+    Held(Issuer<AccessClaims>),
+    Kms(Form<AccessClaims>, KmsKey),
+}
+
+/// An access token as its issuer returns it.
+pub enum IssuedAccessToken {
+    /// The whole token.
+    Signed(SecretString),
+    /// The token that this key of KMS must sign.
+    Unsigned(Unsigned, KmsKey),
+}
+
 impl AccessTokenIssuer {
-    /// Creates an issuer with this key and lifetime; `namespace` names the application's own claims.
-    pub fn new(config: SigningConfig, expiry: Duration, namespace: Namespace) -> Self {
+    /// Creates an issuer with this key, these claims `iss` and `aud`, and this lifetime; `namespace` names the
+    /// application's own claims.
+    pub fn new(
+        key: AccessKey,
+        (issuer, audience): (String, String),
+        expiry: Duration,
+        namespace: Namespace,
+    ) -> Self {
+        let signer = match key {
+            AccessKey::Held(key) => AccessTokenSigner::Held(Issuer::new(SigningConfig {
+                key,
+                issuer,
+                audience,
+            })),
+            AccessKey::Kms(key) => {
+                let form = Form::new(Algorithm::RS256, key.id.clone(), (issuer, audience));
+                AccessTokenSigner::Kms(form, key)
+            }
+        };
         Self {
-            issuer: Issuer::new(config),
+            signer,
             expiry,
             namespace,
         }
+    }
+
+    /// Whether KMS signs the tokens.
+    pub fn signs_with_kms(&self) -> bool {
+        matches!(self.signer, AccessTokenSigner::Kms(..))
     }
 
     /// Issues a token for this session; returns it with its lifetime, which never exceeds that of the session's refresh
@@ -121,7 +159,7 @@ impl AccessTokenIssuer {
         custom: &CustomClaims,
         now: Timestamp,
         jti: [u8; 16],
-    ) -> (SecretString, Duration) {
+    ) -> (IssuedAccessToken, Duration) {
         let exp = now.plus(self.expiry).min(session.expires_at).seconds();
         let methods = session.methods.names().into_iter();
         let claims = AccessClaims {
@@ -135,7 +173,15 @@ impl AccessTokenIssuer {
             custom: self.namespace.wrap(custom),
             kind: Kind::Access,
         };
-        let token = self.issuer.sign(claims, now.seconds(), exp);
+        let token = match &self.signer {
+            AccessTokenSigner::Held(issuer) => {
+                IssuedAccessToken::Signed(issuer.sign(claims, now.seconds(), exp))
+            }
+            AccessTokenSigner::Kms(form, key) => {
+                let token = form.unsigned(claims, now.seconds(), exp);
+                IssuedAccessToken::Unsigned(token, key.clone())
+            }
+        };
         (token, seconds_between(now, exp))
     }
 }

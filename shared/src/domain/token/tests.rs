@@ -36,8 +36,7 @@ struct Access {
 
 impl Access {
     fn issue(&self, session: &Session, now: Timestamp) -> (SecretString, Duration) {
-        self.issuer
-            .issue(session, Role::User, &CustomClaims::default(), now, [0; 16])
+        issue(&self.issuer, session, &CustomClaims::default(), now)
     }
 
     fn verify(&self, token: &str, now: Timestamp) -> Result<AccessClaims, TokenError> {
@@ -45,13 +44,27 @@ impl Access {
     }
 }
 
+fn issue(
+    issuer: &AccessTokenIssuer,
+    session: &Session,
+    own: &CustomClaims,
+    now: Timestamp,
+) -> (SecretString, Duration) {
+    match issuer.issue(session, Role::User, own, now, [0; 16]) {
+        (IssuedAccessToken::Signed(token), lives) => (token, lives),
+        (IssuedAccessToken::Unsigned(..), _) => panic!("this process holds the key"),
+    }
+}
+
+fn issuer(key: AccessKey, namespace: Namespace) -> AccessTokenIssuer {
+    let names = ("https://issuer.example".to_owned(), "audience".to_owned());
+    AccessTokenIssuer::new(key, names, Duration::from_secs(900), namespace)
+}
+
 fn access(secret: &str, previous: Option<&str>) -> Access {
+    let key = AccessKey::Held(signing(secret).key);
     Access {
-        issuer: AccessTokenIssuer::new(
-            signing(secret),
-            Duration::from_secs(900),
-            Namespace::default(),
-        ),
+        issuer: issuer(key, Namespace::default()),
         verifier: AccessTokenVerifier::new(verifying(secret, previous)),
     }
 }
@@ -224,10 +237,10 @@ fn an_access_token_carries_the_claims_of_the_contract() {
 #[test]
 fn an_access_token_carries_the_applications_own_claims_under_their_namespace() {
     let namespace = Namespace::parse("https://example.com/claims").unwrap();
-    let issuer = AccessTokenIssuer::new(signing("current"), Duration::from_secs(900), namespace);
+    let issuer = issuer(AccessKey::Held(signing("current").key), namespace);
     let own = serde_json::from_value(json!({ "plan": "pro", "exp": 1 })).unwrap();
 
-    let (token, _) = issuer.issue(&session(), Role::User, &own, at(1_000_000), [0; 16]);
+    let (token, _) = issue(&issuer, &session(), &own, at(1_000_000));
 
     let (_, claims) = parts(&token);
     let expected = json!({ "plan": "pro", "exp": 1 });
@@ -560,11 +573,7 @@ mod key_pairs {
     }
 
     fn issuer(key: &SecretString) -> AccessTokenIssuer {
-        let config = SigningConfig {
-            key: SigningKey::private(key).unwrap(),
-            ..signing("unused")
-        };
-        AccessTokenIssuer::new(config, Duration::from_secs(900), Namespace::default())
+        super::issuer(AccessKey::private(key).unwrap(), Namespace::default())
     }
 
     fn verifier(keys: &[Value]) -> AccessTokenVerifier {
@@ -576,9 +585,8 @@ mod key_pairs {
     }
 
     fn issue(key: &SecretString) -> String {
-        let issuer = issuer(key);
         let none = CustomClaims::default();
-        let (token, _) = issuer.issue(&session(), Role::User, &none, at(1_000_000), [0; 16]);
+        let (token, _) = super::issue(&issuer(key), &session(), &none, at(1_000_000));
         token.expose_secret().to_owned()
     }
 
@@ -664,9 +672,13 @@ mod key_pairs {
             p384.expose_secret(),
             &truncated,
             "-----BEGIN PRIVATE KEY-----",
+            "arn:aws:kms:eu-west-1:123456789012:key/1234",
+            "arn:aws:kms:eu-west-1:123456789012:key/1234#short",
+            "arn:aws:kms:eu-west-1:123456789012:alias/key#NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs",
+            "arn:aws:s3:eu-west-1:123456789012:key/1234#NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs",
         ] {
-            let read = SigningKey::private(&text.into()).map(|key| key.id);
-            assert_eq!(read, Err(InvalidKey::NotPrivate), "{text}");
+            let read = AccessKey::private(&text.into()).err();
+            assert_eq!(read, Some(InvalidKey::NotPrivate), "{text}");
         }
     }
 
@@ -777,5 +789,33 @@ mod key_pairs {
         assert_eq!(retired, Err(TokenError::Invalid));
         let algorithms = PublicKeys::parse(&set(&published)).unwrap().algorithms();
         assert_eq!(algorithms, ["ES256", "EdDSA", "RS256"]);
+    }
+
+    /// A token that KMS signs is the one that a held key would have signed.
+    #[test]
+    fn a_token_that_kms_signs_differs_in_nothing() {
+        let key = rsa();
+        let id = parts(&issue(&key).into()).0["kid"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let arn = "arn:aws:kms:eu-west-1:123456789012:key/1234";
+        let kms = AccessKey::private(&format!("{arn}#{id}").into()).unwrap();
+        let issuer = super::issuer(kms, Namespace::default());
+        assert!(issuer.signs_with_kms());
+        let none = CustomClaims::default();
+
+        let issued = issuer
+            .issue(&session(), Role::User, &none, at(1_000_000), [0; 16])
+            .0;
+
+        let IssuedAccessToken::Unsigned(token, named) = issued else {
+            panic!("KMS holds the key");
+        };
+        assert_eq!(named.arn, arn);
+        let held = EncodingKey::from_rsa_pem(pem(&key).as_bytes()).unwrap();
+        let signature = jsonwebtoken::crypto::sign(token.message(), &held, Algorithm::RS256);
+        let signature = URL_SAFE_NO_PAD.decode(signature.unwrap()).unwrap();
+        assert_eq!(token.signed(&signature).expose_secret(), issue(&key));
     }
 }
