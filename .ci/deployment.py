@@ -184,8 +184,17 @@ def updates_in_place(dev):
     check(status == 200, "a refresh token of before, too")
     for access in [new, refreshed["accessToken"]]:
         check(dev.call("GET", "/api/auth/profile", access=access)[0] == 200, "a new one works")
+
+    step("the key of access tokens moves to KMS")
+    dev.deploy(SigningKeyStore="kms")
     operations.rotate(dev, "SigningKey")
-    check(dev.call("GET", "/api/auth/profile", access=old)[0] == 401, "after the next rotation it is not")
+    check(dev.call("GET", "/api/auth/profile", access=old)[0] == 401, "a key of two rotations ago is not taken any more")
+    check(dev.call("GET", "/api/auth/profile", access=new)[0] == 200, "the key of before is")
+    for status, answer in [dev.login(email), dev.call("POST", "/api/auth/refresh", {"refreshToken": refreshed["refreshToken"]})]:
+        check(status == 200, "KMS signs")
+        check(dev.call("GET", "/api/auth/profile", access=answer["accessToken"])[0] == 200, "and its key verifies")
+    value = dev.emulator.client("secretsmanager").get_secret_value(SecretId=dev.outputs()["SigningKey"])["SecretString"]
+    check(json.loads(value)["private"].startswith("arn:aws:kms:"), "the secret holds no private key any more")
     return email
 
 

@@ -335,10 +335,6 @@ def translated(emulator):
     check(done.returncode == 0, "packaged" if not done.returncode else done.stdout)
     # The parameters that decide which resources exist; dev and staging have the same.
     plain = translate(packaged, {"Environment": "dev", "Tracing": "Disabled"})
-    for resource in plain["Resources"].values():
-        for policy in resource["Properties"].get("Policies", []):
-            for statement in policy["PolicyDocument"]["Statement"]:
-                statement.get("Condition", {}).pop("Null", None)
     BUILT_FUNCTIONS.with_name("plain.yaml").write_text(json.dumps(plain))
     template = yaml_parse(BUILT.read_text())
     template["Resources"]["Functions"]["Properties"]["TemplateURL"] = "Functions/plain.yaml"
@@ -346,11 +342,16 @@ def translated(emulator):
 
 
 def translate(template, parameters):
-    """Returns a SAM template as plain CloudFormation."""
+    """Returns a SAM template as plain CloudFormation, without a condition that the emulator does not know."""
     logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns about features that only AWS has
     os.environ["AWS_DEFAULT_REGION"] = REGION  # the translator needs it
     template = yaml_parse(template.read_text())
-    return samtranslator.translator.transform.transform(template, parameters, NoManagedPolicies())
+    plain = samtranslator.translator.transform.transform(template, parameters, NoManagedPolicies())
+    for resource in plain["Resources"].values():
+        for policy in resource["Properties"].get("Policies", []):
+            for statement in policy["PolicyDocument"]["Statement"]:
+                statement.get("Condition", {}).pop("Null", None)
+    return plain
 
 
 class NoManagedPolicies:

@@ -264,7 +264,7 @@ def infrastructure(emulator):
         check(done.returncode == 0, f"infra/{name}.yaml" if not done.returncode else done.stdout)
         return emulator.outputs(f"check-{name}")
 
-    network, key = put("network"), put("key")["KmsKeyArn"]
+    network, key = put("network", "SigningKeyStore=kms"), put("key")["KmsKeyArn"]
     emulator.client("logs").create_log_group(logGroupName="check-functions")
     parameters = [
         "Environment=prod", "System=check", "Cache=node", f"KmsKeyArn={key}", "FunctionLogs=check-functions",

@@ -110,6 +110,7 @@ fn every_variable_of_every_function_is_explained_and_no_other() {
 
     let of_the_stack = [
         "AWS_ENDPOINT_URL_DYNAMODB",
+        "AWS_ENDPOINT_URL_KMS",
         "AWS_ENDPOINT_URL_SESV2",
         "AWS_LAMBDA_LOG_LEVEL",
         "AWS_USE_DUALSTACK_ENDPOINT",

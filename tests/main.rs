@@ -23,6 +23,7 @@ mod introspect;
 mod journey;
 mod jwks;
 mod key_rotation;
+mod kms;
 mod local_stack;
 mod lockout;
 mod login;

@@ -7,6 +7,7 @@ pub mod client;
 pub mod cluster;
 pub mod dynamodb;
 pub mod endpoints;
+pub mod kms;
 pub mod observed;
 pub mod operations;
 pub mod peers;

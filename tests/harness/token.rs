@@ -1,5 +1,6 @@
 //! Takes tokens apart and forges them, independently of the code under test.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
@@ -46,12 +47,25 @@ impl KeyPair {
     /// Forges a token with this header and these claims, signed with RSA and SHA-256.
     pub fn forge(&self, header: &Value, claims: &Value) -> String {
         let message = message(header, claims);
-        let mut signature = vec![0; self.pair.public_modulus_len()];
-        let (random, text) = (SystemRandom::new(), message.as_bytes());
-        self.pair
-            .sign(&RSA_PKCS1_SHA256, &random, text, &mut signature)
-            .expect("a signature");
+        let signature = self.sign(message.as_bytes());
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    /// Signs with RSA and SHA-256.
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        let mut signature = vec![0; self.pair.public_modulus_len()];
+        let random = SystemRandom::new();
+        self.pair
+            .sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)
+            .expect("a signature");
+        signature
+    }
+
+    /// Returns the thumbprint of the public key (RFC 7638).
+    pub fn thumbprint(&self) -> String {
+        let (n, e) = (&self.public["n"], &self.public["e"]);
+        let members = format!(r#"{{"e":{e},"kty":"RSA","n":{n}}}"#);
+        URL_SAFE_NO_PAD.encode(digest(&SHA256, members.as_bytes()))
     }
 }
 

@@ -23,7 +23,8 @@ use crate::{random, telemetry};
 pub struct TokenIssuer {
     access: AccessTokenIssuer,
     refresh: RefreshTokenIssuer,
-    csrf: CsrfTokens,
+    /// Derives CSRF tokens.
+    pub csrf: CsrfTokens,
     /// Signs access tokens, if this process does not hold their key.
     kms: Option<Kms>,
 }
