@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use harness::peers::{Mode, TcpProxy};
+use harness::world::Builder;
 use harness::{Account, Client, World, token};
 use serde_json::{Value, json};
 
@@ -229,4 +230,18 @@ async fn what_is_no_event_of_an_authorizer_fails() {
     let event = include_bytes!("../events/login.json").to_vec();
 
     assert!(world.local().invoke("authorizer", event).await.is_err());
+}
+
+/// The clocks of two machines are apart: of the one that signs and the one that verifies.
+#[tokio::test]
+async fn clocks_that_are_apart_refuse_no_fresh_token_and_none_lives_for_ever() {
+    for (clock, passes) in [("-2m", true), ("+2m", true), ("+20m", false)] {
+        let world = World::build().clock("authorizer", clock);
+        let Some(world) = world.and_then(Builder::start) else {
+            return;
+        };
+        let (_, account) = signed_in(&world).await;
+        let is_authorized = is_authorized(&world, "live", Some(&bearer(&account.access))).await;
+        assert_eq!(is_authorized, passes, "{clock}");
+    }
 }

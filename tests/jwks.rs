@@ -1,5 +1,6 @@
 //! `GET /.well-known/jwks.json` and `GET /.well-known/openid-configuration`, and access tokens signed with key pairs.
 
+use harness::programs::{Answering, Folder};
 use harness::token::{self, KeyPair, is_signed_by, key_set};
 use harness::world::{Builder, is_inside};
 use harness::{Client, World};
@@ -259,5 +260,58 @@ fn what_is_no_key_keeps_it_from_starting_and_is_not_shown() {
         };
         assert!(error.contains(&expected), "{expected}: {error}");
         assert!(!error.contains(value), "{error}");
+    }
+}
+
+/// The stack's own function in `infra/data.yaml`, as Lambda runs it.
+#[tokio::test]
+async fn keys_that_the_stack_makes_sign_and_verify_with_each_algorithm() {
+    if !is_inside() {
+        return;
+    }
+    let Some(node) = Folder::of_node("tests/verifiers") else {
+        return;
+    };
+    let template = harness::workspace::read("infra/data.yaml");
+    let (_, code) = template.split_once("ZipFile: |\n").unwrap();
+    let code = code
+        .lines()
+        .take_while(|line| line.is_empty() || line.starts_with("          "));
+    let code: String = code.map(|line| format!("{}\n", line.trim())).collect();
+    let code =
+        format!("{code}exports.handler({{}}).then((key) => console.log(JSON.stringify(key)));");
+    for algorithm in ["RS256", "ES256", "EdDSA"] {
+        let mut maker = node.command("node");
+        maker
+            .args(["--input-type=commonjs", "-e", &code])
+            .env("ALGORITHM", algorithm);
+        let made = maker.output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+        let world = World::build()
+            .variable("JWT_ISSUER", "gatehouse")
+            .variable("JWT_PRIVATE_KEY", made["private"].as_str().unwrap())
+            .variable(
+                "JWT_PUBLIC_KEYS",
+                &json!({ "keys": [made["public"]] }).to_string(),
+            )
+            .start()
+            .unwrap();
+        let client = world.client();
+        let account = client.register().await;
+
+        assert_eq!(token::parts(&account.access).0["alg"], algorithm);
+        assert_eq!(client.profile(&account.access).await.status, 200);
+        let mut jose = node.command("node");
+        jose.arg("with_jose.js")
+            .env("KEYS_URL", format!("{}{KEYS}", world.url()))
+            .env("KEYS_SECONDS", "60")
+            .env("JWT_ISSUER", "gatehouse")
+            .env("ALGORITHM", algorithm);
+        assert_eq!(
+            Answering::start(jose).ask(&account.access),
+            "valid",
+            "{algorithm}"
+        );
     }
 }

@@ -10,7 +10,9 @@ use axum::Router;
 use axum::routing::get;
 use harness::World;
 use harness::programs::{Answering, Folder};
-use harness::token::{self, KeyPair, key_set};
+use harness::token::{self, KeyPair, is_signed_by, key_set};
+use reqwest::Method;
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 /// How long verifiers keep the keys: it stands for the two hours of API Gateway.
@@ -122,6 +124,42 @@ fn start(signing: &KeyPair, published: &[&KeyPair]) -> Option<World> {
         .variable("JWT_PRIVATE_KEY", &signing.private)
         .variable("JWT_PUBLIC_KEYS", &key_set(published))
         .start()
+}
+
+/// While functions are deployed one after the other, a service may fetch the keys of before or of after a step, and get
+/// tokens of before or of after it.
+#[tokio::test]
+async fn a_document_of_either_side_of_a_step_verifies_the_tokens_of_both() {
+    let [first, second, third] = [(); 3].map(|()| KeyPair::generate());
+    let steps: [(&KeyPair, &[&KeyPair]); 4] = [
+        (&first, &[&first]),
+        (&first, &[&first, &second]),
+        (&second, &[&second, &first]),
+        (&second, &[&second, &third, &first]),
+    ];
+    let mut before: Option<(Vec<Value>, String)> = None;
+    for (signing, published) in steps {
+        let Some(world) = start(signing, published) else {
+            return;
+        };
+        let client = world.client();
+        let access = client.register().await.access;
+        let keys = client.request(Method::GET, "/.well-known/jwks.json");
+        let keys: Value = keys.send().await.unwrap().json().await.unwrap();
+        let keys = keys["keys"].as_array().unwrap().clone();
+        let sides: Vec<_> = before
+            .into_iter()
+            .chain([(keys.clone(), access.clone())])
+            .collect();
+        for (keys, _) in &sides {
+            for (_, access) in &sides {
+                let id = &token::parts(access).0["kid"];
+                let key = keys.iter().find(|key| key["kid"] == *id);
+                assert!(is_signed_by(access, key.expect("the key of the token")));
+            }
+        }
+        before = Some((keys, access));
+    }
 }
 
 /// Users sign in all the time, at several functions that are deployed one after the other, and each library verifies

@@ -10,7 +10,7 @@ def caller(authorization):
     claims = jwt.decode(
         token, KEYS.get_signing_key_from_jwt(token), algorithms=["RS256"],
         issuer=os.environ["JWT_ISSUER"], audience=os.environ["JWT_AUDIENCE"],
-        options={"require": ["sub", "sid", "exp", "iat"]},
+        options={"require": ["sub", "sid", "exp", "iat"]}, leeway=30,  # seconds by which clocks may be apart
     )
     if claims.get("type") != "access":
         raise jwt.InvalidTokenError("no access token")

@@ -5,7 +5,7 @@ import { createRemoteJWKSet, jwtVerify } from "jose";
 
 const kept = Number(process.env.KEYS_SECONDS) * 1000;
 const keys = createRemoteJWKSet(new URL(process.env.KEYS_URL), { cacheMaxAge: kept, cooldownDuration: kept });
-const checks = { algorithms: ["RS256"], typ: "at+jwt", issuer: process.env.JWT_ISSUER, audience: "gatehouse" };
+const checks = { algorithms: [process.env.ALGORITHM ?? "RS256"], typ: "at+jwt", issuer: process.env.JWT_ISSUER, audience: "gatehouse" };
 
 for await (const token of createInterface({ input: process.stdin })) {
   await jwtVerify(token, keys, checks).then(
