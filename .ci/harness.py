@@ -349,7 +349,8 @@ def translate(template, parameters):
     plain = samtranslator.translator.transform.transform(template, parameters, NoManagedPolicies())
     for resource in plain["Resources"].values():
         for policy in resource["Properties"].get("Policies", []):
-            for statement in policy["PolicyDocument"]["Statement"]:
+            # A policy under a condition has no statement about tables.
+            for statement in policy.get("PolicyDocument", {}).get("Statement", []):
                 statement.get("Condition", {}).pop("Null", None)
     return plain
 
