@@ -152,8 +152,8 @@ impl Authorization {
         {
             return Ok(keys.clone());
         }
-        let issuer = issuer.trim_end_matches('/');
-        let metadata = format!("{issuer}/.well-known/openid-configuration");
+        let without_slash = issuer.trim_end_matches('/');
+        let metadata = format!("{without_slash}/.well-known/openid-configuration");
         let metadata: Value = serde_json::from_slice(&self.document(&metadata).await?)?;
         let keys = metadata["jwks_uri"]
             .as_str()
