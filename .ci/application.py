@@ -32,7 +32,8 @@ def deploy(gatehouse):
         "--output-template-file", str(packaged))
     template = yaml_parse(packaged.read_text())
     given = gatehouse.outputs() | {
-        "Gatehouse": gatehouse.stack, "RedisUrl": gatehouse.parameters["RedisUrl"], "Architecture": "x86_64",
+        "Gatehouse": gatehouse.stack, "Architecture": "x86_64",
+        "RedisUrl": gatehouse.parameters["RedisUrl"], "RateLimits": gatehouse.parameters["RateLimits"],
     }
     given = {name: value for name, value in given.items() if name in template["Parameters"]}
     plain.write_text(yaml_dump(translate(packaged, given)))
