@@ -148,13 +148,14 @@ async fn a_nextjs_application_verifies_tokens_before_its_routes() {
             .args(["run", "start"])
             .env("NEXT_TELEMETRY_DISABLED", "1");
         let server = Server::start(with_variables(start, variables)).await;
-        assert!(
-            reqwest::get(&server.url)
-                .await
-                .unwrap()
-                .status()
-                .is_success()
-        );
+        let page = reqwest::Client::new().get(&server.url);
+        let page = page
+            .header("x-user-id", "somebody-else")
+            .send()
+            .await
+            .unwrap();
+        let page = page.text().await.unwrap();
+        assert!(page.contains("nobody that it knows"), "{page}");
         Some(server)
     })
     .await;
@@ -242,6 +243,40 @@ async fn three_routes_refuse_what_is_no_token_of_this_system() {
             let (status, answer) = get(&format!("{url}{path}"), Some(&bearer(&token))).await;
             assert_eq!(status, expected, "{path} {token}: {answer}");
         }
+    }
+}
+
+/// API Gateway's JWT authorizer, as the local stack has it.
+#[tokio::test]
+async fn the_jwt_authorizer_refuses_a_token_whose_claims_are_wrong_though_its_signature_is_right() {
+    let key = KeyPair::generate();
+    let world = World::build()
+        .variable("JWT_PRIVATE_KEY", &key.private)
+        .variable("JWT_PUBLIC_KEYS", &key_set(&[&key]))
+        .application("examples/sam/template.yaml");
+    let Some(world) = world.start() else { return };
+    let url = format!("{}/by-token", world.local().info().applications[0]);
+    let account = world.client().register().await;
+    let (header, claims) = token::parts(&account.access);
+    let ask = async |claims: &Value| {
+        let token = key.forge(&header, claims);
+        get(&url, Some(&bearer(&token))).await.0
+    };
+    assert_eq!(ask(&claims).await, 200, "the forger works");
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+
+    for (claim, wrong) in [
+        ("iss", json!("https://evil.example")),
+        ("aud", json!("another")),
+        ("exp", json!(now - 1)),
+        ("iat", json!(now + 60)),
+    ] {
+        let mut changed = claims.clone();
+        changed[claim] = wrong;
+        assert_eq!(ask(&changed).await, 401, "{claim}");
+        changed.as_object_mut().unwrap().remove(claim);
+        let expected = if claim == "iat" { 200 } else { 401 };
+        assert_eq!(ask(&changed).await, expected, "without {claim}");
     }
 }
 

@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::routing::get;
-use harness::World;
 use harness::programs::{Answering, Folder};
 use harness::token::{self, KeyPair, is_signed_by, key_set};
+use harness::{World, until};
 use reqwest::Method;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -81,7 +81,19 @@ impl Load {
             } else if !is_late {
                 self.refused.lock().unwrap().push((phase, library, answer));
             }
+            std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    /// Whether all tokens of the key with this id have expired.
+    fn all_expired(&self, key: &str) -> bool {
+        let tokens = self.tokens.lock().unwrap();
+        let now = SystemTime::now();
+        let of_key = |token: &&(SystemTime, String)| token::parts(&token.1).0["kid"] == key;
+        tokens
+            .iter()
+            .filter(of_key)
+            .all(|(expires, _)| *expires < now)
     }
 
     fn refusals(&self, phase: &str, library: &str) -> usize {
@@ -254,16 +266,37 @@ async fn three_libraries_refuse_no_valid_token_before_during_and_after_a_rotatio
         }
     };
 
+    // Each phase lasts until every library has verified a token in it.
+    let all_have_verified = async |phase| {
+        let has = |library| {
+            load.verified
+                .lock()
+                .unwrap()
+                .contains_key(&(phase, library))
+        };
+        until("every library verifies", async || {
+            LIBRARIES.into_iter().all(has)
+        })
+        .await;
+    };
+    all_have_verified("before").await;
     wait(CALM).await;
     begin("announced");
     deploy(announced).await;
     wait(KEYS_ARE_KEPT + MARGIN).await;
+    all_have_verified("announced").await;
     begin("rotated");
     deploy(rotated).await;
     wait(LIFETIME + MARGIN).await;
+    all_have_verified("rotated").await;
+    until("the tokens of the first key have expired", async || {
+        load.all_expired(&first.thumbprint())
+    })
+    .await;
     begin("after");
     deploy(after).await;
     wait(CALM).await;
+    all_have_verified("after").await;
     let phases = ["before", "announced", "rotated", "after"];
     begin("unannounced");
     for signing in &*signing {

@@ -343,3 +343,22 @@ fn templates() -> Vec<String> {
     let nested = yaml.map(|name| format!("infra/{name}"));
     nested.chain(["template.yaml".to_owned()]).collect()
 }
+
+/// The local stack and the emulator know no rights to keys in KMS.
+#[test]
+fn exactly_the_functions_that_sign_may_sign_with_keys_of_their_stack() {
+    let text = read("infra/functions.yaml");
+    let right = "              - Effect: Allow
+                Action: kms:Sign
+                Resource: !Sub arn:${AWS::Partition}:kms:${AWS::Region}:${AWS::AccountId}:key/*
+                Condition: { StringEquals: { aws:ResourceTag/gatehouse: !Ref System } }
+";
+    for function in template().functions {
+        let signs = function.variables.contains_key("JWT_PRIVATE_KEY");
+        let resource = block(&text, "  ", &function.resource);
+        assert_eq!(resource.contains(right), signs, "{}", function.name);
+        assert_eq!(resource.contains("kms:"), signs, "{}", function.name);
+    }
+    let made = "Tags: [{ TagKey: \"gatehouse\", TagValue: process.env.SYSTEM }]";
+    assert!(read("infra/data.yaml").contains(made));
+}

@@ -1,7 +1,7 @@
 import os
 import jwt
 
-KEYS = jwt.PyJWKClient(os.environ["AUTH_API"] + "/.well-known/jwks.json")
+KEYS = jwt.PyJWKClient(os.environ["AUTH_API"] + "/.well-known/jwks.json", timeout=5, lifespan=7200)  # seconds
 
 
 def caller(authorization):

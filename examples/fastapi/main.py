@@ -1,3 +1,4 @@
+import logging
 from typing import Annotated
 
 import jwt
@@ -6,13 +7,15 @@ from fastapi import Depends, FastAPI, Header, HTTPException
 from caller import caller
 
 app = FastAPI()
+log = logging.getLogger("uvicorn.error")
 
 
 def signed_in(authorization: Annotated[str | None, Header()] = None):
     try:
         return caller(authorization)
-    except jwt.PyJWKClientConnectionError:
+    except (jwt.PyJWKClientConnectionError, jwt.PyJWKSetError, OSError) as error:
         # Without the keys nobody can be verified; that is no fault of the token.
+        log.error("the keys cannot be fetched: %s", error)
         raise HTTPException(503, "try again later")
     except jwt.PyJWTError:
         raise HTTPException(401, "sign in", {"WWW-Authenticate": "Bearer"})

@@ -74,9 +74,11 @@ async fn exchange(
     };
     // Rotated and repeated requests get the same token: a client that lost the answer, or asked twice, gets one
     // successor.
-    let (session, epoch, repetition) = match rotation {
-        Rotation::Rotated(Rotated { session, .. }, epoch) => (session, epoch, Repetition::Same),
-        Rotation::Repeated(session, epoch, repetition) => (session, epoch, repetition),
+    let (session, epoch, repetition, rotated) = match rotation {
+        Rotation::Rotated(rotated, epoch) => {
+            (rotated.session, epoch, Repetition::Same, Some(rotated))
+        }
+        Rotation::Repeated(session, epoch, repetition) => (session, epoch, repetition, None),
         Rotation::Ended => return Err(ApiError::RefreshTokenInvalid),
         Rotation::Reused => {
             record_reuse(app, claims.sub, client).await?;
@@ -91,10 +93,16 @@ async fn exchange(
     if let Repetition::Elsewhere { is_first } = repetition {
         record_repetition(app, claims.sub, is_first, client).await?;
     }
-    let tokens = app
+    let issued = app
         .tokens
-        .issue(&session, user.account.role, &user.claims, delivery, now)
-        .await?;
+        .issue(&session, user.account.role, &user.claims, delivery, now);
+    let tokens = match (issued.await, rotated) {
+        (Err(error), Some(rotated)) => {
+            undo(app, &rotated).await;
+            return Err(error.into());
+        }
+        (issued, _) => issued?,
+    };
     let response = Response::ok("The tokens were renewed.", tokens.body);
     Ok(response.with_cookies(tokens.cookies))
 }

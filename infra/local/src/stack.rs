@@ -83,10 +83,12 @@ impl Stack {
         }
         let mut apis = vec![Api::new(template, listener, &options, &chosen)?];
         for (application, number) in applications.into_iter().zip(1..) {
-            let port = if options.port == 0 {
-                0
-            } else {
-                options.port + number
+            // 0 stays 0: any free port.
+            let port = match options.port {
+                0 => 0,
+                port => port
+                    .checked_add(number)
+                    .ok_or("--port is too high for the applications")?,
             };
             let listener = listen(port).await?;
             apis.push(Api::new(application, listener, &options, &chosen)?);

@@ -13,7 +13,9 @@ use hyper_util::rt::TokioExecutor;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::Error;
 use crate::identity::{ACCOUNT, REGION, function_and_alias};
@@ -23,6 +25,8 @@ use crate::template::Authorizer;
 
 /// How long API Gateway keeps an issuer's keys.
 const KEYS_ARE_KEPT: Duration = Duration::from_secs(2 * 60 * 60);
+/// How long an issuer may take to answer.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most bytes of an issuer's documents.
 const MAX_DOCUMENT: usize = 256 * 1024;
 
@@ -139,7 +143,16 @@ impl Authorization {
         validation.set_audience(audiences);
         validation.validate_nbf = true;
         validation.leeway = 0;
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         let claims = decode::<Map<String, Value>>(token, &key, &validation)?.claims;
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        if claims
+            .get("iat")
+            .and_then(Value::as_i64)
+            .is_some_and(|issued| issued > now)
+        {
+            return Err("it is of the future".into());
+        }
         let claims = claims.into_iter().map(|(name, value)| (name, text(&value)));
         Ok(Value::Object(claims.collect()))
     }
@@ -166,7 +179,9 @@ impl Authorization {
     async fn document(&self, url: &str) -> Result<Bytes, Error> {
         let failed = |error: &dyn std::fmt::Display| format!("{url}: {error}");
         let uri = Uri::try_from(url).map_err(|error| failed(&error))?;
-        let answer = self.client.get(uri).await.map_err(|error| failed(&error))?;
+        let answer = timeout(FETCH_TIMEOUT, self.client.get(uri)).await;
+        let answer = answer.map_err(|error| failed(&error))?;
+        let answer = answer.map_err(|error| failed(&error))?;
         if answer.status() != StatusCode::OK {
             return Err(failed(&answer.status()).into());
         }
