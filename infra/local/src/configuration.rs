@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
@@ -135,13 +136,15 @@ pub(crate) fn lambdas(
 pub(crate) fn lock_data_dir(folder: &Path) -> Result<File, Error> {
     std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let file = File::create(folder.join("lock"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(format!("{} is in use by another stack", folder.display()).into())
+    // The lock of a stack that has just ended may be held for a moment by a child process that is starting.
+    for _ in 0..20 {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(50)),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
         }
-        Err(TryLockError::Error(error)) => Err(error.into()),
     }
+    Err(format!("{} is in use by another stack", folder.display()).into())
 }
 
 /// Returns the secrets, generated or, with a folder, those of the last run, so that tokens stay valid.

@@ -9,8 +9,8 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use axum::middleware::from_fn;
-use axum::response::Redirect;
-use axum::routing::get;
+use axum::response::{IntoResponse, Redirect};
+use axum::routing::{any, get};
 use axum::{Json, Router};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -58,9 +58,8 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, pages: Option<L
     let api = Router::new().fallback(answer);
     let router = match pages {
         None => api.with_state(gateway),
-        // Somebody who opens the printed address gets the local start page.
         Some(pages) => api
-            .route("/", get(Redirect::to("/_local/")).fallback(answer))
+            .route("/", any(root))
             .with_state(gateway)
             .merge(local_pages(pages)),
     };
@@ -95,6 +94,18 @@ async fn mails(State(pages): State<LocalPages>) -> Json<Vec<Mail>> {
 async fn clear_mails(State(pages): State<LocalPages>) -> StatusCode {
     pages.inbox.clear();
     StatusCode::NO_CONTENT
+}
+
+/// Shows the local start page to somebody who opens the printed address.
+async fn root(
+    gateway: State<Arc<Gateway>>,
+    peer: ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response<Body> {
+    match *request.method() {
+        Method::GET => Redirect::to("/_local/").into_response(),
+        _ => answer(gateway, peer, request).await,
+    }
 }
 
 async fn answer(
