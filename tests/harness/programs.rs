@@ -100,7 +100,7 @@ fn copy(from: &Path, to: &Path) {
             copy(&path, &target);
         } else if path.is_file() {
             let content = std::fs::read(&path).expect("a file");
-            // Another test may be starting the program: what is the same is not written again.
+            // An unchanged file is not written again: another test may be reading it.
             if std::fs::read(&target).ok().as_ref() != Some(&content) {
                 std::fs::write(&target, content).expect("a file");
             }

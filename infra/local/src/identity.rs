@@ -7,6 +7,8 @@ pub const ACCOUNT: &str = "000000000000";
 
 /// The name of the stack.
 pub const STACK: &str = "local";
+/// The alias by which API Gateway and DynamoDB invoke a function.
+pub const LIVE: &str = "live";
 
 /// Returns the ARN of a function's alias.
 pub fn function_arn(function: &str, alias: &str) -> String {

@@ -10,8 +10,9 @@ use tokio::sync::oneshot;
 
 use crate::Error;
 use crate::iam::Iam;
+use crate::identity::LIVE;
 use crate::info::Info;
-use crate::lambda::{InvokeError, LIVE, Lambda};
+use crate::lambda::{InvokeError, Lambda};
 use crate::log::Log;
 use crate::mail::{Inbox, Mail};
 use crate::options::Options;

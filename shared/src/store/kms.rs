@@ -19,8 +19,8 @@ use crate::domain::token::KmsKey;
 /// Two connections that died while the environment was frozen cost two attempts; the third one succeeds.
 const MAX_ATTEMPTS: u32 = 3;
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(400);
-/// The time-out for all attempts together: it leaves the stores, and what is taken back after a failure, half of the
-/// 1.8 s after which the client gets an answer anyway.
+/// The time-out for all attempts together. The client gets an answer after 1.8 s; half of that time is left for the
+/// stores, and for undoing a rotation after a failure.
 const OPERATION_TIMEOUT: Duration = Duration::from_millis(900);
 const INITIAL_BACKOFF: Duration = Duration::from_millis(50);
 

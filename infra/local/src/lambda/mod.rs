@@ -20,7 +20,7 @@ mod runtime_api;
 use environment::Environment;
 use runtime_api::RuntimeApi;
 
-use crate::identity::{REGION, function_arn};
+use crate::identity::{LIVE, REGION, function_arn};
 use crate::log::Log;
 use crate::template::Function;
 
@@ -28,8 +28,6 @@ use crate::template::Function;
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time that a function has between SIGTERM and SIGKILL.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
-/// The alias by which API Gateway and DynamoDB invoke a function.
-pub(crate) const LIVE: &str = "live";
 
 /// A function and its execution environments.
 pub struct Lambda {

@@ -7,8 +7,7 @@ use yaml_serde::Value as Yaml;
 
 use super::Outputs;
 use crate::Error;
-use crate::identity::{ACCOUNT, REGION, STACK, function_arn};
-use crate::lambda::LIVE;
+use crate::identity::{ACCOUNT, LIVE, REGION, STACK, function_arn};
 
 /// Returns the name of the folder that `CodeUri` names.
 pub(super) fn folder_name(code_uri: &str) -> &str {

@@ -92,7 +92,7 @@ pub enum Authorizer {
     Jwt {
         /// The URL that the claim `iss` must be, beneath which the keys are found.
         issuer: String,
-        /// The audiences, one of which must be in the claim `aud`.
+        /// The accepted audiences: the claim `aud` must name one of them.
         audiences: Vec<String>,
     },
 }
