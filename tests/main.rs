@@ -31,6 +31,7 @@ mod logout;
 mod mail_events;
 mod mailer;
 mod not_found;
+mod openapi;
 mod outages;
 mod policies;
 mod profile;

@@ -213,7 +213,7 @@ impl Client {
     pub async fn send(&self, request: RequestBuilder) -> Answer {
         let request = request.build().expect("a request");
         self.remember(request.body().and_then(|body| body.as_bytes()));
-        let operation = operations::operation(request.method(), request.url().path());
+        let route = operations::route(request.method(), request.url().path());
         let (response, was_repeated) = self.execute(request).await;
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.expect("a body");
@@ -226,8 +226,8 @@ impl Client {
             was_repeated,
         };
         answer.check();
-        if let Some(operation) = operation {
-            shapes::check(operation, answer.is_success(), &answer.body);
+        if let Some(route) = route.filter(|_| !answer.status.is_redirection()) {
+            shapes::check(route, answer.status.as_u16(), &answer.body);
         }
         answer
             .header("x-request-id")

@@ -26,8 +26,8 @@ pub static OPERATIONS: LazyLock<Vec<(Route, String)>> = LazyLock::new(|| {
     routes.collect()
 });
 
-/// Returns the operation of a request, if it has a route of its own.
-pub fn operation(method: &Method, path: &str) -> Option<&'static str> {
+/// Returns the route of a request, if it has one of its own.
+pub fn route(method: &Method, path: &str) -> Option<&'static Route> {
     let matches = |route: &Route| {
         let (route_parts, parts) = (route.path.split('/'), path.split('/'));
         let is_part = |(route, part): (&str, &str)| route.starts_with('{') || route == part;
@@ -35,6 +35,6 @@ pub fn operation(method: &Method, path: &str) -> Option<&'static str> {
             && route_parts.clone().count() == parts.clone().count()
             && route_parts.zip(parts).all(is_part)
     };
-    let found = OPERATIONS.iter().find(|(route, _)| matches(route));
-    found.map(|(_, operation)| operation.as_str())
+    let mut routes = OPERATIONS.iter().map(|(route, _)| route);
+    routes.find(|route| matches(route))
 }

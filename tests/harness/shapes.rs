@@ -1,70 +1,58 @@
-//! Checks the shapes of answers against the types of the contract (`shared::api`).
+//! Checks answers against the OpenAPI document.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use jsonschema::Validator;
-use schemars::generate::SchemaSettings;
-use schemars::transform::RecursiveTransform;
-use schemars::{JsonSchema, Schema};
-use serde_json::Value;
-use shared::api::change_password::ChangePasswordAnswer;
-use shared::api::login::LoginAnswer;
-use shared::api::profile::{ProfileAnswer, UpdateProfileAnswer};
-use shared::api::refresh::CsrfTokenAnswer;
-use shared::api::register::RegisterAnswer;
-use shared::api::sessions::SessionsAnswer;
-use shared::api::two_factor_setup::TwoFactorSetupAnswer;
-use shared::api::two_factor_verify::TwoFactorVerifyAnswer;
-use shared::api::{Empty, Failure, Success, Tokens};
+use local::template::Route;
+use serde_json::{Value, json};
 
-/// The operations whose answers have fields besides the message.
-static ANSWERS: LazyLock<BTreeMap<&str, Validator>> = LazyLock::new(|| {
-    BTreeMap::from([
-        ("POST register", validator::<Success<RegisterAnswer>>()),
-        ("POST login", validator::<Success<LoginAnswer>>()),
-        ("POST refresh", validator::<Success<Tokens>>()),
-        ("csrf-token", validator::<Success<CsrfTokenAnswer>>()),
-        ("GET sessions", validator::<Success<SessionsAnswer>>()),
-        (
-            "POST change-password",
-            validator::<Success<ChangePasswordAnswer>>(),
-        ),
-        (
-            "POST two-factor-setup",
-            validator::<Success<TwoFactorSetupAnswer>>(),
-        ),
-        (
-            "POST two-factor-verify",
-            validator::<Success<TwoFactorVerifyAnswer<'_>>>(),
-        ),
-        ("GET profile", validator::<Success<ProfileAnswer>>()),
-        ("PUT profile", validator::<Success<UpdateProfileAnswer>>()),
-    ])
+/// A validator for each route and status with an answer in JSON, by the document's path, method and status.
+static ANSWERS: LazyLock<BTreeMap<(String, String, u16), Validator>> = LazyLock::new(|| {
+    let mut document = openapi::document();
+    refuse_unknown_fields(&mut document["components"]["schemas"]);
+    let mut validators = BTreeMap::new();
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let responses = operation["responses"].as_object().expect("responses");
+            for (status, response) in responses {
+                let mut schema = response["content"]["application/json"]["schema"].clone();
+                if schema.is_null() {
+                    continue;
+                }
+                schema["components"] = document["components"].clone();
+                let validator = jsonschema::validator_for(&schema).expect("a schema");
+                let status = status.parse().expect("a status");
+                validators.insert((path.clone(), method.to_uppercase(), status), validator);
+            }
+        }
+    }
+    validators
 });
-static EMPTY: LazyLock<Validator> = LazyLock::new(validator::<Success<Empty>>);
-static FAILURE: LazyLock<Validator> = LazyLock::new(validator::<Failure>);
 
-/// Panics if an answer of this operation does not match its type, or has a field that the type does not have.
-pub fn check(operation: &str, is_success: bool, body: &Value) {
-    let validator = match is_success {
-        true => ANSWERS.get(operation).unwrap_or(&EMPTY),
-        false => &FAILURE,
-    };
+/// Panics if the document does not describe the answer, or the answer has a field that the document does not have.
+pub fn check(route: &Route, status: u16, body: &Value) {
+    let Route { method, path, .. } = route;
+    let validator = ANSWERS.get(&(path.clone(), method.clone(), status));
+    let validator = validator
+        .unwrap_or_else(|| panic!("docs/openapi.json: {method} {path} has no {status}: {body}"));
     if let Err(error) = validator.validate(body) {
-        let path = error.instance_path();
-        panic!("{operation}: {error} at {path}");
+        let at = error.instance_path();
+        panic!("docs/openapi.json: {method} {path}, {status}: {error} at {at}: {body}");
     }
 }
 
-/// Returns a validator for the type that allows no other fields.
-fn validator<T: JsonSchema>() -> Validator {
-    let settings = SchemaSettings::draft2020_12().for_serialize();
-    let settings = settings.with_transform(RecursiveTransform(|schema: &mut Schema| {
-        if schema.get("properties").is_some() {
-            schema.insert("additionalProperties".to_owned(), false.into());
+/// An answer may get new fields, so the document does not exclude them. Here each must be described.
+fn refuse_unknown_fields(schemas: &mut Value) {
+    match schemas {
+        Value::Object(members) => {
+            let is_object = members.get("properties").is_some_and(Value::is_object);
+            if is_object && members.get("type") == Some(&json!("object")) {
+                members.insert("additionalProperties".to_owned(), json!(false));
+            }
+            members.values_mut().for_each(refuse_unknown_fields);
         }
-    }));
-    let schema = settings.into_generator().into_root_schema_for::<T>();
-    jsonschema::validator_for(schema.as_value()).expect("a schema")
+        Value::Array(items) => items.iter_mut().for_each(refuse_unknown_fields),
+        _ => {}
+    }
 }

@@ -10,6 +10,7 @@ use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
 
 /// The answer to a successful request.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "{T}")]
 pub struct Success<T> {
     /// Always true.
     pub success: bool,
@@ -22,6 +23,7 @@ pub struct Success<T> {
 
 /// No further fields.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Message")]
 pub struct Empty {}
 
 /// The answer to a failed request.
@@ -40,12 +42,15 @@ pub struct Failure {
     pub request_id: String,
     /// The broken rules; only with `validation_failed`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<Detail>")]
     pub details: Option<Vec<Detail>>,
     /// The seconds until the next try; only with 429 and 503.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
     pub retry_after: Option<u64>,
     /// The name of the exceeded limit; only with 429.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub limit: Option<String>,
 }
 

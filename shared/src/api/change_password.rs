@@ -34,7 +34,7 @@ pub struct ChangePasswordAnswer {
         skip_serializing_if = "Option::is_none",
         serialize_with = "exposed_if_any"
     )]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "String")]
     pub device_token: Option<SecretString>,
 }
 

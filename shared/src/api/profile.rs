@@ -55,6 +55,7 @@ pub struct TwoFactor {
 /// A device that generates codes.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "TwoFactorDevice")]
 pub struct Device {
     /// The device's identifier.
     pub id: String,

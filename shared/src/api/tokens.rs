@@ -17,7 +17,7 @@ pub struct Tokens {
         skip_serializing_if = "Option::is_none",
         serialize_with = "exposed_if_any"
     )]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "String")]
     pub refresh_token: Option<SecretString>,
     /// `Bearer` (RFC 6750).
     pub token_type: &'static str,
@@ -30,7 +30,7 @@ pub struct Tokens {
         skip_serializing_if = "Option::is_none",
         serialize_with = "exposed_if_any"
     )]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "String")]
     pub csrf_token: Option<SecretString>,
     /// The device token, which gives the device a failure counter of its own; only when a session starts, and not in
     /// cookie mode.
@@ -38,7 +38,7 @@ pub struct Tokens {
         skip_serializing_if = "Option::is_none",
         serialize_with = "exposed_if_any"
     )]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "String")]
     pub device_token: Option<SecretString>,
 }
 

@@ -33,5 +33,6 @@ pub struct TwoFactorVerifyRequest {
 pub struct TwoFactorVerifyAnswer<'a> {
     /// Ten codes.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<String>")]
     pub backup_codes: Option<Vec<&'a str>>,
 }

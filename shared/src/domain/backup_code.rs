@@ -20,6 +20,10 @@ const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// be reversed by brute force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(
+    rename = "BackupCode",
+    description = "A backup code, in any case, with or without hyphens and spaces."
+)]
 pub struct BackupCodeHash(String);
 
 impl Parse for BackupCodeHash {
