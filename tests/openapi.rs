@@ -2,23 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use harness::template;
+use harness::browser::Browser;
 use harness::world::read;
+use harness::{World, template};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 #[test]
 fn the_document_in_the_repository_is_the_one_that_the_code_makes() {
-    let made = openapi::text();
+    let made = openapi_document::written();
     let written = read("docs/openapi.json");
     assert!(
         made == written,
-        "cargo run --bin openapi > docs/openapi.json"
+        "cargo run --bin openapi-document > docs/openapi.json"
     );
 }
 
 #[test]
 fn every_route_is_described_and_no_other() {
-    let document = openapi::document();
+    let document = openapi_document::document();
     let mut described = BTreeSet::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for method in methods.as_object().unwrap().keys() {
@@ -36,7 +38,7 @@ fn every_route_is_described_and_no_other() {
 /// Clients name their functions after these.
 #[test]
 fn every_operation_has_an_identifier_of_its_own() {
-    let document = openapi::document();
+    let document = openapi_document::document();
     let mut seen = BTreeSet::new();
     for methods in document["paths"].as_object().unwrap().values() {
         for operation in methods.as_object().unwrap().values() {
@@ -55,7 +57,7 @@ fn validator(document: &Value, schema: &Value) -> jsonschema::Validator {
 
 #[test]
 fn every_request_and_answer_has_an_example_that_is_valid() {
-    let document = openapi::document();
+    let document = openapi_document::document();
     let mut examples = 0;
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
@@ -93,10 +95,104 @@ fn every_error_of_the_contract_belongs_to_an_operation() {
     let (_, table) = text.split_once("| status | codes |").unwrap();
     let (table, _) = table.split_once("\n\n").unwrap();
     let in_contract: BTreeSet<&str> = table.split('`').skip(1).step_by(2).collect();
-    let operations = openapi::operations();
-    let errors = operations.iter().flat_map(openapi::Operation::all_errors);
+    let operations = openapi_document::operations();
+    let errors = operations
+        .iter()
+        .flat_map(openapi_document::Operation::all_errors);
     let mut described: BTreeSet<&str> = errors.map(|(_, code)| code).collect();
     described.insert("method_not_allowed");
     assert_eq!(described, in_contract);
-    assert_eq!(openapi::document()["openapi"], json!("3.1.0"));
+    assert_eq!(openapi_document::document()["openapi"], json!("3.1.0"));
+}
+
+#[tokio::test]
+async fn the_api_serves_the_document() {
+    let world = World::start();
+    let client = world.client();
+
+    let answer = client.request(Method::GET, "/api/auth/openapi.json");
+    let answer = answer.send().await.unwrap();
+
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["cache-control"], "public, max-age=300");
+    let served: Value = answer.json().await.unwrap();
+    assert_eq!(served, openapi_document::document());
+}
+
+#[tokio::test]
+async fn the_page_has_its_own_files_alone() {
+    let world = World::start();
+    let client = world.client();
+    let get = async |path: &str| {
+        let answer = client.request(Method::GET, path).send().await.unwrap();
+        let header = |name: &str| {
+            answer
+                .headers()
+                .get(name)
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
+        let (status, kind, encoding) = (
+            answer.status(),
+            header("content-type"),
+            header("content-encoding"),
+        );
+        (
+            status.as_u16(),
+            kind.unwrap(),
+            encoding,
+            header("content-security-policy").unwrap(),
+            answer.bytes().await.unwrap(),
+        )
+    };
+
+    let (status, kind, _, policy, page) = get("/api/auth/docs").await;
+    assert_eq!((status, kind.as_str()), (200, "text/html; charset=utf-8"));
+    assert!(
+        policy.starts_with("default-src 'none'; frame-ancestors 'none'; script-src 'self'"),
+        "{policy}"
+    );
+    let page = String::from_utf8(page.to_vec()).unwrap();
+    let (mut files, quoted) = (0, page.split('"').skip(1).step_by(2));
+    for name in quoted.filter_map(|text| text.strip_prefix("docs/")) {
+        let (status, kind, encoding, _, content) = get(&format!("/api/auth/docs/{name}")).await;
+        let expected = if name.ends_with(".js") {
+            "text/javascript"
+        } else {
+            "text/css"
+        };
+        assert_eq!(
+            (status, kind),
+            (200, format!("{expected}; charset=utf-8")),
+            "{name}"
+        );
+        let is_gzip = content.starts_with(&[0x1f, 0x8b]);
+        assert_eq!(encoding.is_some(), is_gzip, "{name}");
+        files += 1;
+    }
+    assert_eq!(files, 4, "{page}");
+    assert_eq!(get("/api/auth/docs/docs.html").await.0, 404);
+    assert_eq!(get("/api/auth/docs/..%2Fsrc%2Fmain.rs").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_developer_registers_a_user_on_the_page() {
+    let world = World::start();
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    browser
+        .open(&format!("{}/api/auth/docs", world.url()))
+        .await;
+    let operation = "#operations-Sign_in_and_out-register";
+
+    browser
+        .click(&format!("{operation} .opblock-summary-control"))
+        .await;
+    browser.wait_for_text(operation, "email").await;
+    browser.click(&format!("{operation} .execute")).await;
+
+    // The example is somebody's address, so a second run of the test finds it taken.
+    let answer = format!("{operation} .live-responses-table tr.response");
+    browser.wait_for_text(&answer, "success").await;
+    browser.screenshot("docs").await;
 }

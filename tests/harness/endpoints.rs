@@ -10,7 +10,7 @@ use crate::client::{Account, Client, unique_email, unique_password};
 use crate::operations::OPERATIONS;
 
 /// The functions whose answers have the form of another standard, or are pages.
-const OTHER_FORMS: [&str; 4] = ["errors", "introspect", "jwks", "revoke"];
+const OTHER_FORMS: [&str; 5] = ["errors", "introspect", "jwks", "openapi", "revoke"];
 
 /// A store that an endpoint uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,9 @@ pub static OPERATIONS: LazyLock<Vec<(Route, String)>> = LazyLock::new(|| {
             let operation = match (name.as_str(), route.path.as_str()) {
                 ("refresh", "/api/auth/csrf-token") => "csrf-token".to_owned(),
                 ("sessions", path) if path.ends_with("{id}") => "sessions/{id}".to_owned(),
-                ("not-found" | "errors" | "jwks" | "introspect" | "revoke", _) => name.clone(),
+                ("not-found" | "errors" | "jwks" | "introspect" | "openapi" | "revoke", _) => {
+                    name.clone()
+                }
                 _ => format!("{} {name}", route.method),
             };
             (route, operation)

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// A validator for each route and status with an answer in JSON, by the document's path, method and status.
 static ANSWERS: LazyLock<BTreeMap<(String, String, u16), Validator>> = LazyLock::new(|| {
-    let mut document = openapi::document();
+    let mut document = openapi_document::document();
     refuse_unknown_fields(&mut document["components"]["schemas"]);
     let mut validators = BTreeMap::new();
     for (path, methods) in document["paths"].as_object().expect("paths") {

@@ -3,12 +3,14 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, LOCATION,
-    REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
+    LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body_util::Full;
 use serde::Serialize;
 use tower_http::set_header::HeaderMetadata;
 
@@ -45,7 +47,7 @@ pub(crate) fn fixed_headers<B>() -> Vec<HeaderMetadata<http::Response<B>>> {
 }
 
 /// An answer on its way to the client.
-pub(crate) type Answer = http::Response<String>;
+pub(crate) type Answer = http::Response<Full<Bytes>>;
 
 /// The outcome of a request, for its log line: `ok`, or the error's code.
 #[derive(Clone, Copy)]
@@ -75,7 +77,7 @@ impl LimitedBy {
 #[derive(Debug)]
 pub struct Response {
     status: StatusCode,
-    body: String,
+    body: Bytes,
     headers: HeaderMap,
 }
 
@@ -98,28 +100,61 @@ impl Response {
     /// Returns a 200 with a page. The page may use this style and nothing else: no script, no picture, no form.
     pub fn page(html: String, style: &str) -> Self {
         let digest = STANDARD.encode(digest(&SHA256, style.as_bytes()));
-        let policy = format!("{CONTENT_POLICY}; style-src 'sha256-{digest}'");
+        Self::html(html, &format!("style-src 'sha256-{digest}'"))
+    }
+
+    /// Returns a 200 with a page. The page may use scripts and styles of this API's own [files](Self::file) and pictures
+    /// within these, and may call this API.
+    pub fn page_of_files(html: &'static str) -> Self {
+        let policy = "script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; base-uri 'none'";
+        Self::html(html, policy)
+    }
+
+    fn html(html: impl Into<Bytes>, further_policy: &str) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("text/html; charset=utf-8"),
         );
-        // Base64 is always a valid header value.
-        if let Ok(policy) = policy.try_into() {
+        // Base64 and constants are always valid header values.
+        if let Ok(policy) = format!("{CONTENT_POLICY}; {further_policy}").try_into() {
             headers.insert(CONTENT_SECURITY_POLICY, policy);
         }
         Self {
             status: StatusCode::OK,
-            body: html,
+            body: html.into(),
             headers,
         }
+    }
+
+    /// Returns a 200 with a file of a page, which browsers may cache for an hour.
+    pub fn file(content_type: &'static str, content: &'static [u8]) -> Self {
+        let headers = [
+            (CACHE_CONTROL, "public, max-age=3600"),
+            (CONTENT_TYPE, content_type),
+        ];
+        let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
+        Self {
+            status: StatusCode::OK,
+            body: Bytes::from_static(content),
+            headers: HeaderMap::from_iter(headers),
+        }
+    }
+
+    /// Returns a 200 with a file that is compressed with gzip (RFC 1952), whether the client asks for it or not: all
+    /// browsers do.
+    pub fn gzipped_file(content_type: &'static str, content: &'static [u8]) -> Self {
+        let mut response = Self::file(content_type, content);
+        let gzip = HeaderValue::from_static("gzip");
+        response.headers.insert(CONTENT_ENCODING, gzip);
+        response
     }
 
     /// Returns a 200 with a document in the form of its own standard.
     pub fn document(document: impl Serialize) -> Self {
         Self {
             status: StatusCode::OK,
-            body: json(&document),
+            body: json(&document).into(),
             headers: HeaderMap::new(),
         }
     }
@@ -158,7 +193,8 @@ impl Response {
                 success: true,
                 message: message.to_owned(),
                 fields,
-            }),
+            })
+            .into(),
             headers: HeaderMap::new(),
         }
     }
@@ -205,7 +241,7 @@ pub(crate) fn failure(error: &ApiError, request_id: &str) -> Answer {
         retry_after,
         limit: error.quota().map(|quota| quota.policy.name.clone()),
     };
-    let mut answer = render(error.status(), json(&body), Outcome(error.code()));
+    let mut answer = render(error.status(), json(&body).into(), Outcome(error.code()));
     let headers = answer.headers_mut();
     if let Some(challenge) = error.challenge() {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
@@ -225,8 +261,8 @@ pub(crate) fn failure(error: &ApiError, request_id: &str) -> Answer {
     answer
 }
 
-fn render(status: StatusCode, body: String, outcome: Outcome) -> Answer {
-    let mut answer = Answer::new(body);
+fn render(status: StatusCode, body: Bytes, outcome: Outcome) -> Answer {
+    let mut answer = Answer::new(Full::new(body));
     *answer.status_mut() = status;
     answer.extensions_mut().insert(outcome);
     answer

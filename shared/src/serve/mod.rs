@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
-use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+
 use lambda_http::{Adapter, RequestExt};
 use lambda_runtime::Runtime;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
@@ -280,6 +281,6 @@ fn panicked(_: Box<dyn Any + Send>) -> Answer {
     answer
 }
 
-fn in_a_box(body: String) -> UnsyncBoxBody<Bytes, BoxError> {
+fn in_a_box(body: Full<Bytes>) -> UnsyncBoxBody<Bytes, BoxError> {
     UnsyncBoxBody::new(body.map_err(|never| match never {}))
 }

@@ -39,13 +39,16 @@ const OF_SERVICE: [(u16, &str); 3] = [
     (413, "payload_too_large"),
 ];
 
+/// The group of the paths that lead to the operation of another path.
+const OTHER_PATHS: &str = "Other paths";
+
 const INTRODUCTION: &str = "\
 JSON in, JSON out. Success is `{ \"success\": true, \"message\": … }` with the fields of the operation. Failure is \
 `{ \"success\": false, \"error\": code, \"message\": …, \"docs\": …, \"requestId\": … }`, with `details` for invalid \
 fields, and `limit` and `retryAfter` with 429.";
 
-/// Returns the text of `docs/openapi.json`.
-pub fn text() -> String {
+/// Returns the document as it is written in `docs/openapi.json`.
+pub fn written() -> String {
     format!("{:#}\n", document())
 }
 
@@ -70,6 +73,7 @@ pub fn document() -> Value {
             "license": { "name": "MIT", "identifier": "MIT" },
         },
         "servers": [{ "url": "/" }],
+        "tags": tags(),
         "paths": paths,
         "components": {
             "schemas": schemas.definitions(),
@@ -77,6 +81,19 @@ pub fn document() -> Value {
             "securitySchemes": security_schemes(),
         },
     })
+}
+
+/// Returns the groups in the order of their first operations.
+fn tags() -> Vec<Value> {
+    let mut names: Vec<&str> = Vec::new();
+    for operation in operations() {
+        if !names.contains(&operation.tag) {
+            names.push(operation.tag);
+        }
+    }
+    names.push(OTHER_PATHS);
+    let tags = names.iter().map(|name| json!({ "name": name }));
+    tags.collect()
 }
 
 fn security_schemes() -> Value {
@@ -183,7 +200,7 @@ impl Schemas {
         let mut described = json!({
             "operationId": id(operation, path, number),
             "summary": operation.summary,
-            "tags": [operation.tag],
+            "tags": [if number == 0 { operation.tag } else { OTHER_PATHS }],
             "security": operation.security.requirements(),
             "responses": self.responses(operation, failure),
         });
@@ -249,13 +266,8 @@ impl Schemas {
                 (*status, json(schema, example))
             }
             Answer::Standard(schema, example) => (200, json(schema.clone(), example)),
-            Answer::Page => {
-                let content = json!({ "text/html": { "schema": { "type": "string" } } });
-                (
-                    200,
-                    json!({ "description": "The page.", "content": content }),
-                )
-            }
+            Answer::Page => (200, text("The page.", &["text/html"])),
+            Answer::Files(types) => (200, text("The file.", types)),
             Answer::Redirect => {
                 let location = json!({ "schema": { "type": "string", "format": "uri" } });
                 let headers = json!({ "Location": location });
@@ -266,6 +278,16 @@ impl Schemas {
             }
         }
     }
+}
+
+/// Describes an answer that is a text of one of these types.
+fn text(description: &str, types: &[&str]) -> Value {
+    let content = types.iter().map(|media_type| {
+        let schema = json!({ "schema": { "type": "string" } });
+        ((*media_type).to_owned(), schema)
+    });
+    let content: Map<String, Value> = content.collect();
+    json!({ "description": description, "content": content })
 }
 
 /// Returns the identifier; that of another path is made of its words.

@@ -64,6 +64,8 @@ pub enum Answer {
     Standard(Value, Value),
     /// An HTML page.
     Page,
+    /// A file of one of these types.
+    Files(&'static [&'static str]),
     /// A redirection.
     Redirect,
 }
@@ -621,6 +623,42 @@ pub fn operations() -> Vec<Operation> {
             body: Body::None,
             answer: Answer::Redirect,
             errors: &[],
+        },
+        Operation {
+            method: "get",
+            paths: &["/api/auth/openapi.json"],
+            id: "openapiDocument",
+            summary: "This document.",
+            tag: pages,
+            security: Security::Public,
+            body: Body::None,
+            answer: Answer::Standard(
+                json!({ "type": "object", "required": ["openapi", "paths"] }),
+                json!({ "openapi": "3.1.0", "info": { "title": "Gatehouse", "version": "0.1.0" }, "paths": {} }),
+            ),
+            errors: &[],
+        },
+        Operation {
+            method: "get",
+            paths: &["/api/auth/docs"],
+            id: "docsPage",
+            summary: "The page that shows this document.",
+            tag: pages,
+            security: Security::Public,
+            body: Body::None,
+            answer: Answer::Page,
+            errors: &[],
+        },
+        Operation {
+            method: "get",
+            paths: &["/api/auth/docs/{file}"],
+            id: "docsFile",
+            summary: "A script or style of that page.",
+            tag: pages,
+            security: Security::Public,
+            body: Body::None,
+            answer: Answer::Files(&["text/css", "text/javascript"]),
+            errors: &[(404, "not_found")],
         },
         Operation {
             method: "get",
