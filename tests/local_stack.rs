@@ -116,7 +116,7 @@ async fn it_prints_one_line_and_a_signal_stops_every_child() {
         return;
     }
     for signal in [Signal::INT, Signal::TERM] {
-        let mut program = Program::start(&[]);
+        let mut program = Program::start(&["--log", "json"]);
         assert!(
             reqwest::get(format!("{}/_local/info", program.url()))
                 .await
@@ -417,6 +417,229 @@ async fn limits_are_balanced_unless_it_is_told_and_it_says_so() {
     }
 }
 
+/// Returns the lines about requests and warnings, without their times.
+fn requests(log: &str) -> Vec<String> {
+    let introduction = ["inbox", "API", "origins", "limits"];
+    let lines = log.lines().filter(|line| {
+        let (subject, _) = line.split_once(": ").unwrap_or_default();
+        !introduction.contains(&subject)
+    });
+    let words = lines.map(|line| line.get(9..).unwrap_or(line).split_whitespace());
+    words
+        .map(|words| words.collect::<Vec<_>>().join(" "))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_request_is_a_line_that_says_its_outcome_and_the_option_that_helps() {
+    if !is_inside() {
+        return;
+    }
+    let program = Program::start(&["--env", "RATE_LIMIT_LOGIN=1/1h"]);
+    let client = reqwest::Client::new();
+    let login = format!("{}/api/auth/login", program.url());
+    let body = json!({ "identifier": "ada", "password": "Wrong-7-horse" });
+    for status in [401, 429, 429] {
+        let answer = client.post(&login).json(&body).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status);
+    }
+    let evil = client.get(format!("{}/me?token=secret", program.url()));
+    evil.header("origin", "https://evil.example")
+        .send()
+        .await
+        .unwrap();
+
+    let log = log(program);
+    let lines = requests(&log);
+    let without_duration = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let at = words.iter().position(|word| *word == "ms").unwrap();
+        [&words[..at - 1], &words[at + 1..]].concat().join(" ")
+    };
+    assert_eq!(lines.len(), 6, "{log}");
+    assert_eq!(
+        without_duration(&lines[0]),
+        "POST /api/auth/login 401 invalid_credentials login"
+    );
+    assert_eq!(
+        without_duration(&lines[1]),
+        "POST /api/auth/login 429 login login"
+    );
+    // Once for each limit.
+    assert!(
+        lines[2].starts_with(
+            "warn the limit login refuses requests: --limits off, or --env RATE_LIMIT_LOGIN="
+        ),
+        "{log}"
+    );
+    assert_eq!(
+        without_duration(&lines[3]),
+        "POST /api/auth/login 429 login login"
+    );
+    assert!(
+        lines[4].ends_with("try --env CORS_ALLOWED_ORIGINS=https://evil.example"),
+        "{log}"
+    );
+    assert_eq!(
+        without_duration(&lines[5]),
+        "GET /me 401 missing_token profile"
+    );
+    assert!(
+        !log.contains('\u{1b}'),
+        "no colour where there is no terminal: {log}"
+    );
+}
+
+#[tokio::test]
+async fn as_json_the_log_has_the_functions_lines_and_metrics() {
+    if !is_inside() {
+        return;
+    }
+    let program = Program::start(&["--log", "json"]);
+    reqwest::get(format!("{}/me", program.url())).await.unwrap();
+
+    let log = log(program);
+    let lines = log
+        .lines()
+        .filter_map(|line| line.strip_prefix("profile: "));
+    let lines: Vec<Value> = lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(
+        lines.iter().any(|line| line["outcome"] == "missing_token"),
+        "{log}"
+    );
+    assert!(lines.iter().any(|line| line["_aws"].is_object()), "{log}");
+    assert!(!log.contains(" ms "), "{log}");
+}
+
+#[tokio::test]
+async fn one_name_is_printed_and_both_of_this_machine_work() {
+    if !is_inside() {
+        return;
+    }
+    let program = Program::start(&[]);
+    let port = program
+        .url()
+        .strip_prefix("http://localhost:")
+        .unwrap()
+        .to_owned();
+    // A machine may have no IPv6.
+    let v6 = std::net::TcpListener::bind("[::1]:0").is_ok();
+    for name in ["localhost", "127.0.0.1"]
+        .into_iter()
+        .chain(v6.then_some("[::1]"))
+    {
+        let answer = reqwest::get(format!("http://{name}:{port}/me"))
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 401, "{name}");
+    }
+    let (url, log) = (program.url().to_owned(), log(program));
+    for line in [
+        format!("inbox: {url}/_local/"),
+        format!("API: {url}/api/auth/docs"),
+        "origins: http://localhost:* http://127.0.0.1:* ".to_owned(),
+    ] {
+        assert!(
+            log.lines().any(|said| said.starts_with(&line)),
+            "{line}: {log}"
+        );
+    }
+    assert!(!log.contains("warning"), "{log}");
+}
+
+#[tokio::test]
+async fn other_machines_reach_it_if_it_is_told() {
+    if !is_linux_and_inside() {
+        return;
+    }
+    // Another address of this machine stands for one of its network.
+    let program = Program::start(&["--host", "127.0.0.2"]);
+    let port = program
+        .url()
+        .strip_prefix("http://127.0.0.2:")
+        .unwrap()
+        .to_owned();
+    let client = reqwest::Client::new();
+    let get = async |name: &str, host: &str| {
+        let request = client.get(format!("http://{name}:{port}/me"));
+        let request = request.header("host", format!("{host}:{port}"));
+        let request = request.header("origin", format!("http://{host}:8100"));
+        request.send().await.unwrap()
+    };
+
+    let phone = get("127.0.0.2", "127.0.0.2").await;
+    assert_eq!(phone.status(), 401);
+    assert_eq!(
+        phone.headers()["access-control-allow-origin"],
+        "http://127.0.0.2:8100"
+    );
+    assert_eq!(get("localhost", "localhost").await.status(), 401);
+    // security.md I12: a page's own name is refused all the same.
+    assert_eq!(get("127.0.0.2", "evil.example").await.status(), 421);
+    assert!(log(program).contains("warning: everybody in this network reaches it"));
+
+    let all = Program::start(&["--host", "0.0.0.0"]);
+    let port = all.url().rsplit(':').next().unwrap();
+    let answer = reqwest::get(format!("http://127.0.0.3:{port}/me"))
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 401);
+    let closed = Program::start(&[]);
+    let port = closed.url().rsplit(':').next().unwrap();
+    assert!(
+        reqwest::get(format!("http://127.0.0.2:{port}/me"))
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn plain_cookies_work_in_cookie_mode() {
+    if !is_inside() {
+        return;
+    }
+    let program = Program::start(&["--plain-cookies"]);
+    let client = reqwest::Client::new();
+    let post = |path: &str| {
+        let request = client.post(format!("{}/api/auth/{path}", program.url()));
+        request
+            .header("x-token-transport", "cookie")
+            .header("origin", "http://localhost:5173")
+    };
+    let user = json!({ "email": "ada@example.com", "password": "Correct-7-horse" });
+    let answer = post("register").json(&user).send().await.unwrap();
+    let cookies = answer.headers().get_all("set-cookie").iter();
+    let cookies: Vec<String> = cookies
+        .map(|cookie| cookie.to_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(cookies.len(), 2, "{cookies:?}");
+    for cookie in &cookies {
+        assert!(
+            !cookie.contains("__Host-") && !cookie.contains("Secure"),
+            "{cookie}"
+        );
+        assert!(
+            cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"),
+            "{cookie}"
+        );
+    }
+    let csrf: Value = answer.json().await.unwrap();
+    let pairs = cookies
+        .iter()
+        .map(|cookie| cookie.split(';').next().unwrap());
+    let pairs: Vec<&str> = pairs.collect();
+
+    let refresh = post("refresh").header("cookie", pairs.join("; "));
+    let refresh = refresh.header("x-csrf-token", csrf["csrfToken"].as_str().unwrap());
+    let answer = refresh.send().await.unwrap();
+
+    assert_eq!(answer.status(), 200);
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap();
+    assert!(cookie.starts_with("refresh_token="), "{cookie}");
+}
+
 /// newcomer.md: on the third run, everything after the first request was 429.
 #[tokio::test]
 async fn the_walk_of_the_readme_works_three_times_in_a_row() {
@@ -429,7 +652,7 @@ async fn the_walk_of_the_readme_works_three_times_in_a_row() {
         .find(|block| block.starts_with("api="));
     let (walk, _) = walk.unwrap().split_once("```").unwrap();
     let program = Program::start(&[]);
-    let walk = walk.replace("http://127.0.0.1:3000", program.url());
+    let walk = walk.replace("http://localhost:3000", program.url());
     assert!(walk.contains(program.url()));
 
     for register in ["201", "409", "409"] {
@@ -456,6 +679,9 @@ async fn help_explains_every_option() {
 
     for option in [
         "--port",
+        "--host",
+        "--plain-cookies",
+        "--log",
         "--env",
         "--limits",
         "--data-dir",

@@ -45,14 +45,15 @@ const OWN_ORIGINS: [&str; 6] = [
 ];
 
 /// Returns the template's parameters: no cache, because Redis runs on this machine, and those that the stack's
-/// variables set; `url` is the issuer of tokens, if no other is set.
-pub(crate) fn parameters(
-    variables: &BTreeMap<String, String>,
-    url: &str,
-) -> BTreeMap<String, String> {
+/// variables set; `url` is the issuer of tokens, if no other is set, and pages of the machine with this `name` may call
+/// the API.
+pub(crate) fn parameters(options: &Options, url: &str, name: &str) -> BTreeMap<String, String> {
+    let network = options.host.map(|_| format!("http://{name}:*"));
+    let origins = OWN_ORIGINS.iter().map(|origin| (*origin).to_owned());
+    let origins: Vec<String> = origins.chain(network).collect();
     let mut parameters = BTreeMap::from([
         ("Cache".to_owned(), "none".to_owned()),
-        ("AllowedOrigins".to_owned(), OWN_ORIGINS.join(",")),
+        ("AllowedOrigins".to_owned(), origins.join(",")),
         ("JwtIssuer".to_owned(), url.to_owned()),
     ]);
     for (variable, parameter) in [
@@ -60,7 +61,7 @@ pub(crate) fn parameters(
         ("JWT_ISSUER", "JwtIssuer"),
         ("JWT_AUDIENCE", "JwtAudience"),
     ] {
-        if let Some(value) = variables.get(variable) {
+        if let Some(value) = options.variables.get(variable) {
             parameters.insert(parameter.to_owned(), value.clone());
         }
     }

@@ -2,6 +2,8 @@
 //! rebinding); the browser then treats this server as the page's own origin, and the page could read the inbox with its
 //! links. But the `Host` header still holds the page's name, so other names are refused.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Response, StatusCode, header, uri::Authority};
@@ -20,6 +22,15 @@ pub async fn only_own(request: Request, next: Next) -> Response<Body> {
     }
 }
 
+/// Passes requests to this machine's names and to any address on: other machines of the network call it by its address.
+/// A page can point a name of its own here, but an address is never a name.
+pub async fn own_and_addresses(request: Request, next: Next) -> Response<Body> {
+    match asks_for(&request, &OWN) || asks_for_an_address(&request) {
+        true => next.run(request).await,
+        false => refused(),
+    }
+}
+
 /// Passes requests to this machine's names and to its name in containers on: functions in containers call, too.
 pub async fn own_and_containers(request: Request, next: Next) -> Response<Body> {
     match asks_for(&request, &OWN) || asks_for(&request, &[containers::HOST]) {
@@ -30,16 +41,34 @@ pub async fn own_and_containers(request: Request, next: Next) -> Response<Body> 
 
 /// Whether the only `Host` header, and the host in the request line if there is one, are among the names.
 fn asks_for(request: &Request, names: &[&str]) -> bool {
+    is_host(request, |host| {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        names.iter().any(|name| host.eq_ignore_ascii_case(name))
+    })
+}
+
+/// Whether they are addresses.
+fn asks_for_an_address(request: &Request) -> bool {
+    is_host(request, |host| {
+        let v6 = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        match v6 {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => host.parse::<Ipv4Addr>().is_ok(),
+        }
+    })
+}
+
+fn is_host(request: &Request, is_meant: impl Fn(&str) -> bool) -> bool {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return false;
     };
     let host = host.to_str().ok().and_then(|host| host.parse().ok());
     let is_one = |authority: &Authority| {
-        let host = authority.host();
-        let host = host.strip_suffix('.').unwrap_or(host);
         let is_plain = !authority.as_str().contains('@');
-        is_plain && names.iter().any(|name| host.eq_ignore_ascii_case(name))
+        is_plain && is_meant(authority.host())
     };
     let line = request.uri().authority();
     host.as_ref().is_some_and(is_one) && line.is_none_or(is_one)
@@ -100,6 +129,26 @@ mod tests {
         }
         assert!(is_own("localhost", "http://localhost:3000/"));
         assert!(!is_own("localhost", "http://evil.example/"));
+    }
+
+    #[test]
+    fn addresses_by_example() {
+        let is_address = |host: &str| {
+            let request = Request::get("/").header(header::HOST, host);
+            asks_for_an_address(&request.body(Body::empty()).unwrap())
+        };
+        for host in ["192.168.1.20:3000", "10.0.0.1", "[fd00::1]:3000"] {
+            assert!(is_address(host), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "192.168.1.20.evil.example",
+            "1.2.3.4@evil.example",
+            "::1",
+            "127.1",
+        ] {
+            assert!(!is_address(host), "{host}");
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Info {
     pub credentials_table: String,
     /// The functions, each with its routes.
     pub functions: BTreeMap<String, Vec<String>>,
+    /// The origins whose pages may call the API; `:*` means any port.
+    pub origins: Vec<String>,
     /// The addresses of the applications that run beside it, in the order in which they were given.
     pub applications: Vec<String>,
 }

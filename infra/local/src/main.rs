@@ -1,22 +1,33 @@
 //! `cargo local`: runs the system on one machine.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use local::log::Log;
-use local::{Error, Local, Options, build};
+use local::{Error, Info, Local, Options, build};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Run Gatehouse on this machine: the functions' real binaries behind API Gateway's routes, with DynamoDB and Redis.
-/// Prints `ready http://127.0.0.1:<port>` when everything has started; Ctrl-C stops it.
+/// Prints `ready http://localhost:<port>` when everything has started; Ctrl-C stops it.
 #[derive(Parser)]
 #[command(name = "cargo local", disable_version_flag = true)]
 struct Arguments {
-    /// The API's port on 127.0.0.1; 0 takes any free one
+    /// The API's port; 0 takes any free one
     #[arg(long, default_value_t = 3000)]
     port: u16,
+
+    /// Let other machines of the network reach it at this address of this machine, a phone for instance; 0.0.0.0 takes
+    /// all addresses. Everybody in the network then reads the inbox with its links
+    #[arg(long, value_name = "ADDRESS")]
+    host: Option<IpAddr>,
+
+    /// Send cookies without Secure and __Host-: Safari keeps no Secure cookies of http://localhost, and no browser those
+    /// of another machine's http: address
+    #[arg(long)]
+    plain_cookies: bool,
 
     /// Run this SAM application beside it, on the next port: its functions are in this workspace, its parameters are the
     /// outputs of template.yaml. May be given more than once
@@ -32,6 +43,11 @@ struct Arguments {
     /// single limit, --env RATE_LIMIT_…, takes precedence
     #[arg(long, value_name = "LIMITS", value_parser = ["strict", "balanced", "off"], default_value = "balanced")]
     limits: String,
+
+    /// The log on standard error: text has a line for each request and the functions' warnings; json has every line of
+    /// the functions as in the cloud, with their metrics
+    #[arg(long, value_name = "FORMAT", value_parser = ["text", "json"], default_value = "text")]
+    log: String,
 
     /// Keep users, sessions and secrets in this folder; without it they are lost when the process ends
     #[arg(long, value_name = "DIR")]
@@ -95,6 +111,26 @@ fn arguments() -> impl Iterator<Item = std::ffi::OsString> {
         .map(|(_, text)| text)
 }
 
+/// Prints the addresses of everything, and the settings in force.
+fn introduce(info: &Info, limits: &str, host: Option<IpAddr>) {
+    let url = &info.url;
+    eprintln!("inbox: {url}/_local/");
+    eprintln!("API: {url}/api/auth/docs");
+    for application in &info.applications {
+        eprintln!("application: {application}");
+    }
+    eprintln!(
+        "origins: {} (--env CORS_ALLOWED_ORIGINS=…)",
+        info.origins.join(" ")
+    );
+    eprintln!("limits: {limits} (--limits strict, balanced or off)");
+    if host.is_some() {
+        eprintln!(
+            "warning: everybody in this network reaches it, and reads the inbox with its links"
+        );
+    }
+}
+
 fn run(arguments: Arguments) -> Result<(), Error> {
     let binaries = match arguments.no_build {
         true => build::find(arguments.release)?,
@@ -105,14 +141,21 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         .entry(LIMITS.to_owned())
         .or_insert(arguments.limits);
     let limits = limits(&variables);
+    let log = match arguments.log.as_str() {
+        "json" => Log::json(),
+        _ => Log::text(),
+    };
     let options = Options {
         port: arguments.port,
+        name: "localhost",
+        host: arguments.host,
+        plain_cookies: arguments.plain_cookies,
         applications: arguments.applications,
         data_dir: arguments.data_dir,
         sam_env: arguments.sam_env,
         env_file: arguments.env_file,
         variables,
-        ..Options::new(binaries, Log::shown())
+        ..Options::new(binaries, log)
     };
     // Installed before the start: a signal during the start stops the stack as soon as it is up.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -125,10 +168,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
     );
 
     let mut local = Local::start(options)?;
-    eprintln!("limits: {limits} (--limits strict, balanced or off)");
-    for application in &local.info().applications {
-        eprintln!("application {application}");
-    }
+    introduce(local.info(), &limits, arguments.host);
     println!("ready {}", local.info().url);
     runtime.block_on(async {
         tokio::select! {

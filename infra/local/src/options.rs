@@ -1,6 +1,7 @@
 //! The options of the stack.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::build::{self, Binaries};
@@ -17,6 +18,13 @@ pub struct Options {
     pub binaries: Binaries,
     /// The API's port; 0 for any free port. The applications' ports follow it.
     pub port: u16,
+    /// This machine's name in the stack's addresses: `localhost` or `127.0.0.1`.
+    pub name: &'static str,
+    /// The address at which other machines of the network reach the stack; `0.0.0.0` for all addresses of this machine.
+    /// Without it, only this machine reaches it.
+    pub host: Option<IpAddr>,
+    /// Whether cookies come without `Secure` and `__Host-`.
+    pub plain_cookies: bool,
     /// The folder that keeps data between runs; without it, data is lost when the stack stops.
     pub data_dir: Option<PathBuf>,
     /// Variables that replace the functions' own, in every function that has them.
@@ -37,6 +45,9 @@ impl Options {
             applications: Vec::new(),
             binaries,
             port: 0,
+            name: "127.0.0.1",
+            host: None,
+            plain_cookies: false,
             data_dir: None,
             variables: BTreeMap::new(),
             sam_env: None,

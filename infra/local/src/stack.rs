@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -46,10 +48,11 @@ impl Stack {
     pub(crate) async fn start(options: Options) -> Result<Self, Error> {
         let lock = options.data_dir.as_deref().map(lock_data_dir).transpose()?;
         // The port comes first: starting a second stack on it should fail at once.
-        let listener = listen(options.port).await?;
-        let url = format!("http://{}", listener.local_addr()?);
+        let listeners = listen(options.port, options.host).await?;
+        let name = public_name(&options)?;
+        let url = address(&name, &listeners)?;
 
-        let template = parameters(&options.variables, &url);
+        let template = parameters(&options, &url, &name);
         let template = Template::read(&options.template, &template, &Outputs::new())?;
         refuse_unknown(&template, &options)?;
         let applications = options.applications.iter();
@@ -81,7 +84,7 @@ impl Stack {
         if let Some(redis) = &redis {
             chosen.insert("REDIS_URL".to_owned(), redis.url.clone());
         }
-        let mut apis = vec![Api::new(template, listener, &options, &chosen)?];
+        let mut apis = vec![Api::new(template, listeners, &options, &chosen)?];
         for (application, number) in applications.into_iter().zip(1..) {
             // 0 stays 0: any free port.
             let port = match options.port {
@@ -90,8 +93,8 @@ impl Stack {
                     .checked_add(number)
                     .ok_or("--port is too high for the applications")?,
             };
-            let listener = listen(port).await?;
-            apis.push(Api::new(application, listener, &options, &chosen)?);
+            let listeners = listen(port, options.host).await?;
+            apis.push(Api::new(application, listeners, &options, &chosen)?);
         }
         let lambdas = apis.iter().flat_map(|api| &api.lambdas).cloned();
         let lambdas: Vec<Arc<Lambda>> = lambdas.collect();
@@ -135,7 +138,11 @@ impl Stack {
         };
         let info = Info {
             url,
-            applications: apis[1..].iter().map(Api::url).collect::<Result<_, _>>()?,
+            applications: apis[1..]
+                .iter()
+                .map(|api| address(&name, &api.listeners))
+                .collect::<Result<_, _>>()?,
+            origins: apis[0].template.cors.origins.clone(),
             redis_url: given("REDIS_URL"),
             dynamodb_url: dynamodb.url.clone(),
             ses_url: ses.url.clone(),
@@ -165,9 +172,11 @@ impl Stack {
                 cors: api.template.cors,
                 authorization: Authorization::new(lambdas.clone(), options.log.clone()),
                 log: options.log.clone(),
+                plain_cookies: options.plain_cookies,
+                is_in_network: options.host.is_some(),
             };
             // Only the system has them, which is the first.
-            let serving = gateway::serve(api.listener, Arc::new(gateway), pages.take());
+            let serving = gateway::serve(api.listeners, Arc::new(gateway), pages.take());
             gateways.push(tokio::spawn(serving));
         }
         Ok(Self {
@@ -201,13 +210,13 @@ impl Stack {
 struct Api {
     template: Template,
     lambdas: Vec<Arc<Lambda>>,
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
 }
 
 impl Api {
     fn new(
         template: Template,
-        listener: TcpListener,
+        listeners: Vec<TcpListener>,
         options: &Options,
         chosen: &BTreeMap<String, String>,
     ) -> Result<Self, Error> {
@@ -215,18 +224,74 @@ impl Api {
         Ok(Self {
             template,
             lambdas,
-            listener,
+            listeners,
         })
-    }
-
-    fn url(&self) -> Result<String, Error> {
-        Ok(format!("http://{}", self.listener.local_addr()?))
     }
 }
 
-async fn listen(port: u16) -> Result<TcpListener, Error> {
-    let listener = TcpListener::bind(("127.0.0.1", port)).await;
-    Ok(listener.map_err(|error| format!("port {port}: {error}; --port takes another one"))?)
+/// Listens on this machine's own addresses, because `localhost` may mean either, and on that of the network. The first
+/// listener has the port.
+async fn listen(port: u16, host: Option<IpAddr>) -> Result<Vec<TcpListener>, Error> {
+    let own = IpAddr::from(Ipv4Addr::LOCALHOST);
+    let first = match host {
+        Some(host) if host.is_unspecified() => host,
+        _ => own,
+    };
+    let taken = |error: std::io::Error| format!("port {port}: {error}; --port takes another one");
+    // With a free port of the first address, the same port of another address may be taken.
+    for _ in 0..20 {
+        let mut listeners = vec![TcpListener::bind((first, port)).await.map_err(taken)?];
+        let chosen = listeners[0].local_addr()?.port();
+        let further = [Some(Ipv6Addr::LOCALHOST.into()), host];
+        let mut is_free = true;
+        for address in further
+            .into_iter()
+            .flatten()
+            .filter(|address| *address != first)
+        {
+            match TcpListener::bind((address, chosen)).await {
+                Ok(listener) => listeners.push(listener),
+                Err(error) if error.kind() == ErrorKind::AddrInUse && port == 0 => is_free = false,
+                Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                    return Err(taken(error).into());
+                }
+                // A machine without IPv6.
+                Err(_) if Some(address) != host => {}
+                Err(error) => return Err(format!("--host {address}: {error}").into()),
+            }
+        }
+        if is_free {
+            return Ok(listeners);
+        }
+    }
+    Err("no port is free on all addresses".into())
+}
+
+/// Returns the name of this machine in the stack's addresses.
+fn public_name(options: &Options) -> Result<String, Error> {
+    let address = match options.host {
+        None => return Ok(options.name.to_owned()),
+        Some(host) if host.is_unspecified() => network_address()?,
+        Some(host) => host,
+    };
+    Ok(match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    })
+}
+
+/// Returns the address of this machine in its network: the one from which it would send. Nothing is sent.
+fn network_address() -> Result<IpAddr, Error> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    let documentation = Ipv4Addr::new(192, 0, 2, 1); // RFC 5737
+    let connected = socket.connect((documentation, 9));
+    connected.map_err(|error| format!("this machine is in no network: {error}"))?;
+    Ok(socket.local_addr()?.ip())
+}
+
+fn address(name: &str, listeners: &[TcpListener]) -> Result<String, Error> {
+    let first = listeners.first().ok_or("no listener")?;
+    Ok(format!("http://{name}:{}", first.local_addr()?.port()))
 }
 
 /// Connects `sam local`'s containers to the services that functions call; prints how to use them, or why that failed.

@@ -1,13 +1,13 @@
 //! Origins of pages (RFC 6454), as browsers send them.
 
-use url::Url;
+use url::{Host, Url};
 
 /// Returns whether a list of origins may contain this text: an exact origin in the form browsers send. Apps have
-/// schemes of their own (`capacitor://localhost`). Names of the local machine may have any port (`http://localhost:*`),
-/// as a development server takes whichever port is free.
+/// schemes of their own (`capacitor://localhost`). `localhost` and IP addresses may have any port
+/// (`http://localhost:*`), as a development server takes whichever port is free.
 pub fn is_valid_entry(text: &str) -> bool {
     let origin = match text.strip_suffix(":*") {
-        Some(without_port) if !is_this_machine(without_port) => return false,
+        Some(without_port) if !has_no_domain(without_port) => return false,
         Some(without_port) => without_port,
         None => text,
     };
@@ -44,10 +44,13 @@ pub fn matches(listed: &str, origin: &str) -> bool {
     }
 }
 
-fn is_this_machine(origin: &str) -> bool {
-    let host = origin.strip_prefix("http://");
-    let host = host.or_else(|| origin.strip_prefix("https://"));
-    matches!(host, Some("localhost" | "127.0.0.1" | "[::1]"))
+/// Returns whether the origin is one of `localhost` or of an IP address, on no certain port.
+fn has_no_domain(origin: &str) -> bool {
+    let Ok(url) = Url::parse(origin) else {
+        return false;
+    };
+    let is_domain = matches!(url.host(), Some(Host::Domain(name)) if name != "localhost");
+    !is_domain && ["http", "https"].contains(&url.scheme()) && url.port().is_none()
 }
 
 /// Returns whether a URL consists of scheme, host and port only.
@@ -72,6 +75,9 @@ mod tests {
             "http://localhost:*",
             "https://127.0.0.1:*",
             "http://[::1]:*",
+            "http://192.168.1.20:*",
+            "http://[fd00::1]:*",
+            "http://203.0.113.7:*",
             "capacitor://localhost",
             "tauri://localhost",
             "ionic://localhost:8100",
@@ -90,6 +96,9 @@ mod tests {
             "https://*.example.com",
             "https://app.example.com:*",
             "http://localhost.evil.example:*",
+            "http://localhost:3000:*",
+            "http://0x7f.1:*",
+            "capacitor://localhost:*",
             "capacitor://localhost/",
             "capacitor://localhost?x",
             "capacitor://ada@localhost",

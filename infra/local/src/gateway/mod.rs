@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
@@ -12,19 +13,22 @@ use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::{any, get};
 use axum::{Json, Router};
-use serde_json::json;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
 use tokio::net::TcpListener;
 
 use crate::hosts;
 use crate::info::Info;
 use crate::lambda::{InvokeError, Lambda};
-use crate::log::Log;
+use crate::log::{Exchange, Log};
 use crate::mail::{Inbox, Mail};
 use crate::pages::PAGES;
 use crate::template::{Cors, Route};
 
 mod authorizer;
 mod event;
+mod plain_cookies;
 
 pub use authorizer::Authorization;
 use event::{event, from_function};
@@ -40,8 +44,12 @@ pub struct Gateway {
     pub cors: Cors,
     /// The authorizers of routes.
     pub authorization: Authorization,
-    /// The log, which reports refused origins.
+    /// The log, which reports requests and refused origins.
     pub log: Log,
+    /// Whether cookies come without `Secure` and `__Host-`.
+    pub plain_cookies: bool,
+    /// Whether other machines may ask by an address of this machine.
+    pub is_in_network: bool,
 }
 
 /// The pages that the local stack adds to its own API, beneath `/_local`.
@@ -54,7 +62,8 @@ pub struct LocalPages {
 }
 
 /// Serves an API, with or without these pages, until the task is dropped.
-pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, pages: Option<LocalPages>) {
+pub async fn serve(listeners: Vec<TcpListener>, gateway: Arc<Gateway>, pages: Option<LocalPages>) {
+    let is_in_network = gateway.is_in_network;
     let api = Router::new().fallback(answer);
     let router = match pages {
         None => api.with_state(gateway),
@@ -63,13 +72,17 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, pages: Option<L
             .with_state(gateway)
             .merge(local_pages(pages)),
     };
-    let router = router.layer(from_fn(hosts::only_own));
-    // It ends with the stack; an error then does not matter.
-    let _ = axum::serve(
-        listener,
-        router.into_make_service_with_connect_info::<SocketAddr>(),
-    )
-    .await;
+    let router = match is_in_network {
+        true => router.layer(from_fn(hosts::own_and_addresses)),
+        false => router.layer(from_fn(hosts::only_own)),
+    };
+    let serving = listeners.into_iter().map(|listener| {
+        let service = router.clone();
+        let service = service.into_make_service_with_connect_info::<SocketAddr>();
+        axum::serve(listener, service).into_future()
+    });
+    // They end with the stack; an error then does not matter.
+    let _ = join_all(serving).await;
 }
 
 fn local_pages(pages: LocalPages) -> Router {
@@ -111,8 +124,11 @@ async fn root(
 async fn answer(
     State(gateway): State<Arc<Gateway>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
+    mut request: Request,
 ) -> Response<Body> {
+    if gateway.plain_cookies {
+        plain_cookies::restore(request.headers_mut());
+    }
     let origin = request.headers().get(header::ORIGIN).cloned();
     gateway.tell_of_refused(request.headers());
     let is_preflight = request.method() == Method::OPTIONS
@@ -120,21 +136,51 @@ async fn answer(
         && request
             .headers()
             .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if is_preflight {
-        status(StatusCode::NO_CONTENT)
-    } else {
-        gateway.route(request, peer).await
+    let mut response = match is_preflight {
+        true => status(StatusCode::NO_CONTENT),
+        false => gateway.observe(request, peer).await,
     };
+    if gateway.plain_cookies {
+        plain_cookies::simplify(response.headers_mut());
+    }
     gateway.add_cors_headers(response.headers_mut(), origin.as_ref(), is_preflight);
     response
 }
 
 impl Gateway {
-    async fn route(&self, request: Request, peer: SocketAddr) -> Response<Body> {
-        let (parts, body) = request.into_parts();
-        let Some((lambda, route, parameters)) = self.find(&parts.method, parts.uri.path()) else {
-            return message(StatusCode::NOT_FOUND, "Not Found");
+    /// Answers a request and logs it.
+    async fn observe(&self, request: Request, peer: SocketAddr) -> Response<Body> {
+        let (received_at, started) = (OffsetDateTime::now_utc(), Instant::now());
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let found = self.find(&method, &path);
+        let function = found.as_ref().map(|found| found.0.function.name.clone());
+        let response = match found {
+            Some(found) => self.route(request, peer, found).await,
+            None => message(StatusCode::NOT_FOUND, "Not Found"),
         };
+        let duration = started.elapsed();
+        let (response, failure) = failure(response).await;
+        let text = |name: &str| Some(failure.get(name)?.as_str()?.to_owned());
+        self.log.add_exchange(&Exchange {
+            received_at,
+            method: method.to_string(),
+            path,
+            function,
+            status: response.status().as_u16(),
+            code: text("error"),
+            limit: text("limit"),
+            duration,
+        });
+        response
+    }
+
+    async fn route(
+        &self,
+        request: Request,
+        peer: SocketAddr,
+        (lambda, route, parameters): Found,
+    ) -> Response<Body> {
+        let (parts, body) = request.into_parts();
         let Ok(body) = to_bytes(body, MAX_PAYLOAD).await else {
             return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
         };
@@ -164,11 +210,7 @@ impl Gateway {
 
     /// Returns the function of the matching route, with the route and the path's parameters; without a match,
     /// `$default`.
-    fn find(
-        &self,
-        method: &Method,
-        path: &str,
-    ) -> Option<(Arc<Lambda>, Route, BTreeMap<String, String>)> {
+    fn find(&self, method: &Method, path: &str) -> Option<Found> {
         let routes = || {
             self.lambdas.iter().flat_map(|lambda| {
                 let routes = lambda.function.routes.iter();
@@ -243,6 +285,21 @@ impl Gateway {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
     }
+}
+
+/// A function with the route of a request and the path's parameters.
+type Found = (Arc<Lambda>, Route, BTreeMap<String, String>);
+
+/// Returns the response again, and the body of a failure.
+async fn failure(response: Response<Body>) -> (Response<Body>, Value) {
+    if response.status().as_u16() < 400 {
+        return (response, Value::Null);
+    }
+    let (parts, body) = response.into_parts();
+    // The bodies of functions are in memory already.
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let failure = serde_json::from_slice(&body).unwrap_or_default();
+    (Response::from_parts(parts, Body::from(body)), failure)
 }
 
 /// Whether the origin is the listed one, or, for an entry such as `http://localhost:*`, has any port of this machine.
