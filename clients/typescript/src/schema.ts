@@ -1816,7 +1816,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `forbidden`, `invalid_credentials`, `reauthentication_required`, `two_factor_invalid` */
+            /** @description `forbidden`, `invalid_credentials`, `reauthentication_required`, `two_factor_invalid`, `two_factor_required` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1824,7 +1824,7 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Failure"] & {
                         /** @enum {unknown} */
-                        error?: "forbidden" | "invalid_credentials" | "reauthentication_required" | "two_factor_invalid";
+                        error?: "forbidden" | "invalid_credentials" | "reauthentication_required" | "two_factor_invalid" | "two_factor_required";
                     };
                 };
             };
@@ -4751,7 +4751,10 @@ export interface operations {
     verifyEmail: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The account's device token, as a proof. */
+                "X-Device-Token"?: string;
+            };
             path?: never;
             cookie?: never;
         };

@@ -74,7 +74,7 @@ export function keepSession({ transport, key, store, isCookieMode, isPerTab, isS
   let restoring: Promise<void> | undefined;
   let refreshing: Promise<Held> | undefined;
   const listeners = new Set<(event: AuthEvent) => void>();
-  let onMessage: (() => void) | undefined;
+  let onChange: (() => void) | undefined;
   const tabs = openTabs<Message>(key, isShared, receive);
 
   /** Replaces the session in this tab. */
@@ -113,12 +113,10 @@ export function keepSession({ transport, key, store, isCookieMode, isPerTab, isS
   /** Takes over what another tab has done. */
   function follow(next: Held | null, type: AuthEvent["type"] = "refreshed", reason: SignOutReason = "logout") {
     const before = held;
-    if (!next) {
-      if (before) adopt(null, { type: "signed_out", reason });
-    } else if (JSON.stringify(next) !== JSON.stringify(before)) {
-      const isSame = before?.user.id === next.user.id;
-      adopt(next, { type: isSame ? type : "signed_in", user: next.user } as AuthEvent);
-    }
+    if (JSON.stringify(next) === JSON.stringify(before)) return;
+    const change = before?.user.id === next?.user.id ? type : "signed_in";
+    adopt(next, next ? ({ type: change, user: next.user } as AuthEvent) : { type: "signed_out", reason });
+    onChange?.();
   }
 
   function receive({ held: next, type, reason, id }: Message) {
@@ -135,13 +133,12 @@ export function keepSession({ transport, key, store, isCookieMode, isPerTab, isS
     }
     if (next) restoring ??= Promise.resolve();
     follow(next, type, reason);
-    onMessage?.();
   }
 
-  /** Waits for a message, at most for so many milliseconds. */
-  function nextMessage(wait: number): Promise<void> {
+  /** Waits for a change by another tab, at most for so many milliseconds. */
+  function nextChange(wait: number): Promise<void> {
     return new Promise((resolve) => {
-      onMessage = resolve;
+      onChange = resolve;
       setTimeout(resolve, wait);
     });
   }
@@ -181,7 +178,7 @@ export function keepSession({ transport, key, store, isCookieMode, isPerTab, isS
       if (!held && stored) adopt(stored, { type: "signed_in", user: stored.user });
     } else if (isShared) {
       tabs.post({});
-      await nextMessage(ANSWER_WAIT);
+      await nextChange(ANSWER_WAIT);
     }
     if (!held) adopt(null);
   }
@@ -262,7 +259,8 @@ export function keepSession({ transport, key, store, isCookieMode, isPerTab, isS
     refreshing ??= tabs
       .exclusive(async (waited) => {
         await readThrough();
-        if (waited && (!store || isPerTab) && held?.accessToken === used) await nextMessage(MESSAGE_WAIT);
+        // The lock can come before the other tab's message, and before its change of localStorage.
+        if (waited && held?.accessToken === used) await nextChange(MESSAGE_WAIT);
         return held && held.accessToken !== used ? held : rotate();
       }, lockName())
       .finally(() => { refreshing = undefined; });

@@ -113,6 +113,7 @@ impl Security {
             Self::Public => json!([]),
             Self::AccessToken => json!([{ "accessToken": [] }]),
             // Or the refresh token in the body.
+            Self::MaybeAccessToken => json!([{}, { "accessToken": [] }]),
             Self::RefreshToken => json!([{}, { "refreshCookie": [] }]),
             Self::AnyToken => json!([{ "accessToken": [] }, {}, { "refreshCookie": [] }]),
             Self::Cookie => json!([{ "refreshCookie": [] }]),
@@ -152,8 +153,12 @@ impl Operation {
             let text = "With cookie, the tokens that scripts must not read become cookies.";
             parameters.push(header("X-Token-Transport", text, schema));
         }
-        if self.id == "login" {
-            let text = "The device token: failures of this device are counted by themselves.";
+        let device_token = match self.id {
+            "login" => Some("The device token: failures of this device are counted by themselves."),
+            "verifyEmail" => Some("The account's device token, as a proof."),
+            _ => None,
+        };
+        if let Some(text) = device_token {
             parameters.push(header("X-Device-Token", text, json!({ "type": "string" })));
         }
         if let Security::RefreshToken | Security::AnyToken = self.security {

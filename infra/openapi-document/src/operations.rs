@@ -34,6 +34,8 @@ pub enum Security {
     Public,
     /// A signed-in user, by an access token.
     AccessToken,
+    /// Anybody; an access token counts as a proof.
+    MaybeAccessToken,
     /// A client with a refresh token, in the body or as a cookie.
     RefreshToken,
     /// A client with an access token or a refresh token.
@@ -383,7 +385,7 @@ pub fn operations() -> Vec<Operation> {
             id: "verifyEmail",
             summary: "Prove the address with the mailed token, or reject the account.",
             tag: account,
-            security: Security::Public,
+            security: Security::MaybeAccessToken,
             body: Body::Required(
                 schema::<VerifyEmailRequest>,
                 json!({ "token": MAILED_TOKEN }),
@@ -517,6 +519,7 @@ pub fn operations() -> Vec<Operation> {
                 (400, "two_factor_not_enabled"),
                 (403, "reauthentication_required"),
                 (403, "invalid_credentials"),
+                (403, "two_factor_required"),
                 (403, "two_factor_invalid"),
                 (404, "not_found"),
                 (409, "two_factor_already_enabled"),
