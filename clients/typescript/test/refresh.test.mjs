@@ -166,19 +166,25 @@ test("a session that has ended signs out once, with the reason", async () => {
   assert.equal(await client.accessToken(), undefined);
 });
 
-test("a sign-out during a refresh wins", async () => {
+/** A fetch that holds the answer to a refresh back until `release` is called. */
+function holdingRefresh() {
   let release;
   const fetch = recording(async (input, init) => {
     const response = await globalThis.fetch(input, init);
     if (String(input).endsWith(REFRESH)) await new Promise((resolve) => (release = resolve));
     return response;
   });
+  return { fetch, isHeld: () => release !== undefined, release: () => release() };
+}
+
+test("a sign-out during a refresh wins", async () => {
+  const { fetch, isHeld, release } = holdingRefresh();
   const client = createClient({ url, fetch });
   const events = eventsOf(client);
   await client.register(person());
 
   const refresh = client.refresh();
-  while (!release) await sleep(5);
+  while (!isHeld()) await sleep(5);
   await client.logout();
   release();
 
@@ -189,12 +195,7 @@ test("a sign-out during a refresh wins", async () => {
 
 test("the end of an old session does not end the new one", async () => {
   const fields = person();
-  let release;
-  const fetch = recording(async (input, init) => {
-    const response = await globalThis.fetch(input, init);
-    if (String(input).endsWith(REFRESH)) await new Promise((resolve) => (release = resolve));
-    return response;
-  });
+  const { fetch, isHeld, release } = holdingRefresh();
   const client = createClient({ url, fetch });
   await client.register(fields);
   const other = createClient({ url });
@@ -202,7 +203,7 @@ test("the end of an old session does not end the new one", async () => {
   await other.sessions.revokeOthers();
 
   const refresh = client.refresh();
-  while (!release) await sleep(5);
+  while (!isHeld()) await sleep(5);
   await client.login({ identifier: fields.username, password: fields.password });
   release();
 

@@ -16,24 +16,25 @@ const OWN: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
 /// Passes requests to this machine's names on, at any port.
 pub async fn only_own(request: Request, next: Next) -> Response<Body> {
-    match asks_for(&request, &OWN) {
-        true => next.run(request).await,
-        false => refused(),
-    }
+    let is_meant = asks_for(&request, &OWN);
+    pass_if(is_meant, request, next).await
 }
 
 /// Passes requests to this machine's names and to any address on: other machines of the network call it by its address.
 /// A page can point a name of its own here, but an address is never a name.
 pub async fn own_and_addresses(request: Request, next: Next) -> Response<Body> {
-    match asks_for(&request, &OWN) || asks_for_an_address(&request) {
-        true => next.run(request).await,
-        false => refused(),
-    }
+    let is_meant = asks_for(&request, &OWN) || asks_for_an_address(&request);
+    pass_if(is_meant, request, next).await
 }
 
 /// Passes requests to this machine's names and to its name in containers on: functions in containers call, too.
 pub async fn own_and_containers(request: Request, next: Next) -> Response<Body> {
-    match asks_for(&request, &OWN) || asks_for(&request, &[containers::HOST]) {
+    let is_meant = asks_for(&request, &OWN) || asks_for(&request, &[containers::HOST]);
+    pass_if(is_meant, request, next).await
+}
+
+async fn pass_if(is_meant: bool, request: Request, next: Next) -> Response<Body> {
+    match is_meant {
         true => next.run(request).await,
         false => refused(),
     }

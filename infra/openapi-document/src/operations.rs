@@ -124,8 +124,14 @@ fn success(message: &str, fields: &[Value]) -> Value {
     answer
 }
 
+/// Returns the 200 with these fields.
+fn answer<T: JsonSchema>(text: &str, fields: &[Value]) -> Answer {
+    Answer::Json(200, schema::<Success<T>>, success(text, fields))
+}
+
+/// Returns the 200 with a message only.
 fn message(text: &str) -> Answer {
-    Answer::Json(200, schema::<Success<Empty>>, success(text, &[]))
+    answer::<Empty>(text, &[])
 }
 
 /// Returns every operation, in the order of the document.
@@ -176,13 +182,9 @@ pub fn operations() -> Vec<Operation> {
                 schema::<LoginRequest>,
                 json!({ "identifier": "ada", "password": "Correct-7-horse" }),
             ),
-            answer: Answer::Json(
-                200,
-                schema::<Success<LoginAnswer>>,
-                success(
-                    "Signed in.",
-                    &[json!({ "user": user() }), tokens(), device_token.clone()],
-                ),
+            answer: answer::<LoginAnswer>(
+                "Signed in.",
+                &[json!({ "user": user() }), tokens(), device_token.clone()],
             ),
             errors: &[
                 (401, "invalid_credentials"),
@@ -206,11 +208,7 @@ pub fn operations() -> Vec<Operation> {
                 schema::<RefreshRequest>,
                 json!({ "refreshToken": "eyJhbGciOiJIUzI1NiIs…" }),
             ),
-            answer: Answer::Json(
-                200,
-                schema::<Success<Tokens>>,
-                success("The tokens were renewed.", &[tokens()]),
-            ),
+            answer: answer::<Tokens>("The tokens were renewed.", &[tokens()]),
             errors: &[
                 (401, "missing_token"),
                 (401, "refresh_token_invalid"),
@@ -228,13 +226,9 @@ pub fn operations() -> Vec<Operation> {
             tag: sign_in,
             security: Security::Cookie,
             body: Body::None,
-            answer: Answer::Json(
-                200,
-                schema::<Success<CsrfTokenAnswer>>,
-                success(
-                    "The CSRF token of the session.",
-                    &[json!({ "csrfToken": "kq3v…" })],
-                ),
+            answer: answer::<CsrfTokenAnswer>(
+                "The CSRF token of the session.",
+                &[json!({ "csrfToken": "kq3v…" })],
             ),
             errors: &[
                 (401, "missing_token"),
@@ -271,15 +265,9 @@ pub fn operations() -> Vec<Operation> {
             tag: account,
             security: Security::AccessToken,
             body: Body::None,
-            answer: Answer::Json(
-                200,
-                schema::<Success<ProfileAnswer>>,
-                success(
-                    "The profile.",
-                    &[
-                        json!({ "user": user(), "twoFactor": { "devices": [], "backupCodesLeft": 0 } }),
-                    ],
-                ),
+            answer: answer::<ProfileAnswer>(
+                "The profile.",
+                &[json!({ "user": user(), "twoFactor": { "devices": [], "backupCodesLeft": 0 } })],
             ),
             errors: &[],
         },
@@ -294,10 +282,9 @@ pub fn operations() -> Vec<Operation> {
                 schema::<UpdateProfileRequest>,
                 json!({ "name": "Ada Lovelace", "avatarUrl": null }),
             ),
-            answer: Answer::Json(
-                200,
-                schema::<Success<UpdateProfileAnswer>>,
-                success("The profile was changed.", &[json!({ "user": user() })]),
+            answer: answer::<UpdateProfileAnswer>(
+                "The profile was changed.",
+                &[json!({ "user": user() })],
             ),
             errors: &[(409, "username_taken")],
         },
@@ -331,11 +318,7 @@ pub fn operations() -> Vec<Operation> {
                 schema::<ChangePasswordRequest>,
                 json!({ "currentPassword": "Correct-7-horse", "newPassword": "Battery-8-staple" }),
             ),
-            answer: Answer::Json(
-                200,
-                schema::<Success<ChangePasswordAnswer>>,
-                success("The password was changed.", &[device_token]),
-            ),
+            answer: answer::<ChangePasswordAnswer>("The password was changed.", &[device_token]),
             errors: &[
                 (403, "invalid_credentials"),
                 (403, "two_factor_required"),
@@ -424,22 +407,18 @@ pub fn operations() -> Vec<Operation> {
             tag: sessions,
             security: Security::AccessToken,
             body: Body::None,
-            answer: Answer::Json(
-                200,
-                schema::<Success<SessionsAnswer>>,
-                success(
-                    "The sessions.",
-                    &[json!({
-                        "sessions": [{
-                            "id": OTHER_ID, "createdAt": TIME, "lastUsedAt": TIME, "ip": "192.0.2.1",
-                            "userAgent": "Mozilla/5.0", "current": true,
-                        }],
-                        "devices": [{
-                            "id": OTHER_ID, "createdAt": TIME, "lastUsedAt": TIME, "ip": "192.0.2.1",
-                            "userAgent": "Mozilla/5.0",
-                        }],
-                    })],
-                ),
+            answer: answer::<SessionsAnswer>(
+                "The sessions.",
+                &[json!({
+                    "sessions": [{
+                        "id": OTHER_ID, "createdAt": TIME, "lastUsedAt": TIME, "ip": "192.0.2.1",
+                        "userAgent": "Mozilla/5.0", "current": true,
+                    }],
+                    "devices": [{
+                        "id": OTHER_ID, "createdAt": TIME, "lastUsedAt": TIME, "ip": "192.0.2.1",
+                        "userAgent": "Mozilla/5.0",
+                    }],
+                })],
             ),
             errors: &[],
         },
@@ -476,17 +455,13 @@ pub fn operations() -> Vec<Operation> {
                 schema::<TwoFactorSetupRequest>,
                 json!({ "deviceName": "Phone" }),
             ),
-            answer: Answer::Json(
-                200,
-                schema::<Success<TwoFactorSetupAnswer>>,
-                success(
-                    "Scan the code and confirm it.",
-                    &[json!({
-                        "secret": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
-                        "otpauthUrl": "otpauth://totp/Gatehouse:ada%40example.com?secret=JBSWY3DP…&issuer=Gatehouse",
-                        "qrCodeUrl": "data:image/png;base64,iVBORw0KGgo…", "deviceId": OTHER_ID,
-                    })],
-                ),
+            answer: answer::<TwoFactorSetupAnswer>(
+                "Scan the code and confirm it.",
+                &[json!({
+                    "secret": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
+                    "otpauthUrl": "otpauth://totp/Gatehouse:ada%40example.com?secret=JBSWY3DP…&issuer=Gatehouse",
+                    "qrCodeUrl": "data:image/png;base64,iVBORw0KGgo…", "deviceId": OTHER_ID,
+                })],
             ),
             errors: &[
                 (403, "reauthentication_required"),
@@ -507,13 +482,9 @@ pub fn operations() -> Vec<Operation> {
                 schema::<TwoFactorVerifyRequest>,
                 json!({ "token": "123456", "deviceId": OTHER_ID }),
             ),
-            answer: Answer::Json(
-                200,
-                schema::<Success<TwoFactorVerifyAnswer<'static>>>,
-                success(
-                    "Two-factor authentication is on.",
-                    &[json!({ "backupCodes": ["abcd-efgh-jkmn"] })],
-                ),
+            answer: answer::<TwoFactorVerifyAnswer<'static>>(
+                "Two-factor authentication is on.",
+                &[json!({ "backupCodes": ["abcd-efgh-jkmn"] })],
             ),
             errors: &[
                 (400, "two_factor_not_enabled"),

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-
 use lambda_http::{Adapter, RequestExt};
 use lambda_runtime::Runtime;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
