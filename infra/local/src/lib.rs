@@ -17,6 +17,7 @@
 
 pub mod build;
 mod configuration;
+pub mod console;
 pub mod containers;
 pub mod dynamodb;
 pub mod env_files;

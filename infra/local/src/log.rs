@@ -7,14 +7,19 @@ use std::time::Duration;
 
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::macros::format_description;
+
+use crate::console::Activity;
 
 /// The destination of the functions' lines and of the requests.
 #[derive(Clone, Debug)]
 pub struct Log {
     destination: Destination,
+    /// The same for the console.
+    pub activity: Activity,
 }
 
 #[derive(Clone, Debug)]
@@ -30,9 +35,13 @@ enum Destination {
 }
 
 /// A request with its answer, for one line.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Exchange {
+    /// API Gateway's id of the request.
+    pub request_id: String,
     /// The time at which the request came.
+    #[serde(serialize_with = "rfc3339")]
     pub received_at: OffsetDateTime,
     /// The method.
     pub method: String,
@@ -47,29 +56,56 @@ pub struct Exchange {
     /// The name of the limit or lockout that refused the request.
     pub limit: Option<String>,
     /// The time until the answer.
+    #[serde(rename = "durationMs", serialize_with = "milliseconds")]
     pub duration: Duration,
+}
+
+fn rfc3339<S: Serializer>(time: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
+    let format =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    serializer.serialize_str(&time.format(format).unwrap_or_default())
+}
+
+fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64() * 1000.0)
 }
 
 impl Log {
     /// Shows a line for each request on standard error, and the functions' warnings and errors.
     pub fn text() -> Self {
         let explained = Arc::default();
-        Self {
-            destination: Destination::Text { explained },
-        }
+        Self::to(Destination::Text { explained })
     }
 
     /// Shows every line of the functions on standard error, as they wrote it.
     pub fn json() -> Self {
-        Self {
-            destination: Destination::Json,
-        }
+        Self::to(Destination::Json)
     }
 
     /// Keeps every line for [`Log::lines`].
     pub fn kept() -> Self {
+        Self::to(Destination::Kept(Arc::default()))
+    }
+
+    fn to(destination: Destination) -> Self {
         Self {
-            destination: Destination::Kept(Arc::default()),
+            destination,
+            activity: Activity::default(),
+        }
+    }
+
+    /// Adds a line of an execution environment. `request_id` is that of the environment's last line about a request:
+    /// metrics have none of their own, and belong to that request.
+    pub fn add_line(&self, function: &str, line: &str, request_id: &mut String) {
+        self.add(function, line);
+        let Ok(line) = serde_json::from_str::<Value>(line) else {
+            return;
+        };
+        if let Some(id) = line["request_id"].as_str() {
+            id.clone_into(request_id);
+        }
+        if !request_id.is_empty() {
+            self.activity.add_line(request_id, line);
         }
     }
 
@@ -90,7 +126,12 @@ impl Log {
     }
 
     /// Adds a request. As JSON the function's own line says it all.
-    pub fn add_exchange(&self, exchange: &Exchange) {
+    pub fn add_exchange(&self, exchange: Exchange) {
+        self.tell(&exchange);
+        self.activity.add_exchange(exchange);
+    }
+
+    fn tell(&self, exchange: &Exchange) {
         let Destination::Text { explained } = &self.destination else {
             return;
         };
@@ -231,6 +272,7 @@ mod tests {
 
     fn exchange(status: u16, code: &str, limit: Option<&str>) -> Exchange {
         Exchange {
+            request_id: "1".to_owned(),
             received_at: OffsetDateTime::UNIX_EPOCH,
             method: "POST".to_owned(),
             path: "/api/auth/login".to_owned(),

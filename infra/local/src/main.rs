@@ -114,6 +114,7 @@ fn arguments() -> impl Iterator<Item = std::ffi::OsString> {
 /// Prints the addresses of everything, and the settings in force.
 fn introduce(info: &Info, limits: &str, host: Option<IpAddr>) {
     let url = &info.url;
+    eprintln!("console: {url}/");
     eprintln!("inbox: {url}/_local/");
     eprintln!("API: {url}/api/auth/docs");
     for application in &info.applications {

@@ -6,6 +6,8 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
 
 const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// A file under `/_local`.
 #[derive(Clone, Copy)]
@@ -16,8 +18,45 @@ pub struct Page {
     content: &'static str,
 }
 
-/// All pages.
-pub const PAGES: [Page; 9] = [
+/// The console.
+pub const CONSOLE: Page = Page {
+    path: "/",
+    content_type: HTML,
+    content: include_str!("../console/console.html"),
+};
+
+/// All pages beneath `/_local`.
+pub const PAGES: [Page; 15] = [
+    Page {
+        path: "/_local/console.css",
+        content_type: CSS,
+        content: include_str!("../console/console.css"),
+    },
+    Page {
+        path: "/_local/console.js",
+        content_type: JAVASCRIPT,
+        content: include_str!("../console/console.js"),
+    },
+    Page {
+        path: "/_local/console-activity.js",
+        content_type: JAVASCRIPT,
+        content: include_str!("../console/console-activity.js"),
+    },
+    Page {
+        path: "/_local/console-data.js",
+        content_type: JAVASCRIPT,
+        content: include_str!("../console/console-data.js"),
+    },
+    Page {
+        path: "/_local/console-dom.js",
+        content_type: JAVASCRIPT,
+        content: include_str!("../console/console-dom.js"),
+    },
+    Page {
+        path: "/_local/console-try.js",
+        content_type: JAVASCRIPT,
+        content: include_str!("../console/console-try.js"),
+    },
     Page {
         path: "/_local/",
         content_type: HTML,
@@ -55,12 +94,12 @@ pub const PAGES: [Page; 9] = [
     },
     Page {
         path: "/_local/style.css",
-        content_type: "text/css; charset=utf-8",
+        content_type: CSS,
         content: include_str!("../pages/style.css"),
     },
     Page {
         path: "/_local/link.js",
-        content_type: "text/javascript; charset=utf-8",
+        content_type: JAVASCRIPT,
         content: include_str!("../pages/link.js"),
     },
 ];

@@ -164,6 +164,8 @@ impl Stack {
         let mut pages = Some(LocalPages {
             info: info.clone(),
             inbox: inbox.clone(),
+            activity: options.log.activity.clone(),
+            database: dynamodb.database.clone(),
         });
         let mut gateways = Vec::new();
         for api in apis {

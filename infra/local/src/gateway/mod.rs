@@ -7,24 +7,26 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use axum::middleware::from_fn;
-use axum::response::{IntoResponse, Redirect};
 use axum::routing::{any, get};
 use axum::{Json, Router};
+use dynoxide::Database;
 use futures_util::future::join_all;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 
-use crate::hosts;
+use crate::console::{self, Activity};
 use crate::info::Info;
 use crate::lambda::{InvokeError, Lambda};
 use crate::log::{Exchange, Log};
 use crate::mail::{Inbox, Mail};
-use crate::pages::PAGES;
+use crate::pages::{CONSOLE, PAGES};
 use crate::template::{Cors, Route};
+use crate::{hosts, identity};
 
 mod authorizer;
 mod event;
@@ -59,6 +61,10 @@ pub struct LocalPages {
     pub info: Info,
     /// The mails that `/_local/mail` shows.
     pub inbox: Inbox,
+    /// The requests that `/_local/activity` shows.
+    pub activity: Activity,
+    /// The tables that `/_local/state` shows.
+    pub database: Database,
 }
 
 /// Serves an API, with or without these pages, until the task is dropped.
@@ -89,6 +95,8 @@ fn local_pages(pages: LocalPages) -> Router {
     let router = Router::new()
         .route("/_local/info", get(info))
         .route("/_local/mail", get(mails).delete(clear_mails))
+        .route("/_local/activity", get(activity))
+        .route("/_local/state", get(state))
         .with_state(pages);
     PAGES.into_iter().fold(router, |router, page| {
         let path = page.path;
@@ -100,6 +108,23 @@ async fn info(State(pages): State<LocalPages>) -> Json<Info> {
     Json(pages.info)
 }
 
+/// The last change that the console knows.
+#[derive(Deserialize)]
+struct Known {
+    #[serde(default)]
+    after: u64,
+}
+
+async fn activity(State(pages): State<LocalPages>, Query(known): Query<Known>) -> Json<Value> {
+    Json(pages.activity.after(known.after))
+}
+
+async fn state(State(pages): State<LocalPages>) -> Json<Value> {
+    let info = &pages.info;
+    let tables = [info.users_table.clone(), info.credentials_table.clone()];
+    Json(console::state(&pages.database, &tables, &info.redis_url).await)
+}
+
 async fn mails(State(pages): State<LocalPages>) -> Json<Vec<Mail>> {
     Json(pages.inbox.mails())
 }
@@ -109,14 +134,14 @@ async fn clear_mails(State(pages): State<LocalPages>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// Shows the local start page to somebody who opens the printed address.
+/// Shows the console to somebody who opens the printed address.
 async fn root(
     gateway: State<Arc<Gateway>>,
     peer: ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response<Body> {
     match *request.method() {
-        Method::GET => Redirect::to("/_local/").into_response(),
+        Method::GET => CONSOLE.answer(),
         _ => answer(gateway, peer, request).await,
     }
 }
@@ -161,7 +186,11 @@ impl Gateway {
         let duration = started.elapsed();
         let (response, failure) = failure(response).await;
         let text = |name: &str| Some(failure.get(name)?.as_str()?.to_owned());
-        self.log.add_exchange(&Exchange {
+        let request_id = response.headers().get("x-request-id");
+        let request_id = request_id.and_then(|id| id.to_str().ok());
+        self.log.add_exchange(Exchange {
+            // The gateway's own answers have none.
+            request_id: request_id.map_or_else(identity::request_id, str::to_owned),
             received_at,
             method: method.to_string(),
             path,

@@ -236,8 +236,9 @@ impl Lambda {
         );
         tokio::spawn(async move {
             let mut lines = BufReader::new(output).lines();
+            let mut request_id = String::new();
             while let Ok(Some(line)) = lines.next_line().await {
-                log.add(&name, &line);
+                log.add_line(&name, &line, &mut request_id);
                 let mut printed = lock(&printed);
                 // Only the output of a process that does not start is shown.
                 if printed.len() < 20 {
