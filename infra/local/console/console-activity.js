@@ -58,6 +58,16 @@ function show() {
   if (!matching.length) list.append(make("li", { class: "quiet", text: wanted ? "No request matches." : "No request yet. Send one, or let your front end call this API." }));
 }
 
+// Fields that every line has; the request's own row shows what matters of them.
+const OF_ALL = new Set(["level", "target", "timestamp", "message", "function", "name", "request_id", "route", "trace_id", "version", "_aws", "Stack"]);
+
+/** A line of the function, or its metrics, without what every line has. */
+function readable(line) {
+  const own = Object.entries(line).filter(([name]) => !OF_ALL.has(name));
+  const fields = own.map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`).join(" ");
+  return line._aws ? `metrics ${fields}` : `${line.level} ${line.message}: ${fields}`;
+}
+
 function row(record, isOpen) {
   const { receivedAt, method, path, status, code, limit, durationMs } = record.exchange;
   const outcome = `${status}${limit ? ` ${limit}` : code ? ` ${code}` : ""}`;
@@ -70,7 +80,7 @@ function row(record, isOpen) {
     make("span", { class: "path", text: path }),
     make("span", { class: `status ${tone(status)}`, text: `${outcome} · ${Math.round(durationMs)} ms` }),
     bar);
-  const lines = make("pre", { tabindex: "0", text: record.lines.map((line) => JSON.stringify(line)).join("\n") || "The function wrote nothing." });
+  const lines = make("pre", { tabindex: "0", text: record.lines.map(readable).join("\n") || "The function wrote nothing." });
   const details = make("details", { open: isOpen, "data-id": record.requestId }, summary, legend, lines);
   return make("li", {}, details);
 }
@@ -98,7 +108,7 @@ export function drawCharts() {
       return make("rect", { svg: true, x: index * 10 + 1, width: 8, y: 125 - below, height, fill: colour[kind] });
     });
   });
-  const dots = counts.flatMap((slot, index) => slot.times.map((time) => make("circle", { svg: true, cx: index * 10 + 5, cy: 125 - (110 * time) / longest, r: 2.5, fill: "var(--accent)" })));
+  const dots = counts.flatMap((slot, index) => slot.times.map((time) => make("rect", { svg: true, x: index * 10 + 2, width: 6, y: 123 - (110 * time) / longest, height: 3, fill: "var(--accent)" })));
   const codes = new Map();
   for (const { exchange } of recent) {
     const outcome = exchange.limit ?? exchange.code ?? "ok";
@@ -116,8 +126,6 @@ export function drawCharts() {
 function chart(title, text, shapes) {
   const axis = [
     make("line", { svg: true, x1: 0, x2: 600, y1: 126, y2: 126, stroke: "var(--edge)" }),
-    make("text", { svg: true, x: 0, y: 142, text: "ten minutes ago" }),
-    make("text", { svg: true, x: 600, y: 142, "text-anchor": "end", text: "now" }),
   ];
-  return make("div", { class: "card" }, make("h2", { text: title }), make("p", { class: "quiet", text }), make("svg", { viewBox: "0 0 600 150", preserveAspectRatio: "none", role: "img", "aria-label": `${title}: ${text}` }, ...axis, ...shapes));
+  return make("div", { class: "card" }, make("h2", { text: title }), make("p", { class: "quiet", text }), make("svg", { viewBox: "0 0 600 127", preserveAspectRatio: "none", role: "img", "aria-label": `${title}: ${text}` }, ...axis, ...shapes), make("p", { class: "axis quiet" }, make("span", { text: "ten minutes ago" }), make("span", { text: "now" })));
 }

@@ -10,7 +10,7 @@ const KINDS = { users: "Users", sessions: "Sessions", limits: "Limits", items: "
 /** Shows the kinds of data. */
 export function startData() {
   for (const [id, title] of Object.entries(KINDS)) {
-    at("kinds").append(make("button", { type: "button", id: `kind-${id}`, text: title, "aria-pressed": id === kind, onclick: () => { kind = id; known = ""; for (const button of at("kinds").children) button.setAttribute("aria-pressed", button.id === `kind-${id}`); showData(); } }));
+    at("kinds").append(make("button", { type: "button", id: `kind-${id}`, text: title, "aria-pressed": String(id === kind), onclick: () => { kind = id; known = ""; for (const button of at("kinds").children) button.setAttribute("aria-pressed", button.id === `kind-${id}`); showData(); } }));
   }
 }
 

@@ -94,7 +94,8 @@ async function send(method, path, body, isPublic) {
   if (session && !isPublic) headers.Authorization = `Bearer ${session.accessToken}`;
   if (path.endsWith("/login") && deviceToken) headers["X-Device-Token"] = deviceToken;
   if (body) headers["Content-Type"] = "application/json";
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+  const short = (value) => (value.length > 60 ? `${value.slice(0, 36)}…` : value);
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${short(value)}`);
   at("request").textContent = [`${method} ${path}`, ...lines, "", body ? JSON.stringify(body, null, 2) : ""].join("\n").trim();
   const started = performance.now();
   let response;

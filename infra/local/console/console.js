@@ -18,6 +18,7 @@ function select(id, isFocused = false) {
     tab.setAttribute("aria-selected", isShown);
     tab.tabIndex = isShown ? 0 : -1;
     if (isShown && isFocused) tab.focus();
+    if (isShown) tab.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
   history.replaceState(null, "", `#${view}`);
   refresh();
