@@ -769,7 +769,15 @@ async fn only_names_of_this_machine_are_answered() {
     let client = world.client();
     let info = world.local().info();
     let port = info.url.rsplit(':').next().unwrap();
-    for path in ["/", "/_local/", "/_local/mail", "/_local/info", "/me"] {
+    for path in [
+        "/",
+        "/_local/",
+        "/_local/mail",
+        "/_local/info",
+        "/_local/activity",
+        "/_local/state",
+        "/me",
+    ] {
         let status = async |host: &str| {
             let request = client.request(Method::GET, path).header("host", host);
             request.send().await.unwrap().status()
@@ -967,14 +975,20 @@ async fn apps_have_origins_of_their_own_and_wildcards_are_refused() {
 }
 
 #[tokio::test]
-async fn the_address_that_is_printed_leads_to_the_inbox() {
+async fn the_address_that_is_printed_leads_to_the_console() {
     let Some(world) = World::inside() else { return };
     let client = world.client();
 
     let page = client.request(Method::GET, "/").send().await.unwrap();
     let post = client.send(client.request(Method::POST, "/")).await;
 
-    assert_eq!(page.headers()["location"], "/_local/");
+    assert_eq!(page.status(), 200);
+    assert!(
+        page.text()
+            .await
+            .unwrap()
+            .contains("<title>Gatehouse console</title>")
+    );
     assert_eq!(post.code(), "not_found");
 }
 

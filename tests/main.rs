@@ -12,6 +12,7 @@ mod bots;
 mod browser;
 mod change_password;
 mod claims;
+mod console;
 mod cookie_mode;
 mod delete_account;
 mod documentation;

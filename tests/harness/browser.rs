@@ -160,6 +160,13 @@ impl Browser {
     }
 
     /// Switches to the frame that matches a selector, or back to the whole page.
+    /// Returns a property of an element, such as the present value of a field.
+    pub async fn property(&self, selector: &str, name: &str) -> Value {
+        let element = self.element(selector).await;
+        self.get(&format!("/element/{element}/property/{name}"))
+            .await
+    }
+
     pub async fn enter_frame(&self, selector: Option<&str>) {
         let id = match selector {
             Some(selector) => json!({ ELEMENT: self.element(selector).await }),

@@ -71,7 +71,7 @@ function inputs({ name, label, type = "text", isCode, ...attributes }) {
   if (type === "checkbox") return [make("label", { class: "check", for: id }, make("input", { id, name, type }), label)];
   const input = make("input", { id, name, type, value: isCode ? "" : (values[name] ?? ""), "aria-describedby": `${id}-problem`, autocomplete: "off", ...attributes });
   const problem = make("p", { class: "problem", id: `${id}-problem` });
-  const fill = make("button", { type: "button", text: "Fill in the present code", onclick: async () => { input.value = await totp(setup.secret); } });
+  const fill = make("button", { type: "button", class: "fill", text: "Fill in the present code", onclick: async () => { input.value = await totp(setup.secret); } });
   return [make("label", { for: id, text: label }), input, problem, ...(isCode && setup ? [make("div", { class: "row" }, fill)] : [])];
 }
 

@@ -115,3 +115,69 @@ impl Page {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// Returns the relative luminance of a colour such as `#1b1d21` or `#fff` (WCAG 2.2).
+    fn luminance(colour: &str) -> f64 {
+        let digits = colour.trim_start_matches('#');
+        let digits: String = match digits.len() {
+            3 => digits.chars().flat_map(|digit| [digit, digit]).collect(),
+            _ => digits.to_owned(),
+        };
+        let channel = |at: usize| {
+            let value = f64::from(u8::from_str_radix(&digits[at..at + 2], 16).unwrap()) / 255.0;
+            match value <= 0.04045 {
+                true => value / 12.92,
+                false => ((value + 0.055) / 1.055).powf(2.4),
+            }
+        };
+        0.2126 * channel(0) + 0.7152 * channel(2) + 0.0722 * channel(4)
+    }
+
+    fn contrast(a: &str, b: &str) -> f64 {
+        let (a, b) = (luminance(a), luminance(b));
+        (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    }
+
+    /// WCAG 2.2, 1.4.3 and 1.4.11: 4.5 for text, 3 for the edges of fields and buttons.
+    #[test]
+    fn colours_have_contrast_in_both_themes() {
+        for style in [
+            include_str!("../console/console.css"),
+            include_str!("../pages/style.css"),
+        ] {
+            let themes: Vec<&str> = style.split(":root {").skip(1).collect();
+            assert_eq!(themes.len(), 2, "light and dark");
+            for theme in themes {
+                let (theme, _) = theme.split_once('}').unwrap();
+                let colour = |name: &str| {
+                    let (_, rest) = theme.split_once(&format!("--{name}: "))?;
+                    Some(rest.split(';').next()?.trim())
+                };
+                for (front, least) in [
+                    ("ink", 4.5),
+                    ("quiet", 4.5),
+                    ("accent", 4.5),
+                    ("good", 4.5),
+                    ("warn", 4.5),
+                    ("bad", 4.5),
+                    ("edge", 3.0),
+                ] {
+                    for back in ["page", "card"] {
+                        // The pages of mailed links have no warnings.
+                        let (Some(front), Some(back)) = (colour(front), colour(back)) else {
+                            assert_eq!(front, "warn");
+                            continue;
+                        };
+                        let ratio = contrast(front, back);
+                        assert!(ratio >= least, "{front} on {back}: {ratio:.2}");
+                    }
+                }
+                let (text, button) = (colour("on-accent").unwrap(), colour("accent").unwrap());
+                assert!(contrast(text, button) >= 4.5, "{text} on {button}");
+            }
+        }
+        assert!((contrast("#fff", "#000") - 21.0).abs() < 0.01);
+    }
+}

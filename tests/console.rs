@@ -1,0 +1,237 @@
+//! The console at `/` of the local stack, in a real browser.
+
+use harness::browser::Browser;
+use harness::client::unique_password;
+use harness::{World, until};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+async fn start() -> Option<(World, Browser)> {
+    let world = World::inside()?;
+    Some((world, Browser::start().await?))
+}
+
+#[tokio::test]
+async fn a_user_signs_up_and_turns_on_a_second_factor_by_clicks_alone() {
+    let Some((world, browser)) = start().await else {
+        return;
+    };
+    browser.open(&format!("{}/", world.url())).await;
+    browser.wait_for_text("#who", "Nobody is signed in").await;
+
+    browser.click("#operation .main").await;
+    browser
+        .wait_for_text("#shown", "The account was created")
+        .await;
+    browser
+        .wait_for_text("#request", "POST /api/auth/register")
+        .await;
+    browser.wait_for_text("#answer", "201").await;
+    browser.wait_for_text("#who", "@example.com").await;
+    browser.screenshot("console-register").await;
+
+    browser.click("#operation-setup").await;
+    browser.click("#operation .main").await;
+    browser.wait_for_text("#shown", "Scan this").await;
+    let link = browser.attribute("#shown a", "href").await.unwrap();
+    assert!(link.starts_with("otpauth://totp/"), "{link}");
+    browser.click("#operation-verify").await;
+    browser.click("#operation .fill").await;
+    until("a code", async || {
+        let typed = browser.property("#field-token", "value").await;
+        typed.as_str().is_some_and(|typed| typed.len() == 6)
+    })
+    .await;
+    browser.click("#operation .main").await;
+    browser.wait_for_text("#shown", "Each works once").await;
+    browser.screenshot("console-backup-codes").await;
+
+    browser.click("#operation-login").await;
+    browser.click("#operation .main").await;
+    browser
+        .wait_for_text("#answer", "403 two_factor_required")
+        .await;
+    browser.wait_for_text("#shown", "Type the code").await;
+
+    browser.click("#operation-logout").await;
+    browser.click("#operation .main").await;
+    browser.wait_for_text("#who", "Nobody is signed in").await;
+}
+
+#[tokio::test]
+async fn a_broken_field_is_told_at_the_field() {
+    let Some((world, browser)) = start().await else {
+        return;
+    };
+    browser.open(&format!("{}/", world.url())).await;
+    browser.clear("#field-password").await;
+    browser.type_into("#field-password", "short").await;
+
+    browser.click("#operation .main").await;
+
+    browser
+        .wait_for_text("#field-password-problem", "must be at least 8 characters")
+        .await;
+    let invalid = browser.attribute("#field-password", "aria-invalid").await;
+    assert_eq!(invalid.as_deref(), Some("true"));
+}
+
+#[tokio::test]
+async fn requests_of_others_appear_with_their_outcome_time_and_lines() {
+    let Some((world, browser)) = start().await else {
+        return;
+    };
+    let client = world.client();
+    let account = client.register().await;
+    let wrong = json!({ "email": account.email, "password": unique_password() });
+    browser.open(&format!("{}/", world.url())).await;
+    browser.click("#tab-requests").await;
+
+    client.post("/api/auth/login", wrong).await;
+
+    let newest = "#exchanges li:first-child";
+    browser
+        .wait_for_text(newest, "401 invalid_credentials")
+        .await;
+    browser.click(&format!("{newest} summary")).await;
+    browser
+        .wait_for_text(&format!("{newest} pre"), "INFO request:")
+        .await;
+    browser
+        .wait_for_text(&format!("{newest} .legend"), "hash of the password")
+        .await;
+    browser.screenshot("console-requests").await;
+    browser.type_into("#filter", "register").await;
+    browser.wait_for_text(newest, "/api/auth/register").await;
+}
+
+#[tokio::test]
+async fn data_mails_and_charts_follow_what_happens() {
+    let Some((world, browser)) = start().await else {
+        return;
+    };
+    let client = world.client();
+    let first = client.register().await;
+    browser.open(&format!("{}/", world.url())).await;
+    browser.click("#tab-data").await;
+    browser.wait_for_text("#rows", &first.email).await;
+    let second = client.register().await;
+    browser.wait_for_text("#rows", &second.email).await;
+    browser.click("#kind-sessions").await;
+    browser.wait_for_text("#rows", &second.id).await;
+    browser.click("#kind-items").await;
+    browser.wait_for_text("#rows", "OUTBOX#").await;
+
+    browser.click("#tab-inbox").await;
+    browser.wait_for_text("#inbox", &second.email).await;
+    browser.click("#inbox li button").await;
+    browser
+        .wait_for_text("#inbox h2", "Verify your address")
+        .await;
+    let sandbox = browser.attribute("#inbox iframe", "sandbox").await.unwrap();
+    assert!(
+        !sandbox.contains("scripts") && !sandbox.contains("same-origin"),
+        "{sandbox}"
+    );
+
+    browser.click("#tab-charts").await;
+    browser
+        .wait_for_text("#charts", "in the last ten minutes")
+        .await;
+    browser.screenshot("console-charts").await;
+}
+
+#[tokio::test]
+async fn arrow_keys_move_between_the_views() {
+    let Some((world, browser)) = start().await else {
+        return;
+    };
+    browser.open(&format!("{}/#data", world.url())).await;
+    browser.wait_for_text("#tab-data", "Data").await;
+
+    browser.type_into("#tab-data", "\u{e014}").await; // the right arrow
+
+    until("the next view", async || {
+        browser
+            .attribute("#tab-inbox", "aria-selected")
+            .await
+            .as_deref()
+            == Some("true")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_console_asks_no_other_host() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    let get = async |path: &str| {
+        let answer = client.request(Method::GET, path).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        answer.text().await.unwrap()
+    };
+    let page = get("/").await;
+    let mut files = vec![page.clone()];
+    for name in page
+        .split(['"'])
+        .filter(|text| text.starts_with("/_local/"))
+    {
+        files.push(get(name).await);
+    }
+    assert!(files.len() > 2, "{page}");
+    for text in files {
+        for foreign in ["https://", "http://", "src=\"//"] {
+            let namespaces = ["http://www.w3.org/2000/svg", "http://www.w3.org/1999/xhtml"];
+            let text = namespaces
+                .iter()
+                .fold(text.clone(), |text, name| text.replace(name, ""));
+            let text = text.replace("Picture (https://…)", "");
+            assert!(!text.contains(foreign), "{foreign}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn activity_tells_each_change_once_and_state_has_both_stores() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    let get = async |path: &str| -> Value {
+        let answer = client.request(Method::GET, path).send().await.unwrap();
+        answer.json().await.unwrap()
+    };
+    let account = client.register().await;
+    let paths = |activity: &Value| {
+        let records = activity["records"].as_array().unwrap().iter();
+        let paths = records.filter_map(|record| record["exchange"]["path"].as_str());
+        paths.map(str::to_owned).collect::<Vec<_>>()
+    };
+    // The last line of a request may come a moment after the answer.
+    until("the metrics", async || {
+        let all = get("/_local/activity").await;
+        all["records"][0]["lines"].to_string().contains("_aws")
+    })
+    .await;
+
+    let all = get("/_local/activity").await;
+    assert_eq!(paths(&all), ["/api/auth/register"]);
+    client.profile(&account.access).await;
+    let next = &all["next"];
+    let news = get(&format!("/_local/activity?after={next}")).await;
+    assert_eq!(paths(&news), ["/api/auth/profile"]);
+
+    let state = get("/_local/state").await;
+    assert_eq!(state["problem"], Value::Null);
+    let items = state["tables"][0]["items"].as_array().unwrap();
+    assert!(
+        items
+            .iter()
+            .any(|item| item["email"] == account.email.as_str()),
+        "{items:?}"
+    );
+    let keys = state["redis"].as_array().unwrap();
+    let sessions = format!("sessions:{{{}}}", account.id);
+    assert!(
+        keys.iter().any(|key| key["key"] == sessions.as_str()),
+        "{keys:?}"
+    );
+}
