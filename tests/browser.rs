@@ -1,10 +1,9 @@
-//! A new user completes the mailed flows in a real browser without a frontend: in the inbox and the pages under
-//! `/_local`.
+//! A new user completes the mailed flows in a real browser without a frontend: in the console's inbox and the pages
+//! under `/_local`.
 
-use harness::authenticator::decode_qr_code;
 use harness::browser::Browser;
-use harness::client::{unique_email, unique_password};
-use harness::{Account, Authenticator, World};
+use harness::client::unique_password;
+use harness::{Account, World};
 
 /// Starts a system on this machine and a browser, if both are available.
 async fn start() -> Option<(World, Browser)> {
@@ -30,8 +29,10 @@ async fn a_new_user_verifies_the_address_and_resets_the_password() {
 
     let verification = link(&world, &account, "Verify").await;
     browser.open(&format!("{}/_local/", world.url())).await;
+    browser.wait_for_text("#inbox li", &account.email).await;
+    browser.click("#inbox li button").await;
     browser
-        .wait_for_text("#mail h2", "Verify your address")
+        .wait_for_text("#inbox h2", "Verify your address")
         .await;
     let sandbox = browser.attribute("iframe", "sandbox").await.unwrap();
     assert!(
@@ -60,6 +61,8 @@ async fn a_new_user_verifies_the_address_and_resets_the_password() {
     browser.type_into("#password", &account.password).await;
     browser.click("#confirm").await;
     browser.wait_for_text("#result", "verified").await;
+    browser.click("#next a").await;
+    browser.wait_for_text("#operation h2", "Sign in").await;
     let user = client.profile(&account.access).await["user"].clone();
     assert_eq!(user["emailVerified"], true);
 
@@ -178,38 +181,4 @@ async fn a_page_without_its_link_says_so() {
             .await;
         assert!(browser.attribute("form", "hidden").await.is_some());
     }
-}
-
-/// The page linked from the inbox guides a new user through enrolment with an independent authenticator app.
-#[tokio::test]
-async fn a_new_user_enrols_a_second_factor_and_signs_in_with_it() {
-    let Some((world, browser)) = start().await else {
-        return;
-    };
-    browser.open(&format!("{}/_local/", world.url())).await;
-    browser.screenshot("inbox-empty").await;
-    browser.click("header a[href='/_local/two-factor']").await;
-    browser
-        .wait_for_text("h1", "Two-factor authentication")
-        .await;
-    browser.type_into("#email", &unique_email()).await;
-    browser.type_into("#password", &unique_password()).await;
-    browser.click("#register button").await;
-    browser.wait_for_text("#result", "Add the account").await;
-    browser.screenshot("two-factor-enrol").await;
-
-    let qr_code = browser.attribute("#qr", "src").await.unwrap();
-    let mut app = Authenticator::from_url(&decode_qr_code(&qr_code));
-    browser.type_into("#code", "000000").await;
-    browser.click("#verify").await;
-    browser.wait_for_text("#result", "not valid").await;
-    browser.clear("#code").await;
-    browser.type_into("#code", &app.next().await).await;
-    browser.click("#verify").await;
-    browser.wait_for_text("#result", "is on").await;
-    browser.screenshot("two-factor-backup-codes").await;
-    browser.type_into("#token", &app.next().await).await;
-    browser.click("#login button").await;
-    browser.wait_for_text("#result", "Signed in").await;
-    browser.screenshot("two-factor-signed-in").await;
 }

@@ -419,7 +419,7 @@ async fn limits_are_balanced_unless_it_is_told_and_it_says_so() {
 
 /// Returns the lines about requests and warnings, without their times.
 fn requests(log: &str) -> Vec<String> {
-    let introduction = ["inbox", "API", "origins", "limits"];
+    let introduction = ["console", "inbox", "API", "origins", "limits"];
     let lines = log.lines().filter(|line| {
         let (subject, _) = line.split_once(": ").unwrap_or_default();
         !introduction.contains(&subject)
@@ -537,7 +537,8 @@ async fn one_name_is_printed_and_both_of_this_machine_work() {
     }
     let (url, log) = (program.url().to_owned(), log(program));
     for line in [
-        format!("inbox: {url}/_local/"),
+        format!("console: {url}/"),
+        format!("inbox: {url}/#inbox"),
         format!("API: {url}/api/auth/docs"),
         "origins: http://localhost:* http://127.0.0.1:* ".to_owned(),
     ] {

@@ -32,8 +32,8 @@ const OPERATIONS = [
   { id: "delete", title: "Delete the account", method: "DELETE", path: "/api/auth/profile", needsUser: true, isDangerous: true, fields: [field("password", "Password", PASSWORD), field("twoFactorToken", "Code, if two-factor authentication is on", CODE)], next: "register" },
 ];
 
-/** Shows the operations; `onSent` is called after each request. */
-export function startTrying(onSent) {
+/** Shows the operations, one of them open; `onSent` is called after each request. */
+export function startTrying(onSent, wanted) {
   const buttons = at("operations");
   for (const operation of OPERATIONS) {
     buttons.append(make("button", { type: "button", id: `operation-${operation.id}`, text: operation.title, "aria-pressed": "false", onclick: () => open(operation.id) }));
@@ -47,7 +47,7 @@ export function startTrying(onSent) {
     onSent();
   });
   setInterval(showWho, 1000);
-  open("register");
+  open(OPERATIONS.some(({ id }) => id === wanted) ? wanted : "register");
 }
 
 /** Opens the form of an operation. */

@@ -45,10 +45,11 @@ at("tabs").addEventListener("keydown", (event) => {
 });
 wide.addEventListener("change", () => select(view));
 
-startTrying(poll);
+// A view, or an operation: pages of mailed links lead to #login.
+const wanted = location.hash.slice(1);
+startTrying(poll, wanted);
 startActivity();
 startData();
-const wanted = location.hash.slice(1);
 select(VIEWS.includes(wanted) ? wanted : "try");
 
 let polling = false;

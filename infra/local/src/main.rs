@@ -115,7 +115,7 @@ fn arguments() -> impl Iterator<Item = std::ffi::OsString> {
 fn introduce(info: &Info, limits: &str, host: Option<IpAddr>) {
     let url = &info.url;
     eprintln!("console: {url}/");
-    eprintln!("inbox: {url}/_local/");
+    eprintln!("inbox: {url}/#inbox");
     eprintln!("API: {url}/api/auth/docs");
     for application in &info.applications {
         eprintln!("application: {application}");

@@ -1,4 +1,4 @@
-//! The pages under `/_local`: an inbox, the targets of links in mails, a second factor to try out, and the target of
+//! The console at `/`, and the pages under `/_local`: the targets of links in mails, and the target of
 //! `/.well-known/change-password`. They are plain files that call the API like any frontend; opening a page changes
 //! nothing.
 
@@ -26,7 +26,7 @@ pub const CONSOLE: Page = Page {
 };
 
 /// All pages beneath `/_local`.
-pub const PAGES: [Page; 15] = [
+pub const PAGES: [Page; 13] = [
     Page {
         path: "/_local/console.css",
         content_type: CSS,
@@ -58,11 +58,6 @@ pub const PAGES: [Page; 15] = [
         content: include_str!("../console/console-try.js"),
     },
     Page {
-        path: "/_local/",
-        content_type: HTML,
-        content: include_str!("../pages/inbox.html"),
-    },
-    Page {
         path: "/_local/reset-password",
         content_type: HTML,
         content: include_str!("../pages/reset-password.html"),
@@ -86,11 +81,6 @@ pub const PAGES: [Page; 15] = [
         path: "/_local/change-password",
         content_type: HTML,
         content: include_str!("../pages/change-password.html"),
-    },
-    Page {
-        path: "/_local/two-factor",
-        content_type: HTML,
-        content: include_str!("../pages/two-factor.html"),
     },
     Page {
         path: "/_local/style.css",

@@ -10,6 +10,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use axum::middleware::from_fn;
+use axum::response::Redirect;
 use axum::routing::{any, get};
 use axum::{Json, Router};
 use dynoxide::Database;
@@ -97,6 +98,7 @@ fn local_pages(pages: LocalPages) -> Router {
         .route("/_local/mail", get(mails).delete(clear_mails))
         .route("/_local/activity", get(activity))
         .route("/_local/state", get(state))
+        .route("/_local/", get(async || Redirect::temporary("/#inbox")))
         .with_state(pages);
     PAGES.into_iter().fold(router, |router, page| {
         let path = page.path;
