@@ -261,9 +261,7 @@ class Environment:
             function = f"{self.stack}-{re.sub(r'(?<!^)(?=[A-Z])', '-', name).lower()}"
             arn = functions.get_alias(FunctionName=function, Name="live")["AliasArn"]
             create_routes(self.emulator, api, arn, routes)
-        origins = self.parameters["AllowedOrigins"].split(",")
-        cors = resources["Api"]["Properties"]["CorsConfiguration"]
-        gateway.update_api(ApiId=api, CorsConfiguration=cors | {"AllowOrigins": origins})
+        gateway.update_api(ApiId=api, CorsConfiguration=cors_configuration(self.parameters))
 
     def call(self, method, path, body=None, access=None, headers=()):
         headers = {"content-type": "application/json"} | dict(headers)
@@ -295,6 +293,41 @@ class Environment:
         logs = self.emulator.client("logs")
         group = self.outputs()["FunctionLogs"]
         return logs.filter_log_events(logGroupName=group, filterPattern=f'"{text}"')["events"]
+
+
+def cors_configuration(parameters):
+    """Returns what API Gateway would import as CORS configuration from the OpenAPI body that SAM makes."""
+    plain = json.loads(BUILT_FUNCTIONS.with_name("plain.yaml").read_text())
+    parameters = {"AllowedHeaders": ""} | parameters
+
+    def evaluate(value):
+        if isinstance(value, list):
+            return [evaluate(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        function, argument = next(iter(value.items()))
+        match function:
+            case "Fn::If":
+                condition, then, otherwise = argument
+                return evaluate(then if evaluate(plain["Conditions"][condition]) else otherwise)
+            case "Fn::Not":
+                return not evaluate(argument[0])
+            case "Fn::Equals":
+                return evaluate(argument[0]) == evaluate(argument[1])
+            case "Fn::Split":
+                return evaluate(argument[1]).split(argument[0])
+            case "Fn::Join":
+                return argument[0].join(evaluate(argument[1]))
+            case "Fn::Sub":
+                return re.sub(r"\$\{(\w+)\}", lambda name: parameters[name[1]], argument)
+            case "Ref":
+                return parameters[argument]
+        return {name: evaluate(item) for name, item in value.items()}
+
+    cors = evaluate(plain["Resources"]["Api"]["Properties"]["Body"]["x-amazon-apigateway-cors"])
+    complete = isinstance(cors, dict) and cors.get("allowCredentials") is True and isinstance(cors.get("allowOrigins"), list)
+    check(complete, f"SAM keeps the whole CORS configuration ({cors})")
+    return {name[0].upper() + name[1:]: value for name, value in cors.items()}
 
 
 def create_routes(emulator, api, function, routes, authorization=lambda route: {}):

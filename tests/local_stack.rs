@@ -837,12 +837,16 @@ async fn info_tells_where_everything_is() {
 }
 
 async fn preflight(client: &Client, origin: &str) -> reqwest::Response {
+    preflight_with(client, origin, "content-type").await
+}
+
+async fn preflight_with(client: &Client, origin: &str, headers: &str) -> reqwest::Response {
     let request = client
         .request(Method::OPTIONS, "/api/auth/login")
         .header("origin", origin);
     let request = request.header("access-control-request-method", "POST");
     request
-        .header("access-control-request-headers", "content-type")
+        .header("access-control-request-headers", headers)
         .send()
         .await
         .unwrap()
@@ -854,6 +858,7 @@ async fn only_listed_origins_get_cors_headers() {
     let origins = "https://app.example, http://localhost:5173";
     let Some(world) = World::build()
         .variable("CORS_ALLOWED_ORIGINS", origins)
+        .variable("CORS_ALLOWED_HEADERS", "x-app-version,x-tenant")
         .start()
     else {
         return;
@@ -875,7 +880,14 @@ async fn only_listed_origins_get_cors_headers() {
             Some("GET,POST,PUT,DELETE")
         );
         let headers = header("access-control-allow-headers").unwrap();
-        for name in ["authorization", "sentry-trace", "baggage", "traceparent"] {
+        for name in [
+            "authorization",
+            "sentry-trace",
+            "baggage",
+            "traceparent",
+            "x-app-version",
+            "x-tenant",
+        ] {
             assert!(headers.split(',').any(|listed| listed == name), "{name}");
         }
 
@@ -956,6 +968,20 @@ async fn a_refused_origin_is_a_line_in_the_log_that_says_what_to_do() {
     let told: Vec<&String> = lines.iter().filter(|line| line.contains("CORS")).collect();
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].contains("--env CORS_ALLOWED_ORIGINS=https://preview.example"));
+}
+
+#[tokio::test]
+async fn a_refused_header_is_a_line_in_the_log_that_says_what_to_do() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    let origin = "http://localhost:5173";
+    preflight_with(&client, origin, "authorization, Content-Type,traceparent").await;
+    preflight_with(&client, origin, "content-type,X-App-Version,x-tenant").await;
+
+    let lines = world.local().log_lines();
+    let told: Vec<&String> = lines.iter().filter(|line| line.contains("CORS")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].ends_with("--env CORS_ALLOWED_HEADERS=x-app-version,x-tenant"));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use harness::dynamodb::stream_record;
 use harness::peers::Fault;
 use harness::smtp::SmtpServer;
 use harness::{Account, World, token, until};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -38,6 +39,44 @@ async fn the_mailed_link_verifies_the_address() {
     client.verify_email(&account, &token).await;
     let outbox = world.dynamodb().items("OUTBOX#").await;
     assert!(outbox[0]["sent_at"]["S"].is_string(), "{outbox:?}");
+}
+
+/// A request chooses by its origin among the front ends that are configured, and no other place.
+#[tokio::test]
+async fn links_lead_to_the_front_end_that_asked() {
+    let frontends = "https://app.example.com,https://admin.example.com/account/";
+    let world = World::build().variable("FRONTEND_URL", frontends).start();
+    let Some(world) = world else { return };
+    let client = world.client();
+    for (origin, base) in [
+        (None, "https://app.example.com"),
+        (Some("https://app.example.com"), "https://app.example.com"),
+        (
+            Some("https://admin.example.com"),
+            "https://admin.example.com/account",
+        ),
+        (Some("https://evil.example"), "https://app.example.com"),
+        (
+            Some("https://admin.example.com.evil.example"),
+            "https://app.example.com",
+        ),
+    ] {
+        let body = json!({ "email": unique_email(), "password": unique_password() });
+        let register = client.request(Method::POST, "/api/auth/register");
+        let register = origin.into_iter().fold(register, |register, origin| {
+            register.header("origin", origin)
+        });
+        let answer = client.send(register.json(&body)).await;
+        assert_eq!(answer.status, 201, "{origin:?}");
+
+        let mail = world.mail(body["email"].as_str().unwrap(), "Verify").await;
+
+        for page in ["verify-email", "reject-email"] {
+            let link = format!("{base}/{page}#token=");
+            assert!(mail.text.contains(&link), "{origin:?}: {}", mail.text);
+            assert!(mail.html.contains(&link), "{origin:?}: {}", mail.html);
+        }
+    }
 }
 
 /// security.md 30.

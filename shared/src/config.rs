@@ -260,45 +260,28 @@ impl Environment {
         value
     }
 
-    /// Reads a required variable with a function for optional ones.
-    fn required(
-        &mut self,
-        name: &str,
-        read: impl FnOnce(&mut Self, &str) -> Option<String>,
-    ) -> String {
-        if self.text(name).is_empty() {
-            return String::new(); // `text` has recorded the problem
+    /// Reads absolute URLs of pages, separated by commas, without fragments: `https:`, an app's own scheme or, except in
+    /// production, `http:`.
+    pub fn page_urls(&mut self, name: &str) -> Vec<Url> {
+        let text = self.text(name);
+        if text.is_empty() {
+            return Vec::new(); // `text` has recorded the problem
         }
-        read(self, name).unwrap_or_default()
-    }
-
-    /// Reads the absolute URL of pages, without a fragment: `https:`, an app's own scheme or, except in production,
-    /// `http:`.
-    pub fn url(&mut self, name: &str) -> String {
-        let text = self.required(name, |environment, name| {
-            let url = environment.optional_page_url(name)?;
-            let has_no_fragment = url.fragment().is_none();
-            if !has_no_fragment {
-                environment.refuse(format!("{name} must be an http: or https: URL"));
-            }
-            has_no_fragment
-                .then(|| environment.optional_text(name))
-                .flatten()
-        });
-        let is_plain = Url::parse(&text).is_ok_and(|url| url.scheme() == "http");
-        if self.is_production && is_plain {
+        let urls = text.split(',').map(|url| page_url(url.trim()));
+        let urls = urls.map(|url| url.filter(|url| url.fragment().is_none()));
+        let Some(urls) = urls.collect::<Option<Vec<Url>>>() else {
+            self.refuse(format!("{name} must be an http: or https: URL"));
+            return Vec::new();
+        };
+        if self.is_production && urls.iter().any(|url| url.scheme() == "http") {
             self.refuse(format!("{name} must be an https: URL in prod"));
         }
-        text
+        urls
     }
 
     /// Reads the optional URL of a page.
     pub fn optional_page_url(&mut self, name: &str) -> Option<Url> {
-        self.optional(name, "an http: or https: URL", |text| {
-            let url = Url::parse(text).ok()?;
-            let is_page = url.has_host() && !NO_PAGE_SCHEMES.contains(&url.scheme());
-            is_page.then_some(url)
-        })
+        self.optional(name, "an http: or https: URL", page_url)
     }
 
     /// Reads an optional absolute `http:` or `https:` URL without a fragment.
@@ -312,7 +295,10 @@ impl Environment {
 
     /// Reads a required name of letters, digits, `-` and `_`.
     pub fn name(&mut self, name: &str) -> String {
-        self.required(name, Self::optional_name)
+        if self.text(name).is_empty() {
+            return String::new(); // `text` has recorded the problem
+        }
+        self.optional_name(name).unwrap_or_default()
     }
 
     /// Reads an optional name of letters, digits, `-` and `_`.
@@ -355,6 +341,13 @@ impl Environment {
     }
 }
 
+/// Parses the absolute URL of a page.
+fn page_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let is_page = url.has_host() && !NO_PAGE_SCHEMES.contains(&url.scheme());
+    is_page.then_some(url)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -389,22 +382,24 @@ mod tests {
 
     #[test]
     fn urls_by_example() {
-        for (url, is_valid) in [
+        for (urls, is_valid) in [
             ("https://app.example.com/auth", true),
             ("myapp://open", true),
-            ("http://localhost:3000", true),
+            ("http://localhost:3000, https://app.example.com", true),
             ("https://app.example.com/#page", false),
             ("javascript://app.example.com", false),
             ("mailto:ada@example.com", false),
             ("/auth", false),
+            ("https://app.example.com,", false),
         ] {
-            let lookup = move |name: &str| Some(if name == "URL" { url } else { "dev" }.to_owned());
+            let lookup =
+                move |name: &str| Some(if name == "URL" { urls } else { "dev" }.to_owned());
             let mut environment = Environment::new(lookup);
 
-            let read = environment.url("URL");
+            let read = environment.page_urls("URL");
 
-            assert_eq!(read == url, is_valid, "{url}");
-            assert_eq!(environment.finish(()).is_ok(), is_valid, "{url}");
+            assert_eq!(!read.is_empty(), is_valid, "{urls}");
+            assert_eq!(environment.finish(()).is_ok(), is_valid, "{urls}");
         }
     }
 

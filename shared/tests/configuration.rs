@@ -8,6 +8,7 @@ use shared::domain::duration::days;
 use shared::domain::password::Policy;
 use shared::domain::password_hash::{Cost, PasswordHasher};
 use shared::domain::token::AccessTokenVerifier;
+use shared::frontends::Frontends;
 use shared::http::cookie_mode::CsrfProtection;
 use shared::store::dynamodb::DynamoDb;
 use shared::store::sessions::Sessions;
@@ -157,7 +158,7 @@ fn production_refuses_what_is_fine_for_trying_out() {
         environment.secret("DATA_ENCRYPTION_KEY");
         environment.secret("EMAIL_TOKEN_SECRET");
         Sessions::from_env(&mut environment);
-        environment.url("FRONTEND_URL");
+        Frontends::from_env(&mut environment);
         environment
             .finish(())
             .err()
@@ -186,8 +187,11 @@ fn production_takes_what_is_made_for_it() {
     let mut environment = Environment::of(&[
         ("ENVIRONMENT", "prod"),
         ("REDIS_URL", "rediss://cache.example.com:6379"),
-        ("CORS_ALLOWED_ORIGINS", "https://app.example.com"),
-        ("FRONTEND_URL", "https://app.example.com"),
+        (
+            "CORS_ALLOWED_ORIGINS",
+            "https://app.example.com,capacitor://localhost",
+        ),
+        ("FRONTEND_URL", "https://app.example.com,myapp://open"),
         ("JWT_SECRET", "a secret of thirty-two bytes: one"),
         ("JWT_SECRET_PREVIOUS", "none"),
         ("JWT_REFRESH_SECRET", "a secret of thirty-two bytes: two"),
@@ -204,7 +208,7 @@ fn production_takes_what_is_made_for_it() {
     AccessTokenVerifier::from_env(&mut environment);
     environment.secrets("TRUSTED_PROXY_SECRET");
     Sessions::from_env(&mut environment);
-    environment.url("FRONTEND_URL");
+    Frontends::from_env(&mut environment);
 
     let refused = environment.finish(()).err();
 

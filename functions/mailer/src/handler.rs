@@ -7,6 +7,7 @@ use shared::config::Environment;
 use shared::domain::email_address::EmailAddress;
 use shared::domain::email_token::{Purpose, TokenId};
 use shared::domain::rule::Parse;
+use shared::frontends::Frontends;
 use shared::store::Error;
 use shared::store::outbox::{Kind, OutboxEntry};
 use shared::store::suppression_list::SuppressionList;
@@ -152,7 +153,10 @@ fn compose(app: &App, entry: &Entry) -> Message {
     let mail = &entry.mail;
     let link = |page: &str, purpose, id: &Option<TokenId>| {
         let token = app.email_tokens.derive(purpose, id.as_ref()?);
-        let (base, token) = (&app.frontend_url, token.expose_secret());
+        let (base, token) = (
+            app.frontends.of(mail.origin.as_deref()),
+            token.expose_secret(),
+        );
         Some(format!("{base}/{page}#token={token}"))
     };
     let (page, purpose) = match mail.kind {
@@ -200,13 +204,12 @@ pub struct App {
     sender: Sender,
     templates: Templates,
     email_tokens: EmailTokens,
-    frontend_url: String,
+    frontends: Frontends,
 }
 
 impl App {
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
-        let frontend_url = environment.url("FRONTEND_URL");
         let app = Self {
             deliveries: Deliveries::from_env(&mut environment),
             suppression_list: SuppressionList::from_env(&mut environment),
@@ -214,7 +217,7 @@ impl App {
             sender: Sender::from_env(&mut environment),
             templates: Templates::new(environment.text("APP_NAME")),
             email_tokens: EmailTokens::from_env(&mut environment),
-            frontend_url: frontend_url.trim_end_matches('/').to_owned(),
+            frontends: Frontends::from_env(&mut environment),
         };
         environment.finish(app)
     }

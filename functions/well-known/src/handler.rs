@@ -1,6 +1,7 @@
 use shared::StartError;
 use shared::config::Environment;
 use shared::error::ApiError;
+use shared::frontends::Frontends;
 use shared::http::Response;
 use url::Url;
 
@@ -15,11 +16,11 @@ pub struct App {
 }
 
 impl App {
-    /// Reads `CHANGE_PASSWORD_URL`; by default, `/change-password` beneath `FRONTEND_URL`.
+    /// Reads `CHANGE_PASSWORD_URL`; by default, `/change-password` beneath the first `FRONTEND_URL`.
     pub fn from_env() -> Result<Self, StartError> {
         let mut environment = Environment::of_process();
-        let frontend = environment.url("FRONTEND_URL");
-        let default = format!("{}/change-password", frontend.trim_end_matches('/'));
+        let frontends = Frontends::from_env(&mut environment);
+        let default = format!("{}/change-password", frontends.first());
         let page = environment.optional_page_url("CHANGE_PASSWORD_URL");
         let page = page.or_else(|| Url::parse(&default).ok());
         // The URL parser's output is valid in a header.

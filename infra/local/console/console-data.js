@@ -86,6 +86,6 @@ export async function showInbox() {
   const open = ({ id }) => () => { shownMail = id; showInbox().then(() => inbox.scrollIntoView({ block: "nearest" })); };
   inbox.replaceChildren(
     make("div", { class: "tools" }, make("button", { type: "button", text: "Delete all", onclick: async () => { await fetch("/_local/mail", { method: "DELETE" }); showInbox(); } })),
-    make("ul", { class: "plain" }, ...mails.map((mail) => make("li", { class: "item" }, make("summary", {}, make("button", { type: "button", text: mail.subject, onclick: open(mail) }), make("span", { class: "quiet", text: ` ${mail.to.join(", ")}, ${clock(mail.sentAt)}` }))))),
+    make("ul", { class: "plain" }, ...mails.map((mail) => make("li", { class: "item" }, make("button", { type: "button", class: "entry", onclick: open(mail) }, make("strong", { text: mail.subject }), make("span", { class: "quiet", text: `${mail.to.join(", ")}, ${clock(mail.sentAt)}` }))))),
     ...(mails.length ? [] : [make("p", { class: "quiet", text: "No mail yet. Sign somebody up, and it comes here." })]));
 }

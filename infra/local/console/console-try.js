@@ -54,7 +54,12 @@ export function startTrying(onSent, wanted) {
 export function open(id, given = {}) {
   Object.assign(values, given);
   current = OPERATIONS.find((operation) => operation.id === id);
-  for (const button of at("operations").children) button.setAttribute("aria-pressed", button.id === `operation-${id}`);
+  for (const button of at("operations").children) {
+    const isOpen = button.id === `operation-${id}`;
+    button.setAttribute("aria-pressed", isOpen);
+    // On a phone they are in one line, which scrolls.
+    if (isOpen) button.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }
   const form = at("operation");
   const hint = current.needsUser && !session ? "Nobody is signed in: the answer will be 401." : undefined;
   form.replaceChildren(

@@ -34,6 +34,9 @@ const PUBLIC_KEYS: &str = "JWT_PUBLIC_KEYS";
 /// The secret that takes the place of the keys if somebody sets it.
 const SECRET_INSTEAD_OF_KEYS: &str = "JWT_SECRET";
 
+/// The variable with more request headers for CORS, which only the gateway has.
+const ALLOWED_HEADERS: &str = "CORS_ALLOWED_HEADERS";
+
 /// The origins that are allowed by default: this machine, at any port of a development server.
 const OWN_ORIGINS: [&str; 6] = [
     "http://localhost:*",
@@ -58,6 +61,7 @@ pub(crate) fn parameters(options: &Options, url: &str, name: &str) -> BTreeMap<S
     ]);
     for (variable, parameter) in [
         ("CORS_ALLOWED_ORIGINS", "AllowedOrigins"),
+        (ALLOWED_HEADERS, "AllowedHeaders"),
         ("JWT_ISSUER", "JwtIssuer"),
         ("JWT_AUDIENCE", "JwtAudience"),
     ] {
@@ -81,6 +85,7 @@ pub(crate) fn application(path: &Path, system: &Template) -> Result<Template, Er
 pub(crate) fn refuse_unknown(template: &Template, options: &Options) -> Result<(), Error> {
     let is_known = |name: &String| {
         name == "CORS_ALLOWED_ORIGINS"
+            || name == ALLOWED_HEADERS
             || name.starts_with("AWS_")
             || template
                 .functions

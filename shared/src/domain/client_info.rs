@@ -12,6 +12,8 @@ pub struct ClientInfo {
     pub user_agent: String,
     /// The client's preferred language.
     pub language: Language,
+    /// The header `Origin`, at most 256 characters: the front end that mailed links lead to, if it is one of ours.
+    pub origin: Option<String>,
     /// API Gateway's identifier of the request.
     pub request_id: String,
     /// The time at which the request was received.
@@ -25,6 +27,7 @@ impl ClientInfo {
             ip: String::new(),
             user_agent: String::new(),
             language: Language::default(),
+            origin: None,
             request_id: String::new(),
             received_at: now,
         }

@@ -25,6 +25,14 @@ pub fn is_valid_entry(text: &str) -> bool {
         })
 }
 
+/// Returns a page's origin in the form browsers send. Schemes of apps have one as well (`myapp://open`).
+pub fn of(page: &Url) -> String {
+    match page.origin() {
+        origin if origin.is_tuple() => origin.ascii_serialization(),
+        _ => format!("{}://{}", page.scheme(), page.authority()),
+    }
+}
+
 /// Parses origins separated by commas; `None` if one of them is not listable.
 pub fn parse_list(text: &str) -> Option<Vec<String>> {
     let origins = text.split(',').map(str::trim);

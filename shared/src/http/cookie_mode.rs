@@ -64,8 +64,8 @@ impl CsrfProtection {
         );
         let origins = environment.optional(name, form, origin::parse_list);
         let origins = origins.unwrap_or_default();
-        let is_secure = |origin: &String| origin.starts_with("https://");
-        if environment.is_production() && !origins.iter().all(is_secure) {
+        let is_plain = |origin: &String| origin.starts_with("http://");
+        if environment.is_production() && origins.iter().any(is_plain) {
             environment.refuse(format!("{name} must be https: origins in prod"));
         }
         let secret = environment.secret("GUARD_SECRET");

@@ -1,6 +1,6 @@
 //! Requests.
 
-use http::header::{ACCEPT_LANGUAGE, CONTENT_TYPE, COOKIE, HeaderName, USER_AGENT};
+use http::header::{ACCEPT_LANGUAGE, CONTENT_TYPE, COOKIE, HeaderName, ORIGIN, USER_AGENT};
 use http::{HeaderValue, Method};
 use lambda_http::RequestExt;
 use secrecy::SecretString;
@@ -18,6 +18,8 @@ use crate::error::ApiError;
 
 /// The maximum length of a stored user agent, in characters.
 const MAX_USER_AGENT: usize = 256;
+/// The maximum length of a stored origin, in characters.
+const MAX_ORIGIN: usize = 256;
 
 /// A request and its client.
 pub struct Request {
@@ -32,10 +34,12 @@ impl Request {
         let header = |name| http.headers().get(name).map(HeaderValue::as_bytes);
         let user_agent = header(USER_AGENT).unwrap_or_default();
         let language = header(ACCEPT_LANGUAGE).unwrap_or_default();
+        let origin = header(ORIGIN).filter(|origin| origin.len() <= MAX_ORIGIN);
         let client = ClientInfo {
             ip: context.http.source_ip.clone().unwrap_or_default(),
             user_agent: sanitized(&String::from_utf8_lossy(user_agent)),
             language: Language::accepted(str::from_utf8(language).unwrap_or_default()),
+            origin: origin.and_then(|origin| String::from_utf8(origin.to_vec()).ok()),
             request_id: context.request_id.clone().unwrap_or_default(),
             received_at: clock::now(),
         };

@@ -3,7 +3,7 @@
 //!
 //! | pk | sk | attributes |
 //! |---|---|---|
-//! | `OUTBOX#01J…` | `EMAIL` | kind (`verify_email`), user_id, to, name, token_id, rejection_token_id, ip, user_agent, language (`en`), created_at, ttl; sent_at or given_up, sending_until while it is being sent, tries that were deferred |
+//! | `OUTBOX#01J…` | `EMAIL` | kind (`verify_email`), user_id, to, name, token_id, rejection_token_id, ip, user_agent, origin, language (`en`), created_at, ttl; sent_at or given_up, sending_until while it is being sent, tries that were deferred |
 
 use std::time::Duration;
 
@@ -106,6 +106,9 @@ pub struct OutboxEntry {
     /// The user agent of the client that caused the mail.
     #[serde(default)]
     pub user_agent: String,
+    /// The origin of the page that caused the mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// The recipient's language; English if a later version of this code stored a language unknown here.
     #[serde(default, deserialize_with = "As::<DefaultOnError>::deserialize")]
     pub language: Language,
@@ -148,6 +151,7 @@ impl Outbox {
             rejection_token_id: links.rejection_token_id.clone(),
             ip: client.ip.clone(),
             user_agent: client.user_agent.clone(),
+            origin: client.origin.clone(),
             language: client.language,
             created_at: now,
             ttl: now.plus(LIFETIME).seconds(),

@@ -264,7 +264,7 @@ impl Gateway {
         listed.any(|listed| is_meant(listed, origin))
     }
 
-    /// Logs requests of refused origins: a browser reports only "CORS error".
+    /// Logs requests of refused origins, and preflights for refused headers: a browser reports only "CORS error".
     fn tell_of_refused(&self, headers: &HeaderMap) {
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let Some(origin) = text(header::ORIGIN) else {
@@ -272,10 +272,26 @@ impl Gateway {
         };
         // The pages beneath /_local have the API's own origin.
         let own = text(header::HOST).map(|host| format!("http://{host}"));
-        let value = headers.get(header::ORIGIN);
-        if own.as_deref() != Some(origin) && !value.is_some_and(|value| self.allows(value)) {
+        if own.as_deref() == Some(origin) {
+            return;
+        }
+        if !headers
+            .get(header::ORIGIN)
+            .is_some_and(|value| self.allows(value))
+        {
             let line = format!(
                 "pages of {origin} get no answer: it is not in CORS_ALLOWED_ORIGINS; try --env CORS_ALLOWED_ORIGINS={origin}"
+            );
+            self.log.add("gateway", &line);
+            return;
+        }
+        let asked = text(header::ACCESS_CONTROL_REQUEST_HEADERS).unwrap_or_default();
+        let asked = asked.split(',').map(|name| name.trim().to_lowercase());
+        let refused = asked.filter(|name| !name.is_empty() && !self.cors.headers.contains(name));
+        let refused = refused.collect::<Vec<_>>().join(",");
+        if !refused.is_empty() {
+            let line = format!(
+                "pages of {origin} must not send {refused}; try --env CORS_ALLOWED_HEADERS={refused}"
             );
             self.log.add("gateway", &line);
         }

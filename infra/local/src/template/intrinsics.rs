@@ -143,6 +143,11 @@ impl Scope<'_> {
                         .join(&separator)
                 ))
             }
+            ("Fn::Split", Value::Array(arguments)) => {
+                let (separator, joined) = (text(&arguments[0])?, self.evaluate(&arguments[1])?);
+                let joined = text(&joined)?;
+                Ok(joined.split(separator.as_str()).collect())
+            }
             _ => Err(format!("{name} is not understood here").into()),
         }
     }
