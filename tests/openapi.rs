@@ -1,6 +1,6 @@
 //! The OpenAPI document. Every answer of every test is checked against it (`tests/harness/shapes.rs`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use harness::browser::Browser;
 use harness::world::read;
@@ -16,6 +16,75 @@ fn the_document_in_the_repository_is_the_one_that_the_code_makes() {
         made == written,
         "cargo run --bin openapi-document > docs/openapi.json"
     );
+}
+
+#[test]
+fn the_collection_in_the_repository_is_the_one_that_the_code_makes() {
+    assert!(
+        openapi_document::collection() == read("clients/gatehouse.http"),
+        "cargo run --bin openapi-document -- --requests > clients/gatehouse.http"
+    );
+}
+
+/// Sends each request of the collection as an editor would, after the first one.
+#[tokio::test]
+async fn every_request_of_the_collection_is_understood() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    let collection = read("clients/gatehouse.http");
+    let (introduction, requests) = collection.split_once("\n###").unwrap();
+    let variables = introduction.lines().filter_map(|line| {
+        let (name, value) = line.strip_prefix('@')?.split_once(" = ")?;
+        Some((format!("{{{{{name}}}}}"), value.to_owned()))
+    });
+    let mut variables: BTreeMap<String, String> = variables.collect();
+    variables.insert("{{api}}".to_owned(), world.url().to_owned());
+    let device = "{{setUpTwoFactor.response.body.deviceId}}".to_owned();
+    variables.insert(device, "01JDV3MAB0C1D2E3F4G5H6J7K8".to_owned());
+
+    let mut sent = 0;
+    for request in requests.split("\n###") {
+        let filled = variables.iter();
+        let filled = filled.fold(request.to_owned(), |text, (name, value)| {
+            text.replace(name, value)
+        });
+        assert!(!filled.contains("{{"), "a variable is missing: {filled}");
+        let (head, body) = filled.trim().split_once("\n\n").unwrap_or((&filled, ""));
+        let mut lines = head.trim().lines().skip(1);
+        let id = lines.next().unwrap().strip_prefix("# @name ").unwrap();
+        let (method, url) = lines.next().unwrap().split_once(' ').unwrap();
+        let path = url.strip_prefix(world.url()).unwrap();
+        let request = client.request(method.parse().unwrap(), path);
+        let headers = lines.map(|line| line.split_once(": ").unwrap());
+        let request = headers.fold(request, |request, (name, value)| {
+            request.header(name, value)
+        });
+        let answer = request.body(body.to_owned()).send().await.unwrap();
+        let status = answer.status().as_u16();
+        let text = answer.text().await.unwrap();
+        let parsed: Value = serde_json::from_str(&text).unwrap_or_default();
+        let code = parsed["error"].as_str().unwrap_or_default();
+        let not_understood = [
+            "malformed_json",
+            "validation_failed",
+            "unsupported_media_type",
+            "missing_token",
+            "csrf_failed",
+            "origin_not_allowed",
+            "invalid_request",
+        ];
+        assert!(!not_understood.contains(&code), "{id}: {code}");
+        let is_missing = id == "endSession" || status != 404;
+        assert!(is_missing && status < 500, "{id}: {status} {code}");
+        if id == "register" {
+            for name in ["accessToken", "refreshToken"] {
+                let value = parsed[name].as_str().unwrap().to_owned();
+                variables.insert(format!("{{{{{name}}}}}"), value);
+            }
+        }
+        sent += 1;
+    }
+    assert_eq!(sent, openapi_document::operations().len());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Builds the functions, and finds their binaries.
+//! Builds the functions, and finds their binaries: in the workspace, or in an archive that `infra/package` has made.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,28 @@ pub type Binaries = BTreeMap<String, PathBuf>;
 pub fn workspace() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).unwrap_or(here).to_owned()
+}
+
+/// Returns the folder of the unpacked archive that this program lies in; `None` in the workspace.
+pub fn archive() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let folder = program.parent()?;
+    let is_archive = folder.join("functions/not-found").is_file();
+    is_archive.then(|| folder.to_owned())
+}
+
+/// Returns the functions' binaries of an unpacked archive.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn in_archive(folder: &Path) -> Result<Binaries, Error> {
+    let mut binaries = Binaries::new();
+    for entry in folder.join("functions").read_dir()? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        binaries.insert(name, entry.path());
+    }
+    Ok(binaries)
 }
 
 /// Builds the whole workspace, so that every dependency is built once, with one set of features. Cargo's progress is

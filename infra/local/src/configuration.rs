@@ -52,6 +52,7 @@ const OWN_ORIGINS: [&str; 6] = [
 /// the API.
 pub(crate) fn parameters(options: &Options, url: &str, name: &str) -> BTreeMap<String, String> {
     let network = options.host.map(|_| format!("http://{name}:*"));
+    let network = network.filter(|origin| !OWN_ORIGINS.contains(&origin.as_str()));
     let origins = OWN_ORIGINS.iter().map(|origin| (*origin).to_owned());
     let origins: Vec<String> = origins.chain(network).collect();
     let mut parameters = BTreeMap::from([

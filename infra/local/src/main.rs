@@ -1,11 +1,11 @@
-//! `cargo local`: runs the system on one machine.
+//! `cargo local`, and `gatehouse-local` in an archive: runs the system on one machine.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use local::log::Log;
 use local::{Error, Info, Local, Options, build};
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,6 +24,11 @@ struct Arguments {
     #[arg(long, value_name = "ADDRESS")]
     host: Option<IpAddr>,
 
+    /// This machine's name in all links: localhost or an address. In a container, which others reach by a published
+    /// port: --host 0.0.0.0 --name localhost
+    #[arg(long, value_name = "NAME", value_parser = own_name)]
+    name: Option<String>,
+
     /// Send cookies without Secure and __Host-: Safari keeps no Secure cookies of http://localhost, and no browser those
     /// of another machine's http: address
     #[arg(long)]
@@ -34,8 +39,8 @@ struct Arguments {
     #[arg(long = "application", value_name = "TEMPLATE")]
     applications: Vec<PathBuf>,
 
-    /// Override a variable of every function that has it, or REDIS_URL or CORS_ALLOWED_ORIGINS; an empty value unsets
-    /// it. May be given more than once
+    /// Override a variable of every function that has it, or REDIS_URL, CORS_ALLOWED_ORIGINS or
+    /// CORS_ALLOWED_HEADERS; an empty value unsets it. May be given more than once
     #[arg(long = "env", value_name = "KEY=VALUE", value_parser = key_and_value)]
     variables: Vec<(String, String)>,
 
@@ -80,6 +85,14 @@ fn key_and_value(text: &str) -> Result<(String, String), &'static str> {
     }
 }
 
+fn own_name(text: &str) -> Result<String, &'static str> {
+    let is_address = text.parse::<IpAddr>().is_ok();
+    match text == "localhost" || is_address {
+        true => Ok(text.to_owned()),
+        false => Err("must be localhost or an address: no other name is answered"),
+    }
+}
+
 /// Describes the limits for the user: `balanced, RATE_LIMIT_LOGIN=3/15m`.
 fn limits(variables: &BTreeMap<String, String>) -> String {
     let all = variables.get(LIMITS).filter(|all| !all.is_empty());
@@ -92,7 +105,18 @@ fn limits(variables: &BTreeMap<String, String>) -> String {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse_from(arguments())) {
+    let archive = build::archive();
+    let command = match archive {
+        None => Arguments::command(),
+        // Its functions are built already, and with optimisation.
+        Some(_) => Arguments::command()
+            .name("gatehouse-local")
+            .mut_arg("release", |argument| argument.hide(true))
+            .mut_arg("no_build", |argument| argument.hide(true)),
+    };
+    let given = command.get_matches_from(arguments());
+    let given = Arguments::from_arg_matches(&given).unwrap_or_else(|error| error.exit());
+    match run(given, archive.as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -132,10 +156,11 @@ fn introduce(info: &Info, limits: &str, host: Option<IpAddr>) {
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), Error> {
-    let binaries = match arguments.no_build {
-        true => build::find(arguments.release)?,
-        false => build::build(arguments.release)?,
+fn run(arguments: Arguments, archive: Option<&Path>) -> Result<(), Error> {
+    let binaries = match archive {
+        Some(folder) => build::in_archive(folder)?,
+        None if arguments.no_build => build::find(arguments.release)?,
+        None => build::build(arguments.release)?,
     };
     let mut variables: BTreeMap<String, String> = arguments.variables.into_iter().collect();
     variables
@@ -146,9 +171,10 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         "json" => Log::json(),
         _ => Log::text(),
     };
+    let own_name = arguments.host.is_none().then(|| "localhost".to_owned());
     let options = Options {
         port: arguments.port,
-        name: "localhost",
+        name: arguments.name.or(own_name),
         host: arguments.host,
         plain_cookies: arguments.plain_cookies,
         applications: arguments.applications,

@@ -18,8 +18,8 @@ pub struct Options {
     pub binaries: Binaries,
     /// The API's port; 0 for any free port. The applications' ports follow it.
     pub port: u16,
-    /// This machine's name in the stack's addresses: `localhost` or `127.0.0.1`.
-    pub name: &'static str,
+    /// This machine's name in the stack's addresses, `localhost` or an address; by default `host`, or `127.0.0.1`.
+    pub name: Option<String>,
     /// The address at which other machines of the network reach the stack; `0.0.0.0` for all addresses of this machine.
     /// Without it, only this machine reaches it.
     pub host: Option<IpAddr>,
@@ -38,14 +38,15 @@ pub struct Options {
 }
 
 impl Options {
-    /// Returns the options of the workspace's own system with these binaries, on a free port, in memory.
+    /// Returns the options of the archive's or the workspace's own system with these binaries, on a free port, in memory.
     pub fn new(binaries: Binaries, log: Log) -> Self {
+        let folder = build::archive().unwrap_or_else(build::workspace);
         Self {
-            template: build::workspace().join("template.yaml"),
+            template: folder.join("template.yaml"),
             applications: Vec::new(),
             binaries,
             port: 0,
-            name: "127.0.0.1",
+            name: None,
             host: None,
             plain_cookies: false,
             data_dir: None,

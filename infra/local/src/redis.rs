@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::Error;
+use crate::{Error, build};
 
 /// How long a server may take to answer after its start; it may have to load a file.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -142,9 +142,13 @@ fn find_or_install() -> Result<PathBuf, Error> {
 }
 
 fn find() -> Option<PathBuf> {
-    ["valkey-server", "redis-server"]
-        .into_iter()
-        .find_map(on_path)
+    let archived = build::archive().map(|folder| folder.join("redis/redis-server"));
+    let archived = archived.filter(|program| program.is_file());
+    archived.or_else(|| {
+        ["valkey-server", "redis-server"]
+            .into_iter()
+            .find_map(on_path)
+    })
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {

@@ -271,8 +271,11 @@ async fn listen(port: u16, host: Option<IpAddr>) -> Result<Vec<TcpListener>, Err
 
 /// Returns the name of this machine in the stack's addresses.
 fn public_name(options: &Options) -> Result<String, Error> {
+    if let Some(name) = &options.name {
+        return Ok(name.clone());
+    }
     let address = match options.host {
-        None => return Ok(options.name.to_owned()),
+        None => Ipv4Addr::LOCALHOST.into(),
         Some(host) if host.is_unspecified() => network_address()?,
         Some(host) => host,
     };

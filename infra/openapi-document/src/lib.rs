@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document, made from the types of the contract (`shared::api`).
+//! The OpenAPI 3.1 document and a collection of requests, made from the types of the contract (`shared::api`).
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,10 @@ use serde_json::{Map, Value, json};
 use shared::api::Failure;
 
 mod operations;
+mod requests;
 
 pub use operations::{Answer, Body, Operation, Security, operations};
+pub use requests::collection;
 
 /// The errors of every operation.
 const OF_ALL: [(u16, &str); 4] = [
