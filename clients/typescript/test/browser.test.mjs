@@ -1,16 +1,13 @@
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { fileURLToPath } from "node:url";
 import { after, afterEach, before, describe, test } from "node:test";
 import { build } from "esbuild";
 import { person, shortUrl, sleep, url } from "./system.mjs";
+import { skip, startDriver } from "./webdriver.mjs";
 
 const EXPIRED = 2100;
-const hasDriver = spawnSync("chromedriver", ["--version"]).status === 0;
-// Where tests must not be left out, a missing browser is a failure.
-const skip = hasDriver || process.env.CI === "true" ? false : "chromedriver is not installed: no browser test ran";
 
 // Page and API have one host name, as cookies need.
 const [api, shortApi] = [url, shortUrl].map((address) => address.replace("127.0.0.1", "localhost"));
@@ -26,13 +23,7 @@ describe("in Chromium", { skip }, () => {
   });
   let script;
 
-  /** One command of WebDriver (W3C). */
-  async function command(method, path, body) {
-    const response = await fetch(`${driver.address}${path}`, { method, body: body && JSON.stringify(body) });
-    const { value } = await response.json();
-    if (!response.ok) throw new Error(`${value.error}: ${value.message}`);
-    return value;
-  }
+  const command = (...request) => driver.command(...request);
 
   /** A tab with the page. `run` runs a function in it. */
   function tabOf(handle, prepare = () => {}) {
@@ -102,27 +93,12 @@ describe("in Chromium", { skip }, () => {
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
     address = `http://localhost:${server.address().port}/`;
-    const child = spawn("chromedriver", ["--port=0"]);
-    driver = await new Promise((resolve, reject) => {
-      child.on("error", reject);
-      child.stdout.on("data", (data) => {
-        const port = /successfully on port (\d+)/.exec(String(data))?.[1];
-        if (port) resolve({ child, address: `http://127.0.0.1:${port}` });
-      });
-    });
-  });
-
-  // The test runner ends a file that takes too long; the driver and its browser must not outlive it.
-  process.once("SIGTERM", () => {
-    driver?.child.kill();
-    process.exit(1);
+    driver = await startDriver();
   });
 
   /** Each test has a browser of its own, without storage and cookies of the others. */
   async function newBrowser() {
-    const args = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"];
-    const { sessionId } = await command("POST", "/session", { capabilities: { alwaysMatch: { "goog:chromeOptions": { args } } } });
-    session = `/session/${sessionId}`;
+    session = await driver.newBrowser();
   }
 
   afterEach(async () => {
@@ -131,7 +107,7 @@ describe("in Chromium", { skip }, () => {
   });
 
   after(() => {
-    driver?.child.kill();
+    driver?.stop();
     server.close();
     server.closeAllConnections();
   });
