@@ -20,7 +20,7 @@ struct Arguments {
     port: u16,
 
     /// Let other machines of the network reach it at this address of this machine, a phone for instance; 0.0.0.0 takes
-    /// all addresses. Everybody in the network then reads the inbox with its links
+    /// all addresses. Everybody in the network then reads its data and the inbox
     #[arg(long, value_name = "ADDRESS")]
     host: Option<IpAddr>,
 
@@ -151,7 +151,7 @@ fn introduce(info: &Info, limits: &str, host: Option<IpAddr>) {
     eprintln!("limits: {limits} (--limits strict, balanced or off)");
     if host.is_some() {
         eprintln!(
-            "warning: everybody in this network reaches it, and reads the inbox with its links"
+            "warning: everybody in this network reaches it, and reads its data and the inbox"
         );
     }
 }
