@@ -18,7 +18,6 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod error;
-pub mod frontends;
 pub mod http;
 pub mod random;
 pub mod serve;

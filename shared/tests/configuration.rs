@@ -1,5 +1,6 @@
 //! The settings of all types together: every problem at once, and what production refuses.
 
+use shared::auth::frontends::Frontends;
 use shared::auth::token_issuer::TokenIssuer;
 use shared::auth::tokens::refresh_expiry;
 use shared::config::Environment;
@@ -8,7 +9,6 @@ use shared::domain::duration::days;
 use shared::domain::password::Policy;
 use shared::domain::password_hash::{Cost, PasswordHasher};
 use shared::domain::token::AccessTokenVerifier;
-use shared::frontends::Frontends;
 use shared::http::cookie_mode::CsrfProtection;
 use shared::store::dynamodb::DynamoDb;
 use shared::store::sessions::Sessions;

@@ -3,11 +3,11 @@ use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse
 use secrecy::ExposeSecret;
 use serde_dynamo::AttributeValue;
 use shared::auth::email_tokens::EmailTokens;
+use shared::auth::frontends::Frontends;
 use shared::config::Environment;
 use shared::domain::email_address::EmailAddress;
 use shared::domain::email_token::{Purpose, TokenId};
 use shared::domain::rule::Parse;
-use shared::frontends::Frontends;
 use shared::store::Error;
 use shared::store::outbox::{Kind, OutboxEntry};
 use shared::store::suppression_list::SuppressionList;

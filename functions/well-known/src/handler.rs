@@ -1,7 +1,7 @@
 use shared::StartError;
+use shared::auth::frontends::Frontends;
 use shared::config::Environment;
 use shared::error::ApiError;
-use shared::frontends::Frontends;
 use shared::http::Response;
 use url::Url;
 

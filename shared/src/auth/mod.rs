@@ -3,6 +3,7 @@
 pub mod authentication;
 pub mod device;
 pub mod email_tokens;
+pub mod frontends;
 pub mod lockout;
 pub mod mailed_links;
 pub mod passwords;
