@@ -550,6 +550,27 @@ async fn one_name_is_printed_and_both_of_this_machine_work() {
     assert!(!log.contains("warning"), "{log}");
 }
 
+/// A container listens on all of its addresses, and others reach it by a published port of this machine.
+#[tokio::test]
+async fn links_have_the_name_that_is_given() {
+    if !is_linux_and_inside() {
+        return;
+    }
+    for (name, host) in [("localhost", "localhost"), ("::1", "[::1]")] {
+        let program = Program::start(&["--host", "0.0.0.0", "--name", name]);
+        let url = program.url();
+        assert!(url.starts_with(&format!("http://{host}:")), "{url}");
+        let port = url.rsplit(':').next().unwrap();
+        let discovery = format!("http://127.0.0.1:{port}/.well-known/openid-configuration");
+        let answer: Value = reqwest::get(discovery).await.unwrap().json().await.unwrap();
+        assert_eq!(answer["issuer"], url);
+    }
+    let output = command(&["--name", "evil.example"]).output().unwrap();
+    assert!(!output.status.success());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("must be localhost or an address"), "{error}");
+}
+
 #[tokio::test]
 async fn other_machines_reach_it_if_it_is_told() {
     if !is_linux_and_inside() {

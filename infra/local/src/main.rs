@@ -86,10 +86,12 @@ fn key_and_value(text: &str) -> Result<(String, String), &'static str> {
 }
 
 fn own_name(text: &str) -> Result<String, &'static str> {
-    let is_address = text.parse::<IpAddr>().is_ok();
-    match text == "localhost" || is_address {
-        true => Ok(text.to_owned()),
-        false => Err("must be localhost or an address: no other name is answered"),
+    match text.parse::<IpAddr>() {
+        Ok(IpAddr::V6(address)) => Ok(format!("[{address}]")),
+        Err(_) if text != "localhost" => {
+            Err("must be localhost or an address: no other name is answered")
+        }
+        _ => Ok(text.to_owned()),
     }
 }
 
