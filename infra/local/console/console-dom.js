@@ -20,11 +20,21 @@ export const at = (id) => document.getElementById(id);
 export function copyButton(text, label = "Copy") {
   const button = make("button", { type: "button", text: label });
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(text());
+    await copy(text());
     button.textContent = "Copied";
     setTimeout(() => { button.textContent = label; }, 1500);
   });
   return button;
+}
+
+/** Copies a text. A phone that reaches this machine by its address has no clipboard API: http there is not secure. */
+async function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const field = make("textarea", { text });
+  document.body.append(field);
+  field.select();
+  document.execCommand("copy");
+  field.remove();
 }
 
 export const clock = (time) => new Date(time).toLocaleTimeString([], { hour12: false });

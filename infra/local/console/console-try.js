@@ -77,7 +77,7 @@ function inputs({ name, label, type = "text", isCode, ...attributes }) {
   const input = make("input", { id, name, type, value: isCode ? "" : (values[name] ?? ""), "aria-describedby": `${id}-problem`, autocomplete: "off", ...attributes });
   const problem = make("p", { class: "problem", id: `${id}-problem` });
   const fill = make("button", { type: "button", class: "fill", text: "Fill in the present code", onclick: async () => { input.value = await totp(setup.secret); } });
-  return [make("label", { for: id, text: label }), input, problem, ...(isCode && setup ? [make("div", { class: "row" }, fill)] : [])];
+  return [make("label", { for: id, text: label }), input, problem, ...(isCode && setup && isSecureContext ? [make("div", { class: "row" }, fill)] : [])];
 }
 
 async function submit() {
