@@ -20,21 +20,21 @@ export const at = (id) => document.getElementById(id);
 export function copyButton(text, label = "Copy") {
   const button = make("button", { type: "button", text: label });
   button.addEventListener("click", async () => {
-    await copy(text());
-    button.textContent = "Copied";
+    button.textContent = (await copy(text())) ? "Copied" : "Not possible here";
     setTimeout(() => { button.textContent = label; }, 1500);
   });
   return button;
 }
 
-/** Copies a text. A phone that reaches this machine by its address has no clipboard API: http there is not secure. */
+/** Copies a text, and returns whether that was possible. A phone that reaches this machine by its address has no clipboard API: http there is not secure. */
 async function copy(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  if (navigator.clipboard) return navigator.clipboard.writeText(text).then(() => true, () => false);
   const field = make("textarea", { text });
   document.body.append(field);
   field.select();
-  document.execCommand("copy");
+  const isDone = document.execCommand("copy");
   field.remove();
+  return isDone;
 }
 
 export const clock = (time) => new Date(time).toLocaleTimeString([], { hour12: false });
