@@ -1,15 +1,9 @@
 //! A new user completes the mailed flows in a real browser without a frontend: in the console's inbox and the pages
 //! under `/_local`.
 
-use harness::browser::Browser;
+use harness::browser::system_and_browser;
 use harness::client::unique_password;
 use harness::{Account, World};
-
-/// Starts a system on this machine and a browser, if both are available.
-async fn start() -> Option<(World, Browser)> {
-    let world = World::inside()?;
-    Some((world, Browser::start().await?))
-}
 
 /// Returns the link in the newest mail with this subject.
 async fn link(world: &World, account: &Account, subject: &str) -> String {
@@ -21,7 +15,7 @@ async fn link(world: &World, account: &Account, subject: &str) -> String {
 
 #[tokio::test]
 async fn a_new_user_verifies_the_address_and_resets_the_password() {
-    let Some((world, browser)) = start().await else {
+    let Some((world, browser)) = system_and_browser().await else {
         return;
     };
     let client = world.client();
@@ -98,7 +92,7 @@ async fn a_new_user_verifies_the_address_and_resets_the_password() {
 
 #[tokio::test]
 async fn rejecting_a_registration_removes_the_account() {
-    let Some((world, browser)) = start().await else {
+    let Some((world, browser)) = system_and_browser().await else {
         return;
     };
     let client = world.client();
@@ -123,7 +117,7 @@ async fn rejecting_a_registration_removes_the_account() {
 
 #[tokio::test]
 async fn the_undo_link_turns_the_second_factor_off() {
-    let Some((world, browser)) = start().await else {
+    let Some((world, browser)) = system_and_browser().await else {
         return;
     };
     let client = world.client();
@@ -145,7 +139,7 @@ async fn the_undo_link_turns_the_second_factor_off() {
 /// Password managers send users to `/.well-known/change-password`.
 #[tokio::test]
 async fn a_user_changes_the_password_where_a_password_manager_leads() {
-    let Some((world, browser)) = start().await else {
+    let Some((world, browser)) = system_and_browser().await else {
         return;
     };
     let client = world.client();
@@ -169,7 +163,7 @@ async fn a_user_changes_the_password_where_a_password_manager_leads() {
 /// Without a link, the page hides its form and says nothing about passwords.
 #[tokio::test]
 async fn a_page_without_its_link_says_so() {
-    let Some((world, browser)) = start().await else {
+    let Some((world, browser)) = system_and_browser().await else {
         return;
     };
     for page in ["verify-email", "reset-password"] {

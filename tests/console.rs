@@ -1,20 +1,15 @@
 //! The console at `/` of the local stack, in a real browser.
 
 use harness::authenticator::{decode_qr_code, step};
-use harness::browser::Browser;
+use harness::browser::system_and_browser;
 use harness::client::unique_password;
 use harness::{Authenticator, World, until};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-async fn start() -> Option<(World, Browser)> {
-    let world = World::inside()?;
-    Some((world, Browser::start().await?))
-}
-
 #[tokio::test]
 async fn a_user_signs_up_and_turns_on_a_second_factor_by_clicks_alone() {
-    let Some((world, browser)) = start().await else {
+    let Some((world, browser)) = system_and_browser().await else {
         return;
     };
     browser.open(&format!("{}/", world.url())).await;
@@ -79,7 +74,7 @@ async fn a_user_signs_up_and_turns_on_a_second_factor_by_clicks_alone() {
 
 #[tokio::test]
 async fn a_broken_field_is_told_at_the_field() {
-    let Some((world, browser)) = start().await else {
+    let Some((world, browser)) = system_and_browser().await else {
         return;
     };
     browser.open(&format!("{}/", world.url())).await;
@@ -97,7 +92,7 @@ async fn a_broken_field_is_told_at_the_field() {
 
 #[tokio::test]
 async fn requests_of_others_appear_with_their_outcome_time_and_lines() {
-    let Some((world, browser)) = start().await else {
+    let Some((world, browser)) = system_and_browser().await else {
         return;
     };
     let client = world.client();
@@ -126,7 +121,7 @@ async fn requests_of_others_appear_with_their_outcome_time_and_lines() {
 
 #[tokio::test]
 async fn data_mails_and_charts_follow_what_happens() {
-    let Some((world, browser)) = start().await else {
+    let Some((world, browser)) = system_and_browser().await else {
         return;
     };
     let client = world.client();
@@ -153,7 +148,7 @@ async fn data_mails_and_charts_follow_what_happens() {
 
 #[tokio::test]
 async fn arrow_keys_move_between_the_views() {
-    let Some((world, browser)) = start().await else {
+    let Some((world, browser)) = system_and_browser().await else {
         return;
     };
     browser.open(&format!("{}/#data", world.url())).await;

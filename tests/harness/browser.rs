@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::World;
+
 /// The protocol's key for a reference to an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
@@ -14,6 +16,12 @@ pub struct Browser {
     http: reqwest::Client,
     session: String,
     _profile: tempfile::TempDir,
+}
+
+/// Starts a system on this machine and a browser, if both are available.
+pub async fn system_and_browser() -> Option<(World, Browser)> {
+    let world = World::inside()?;
+    Some((world, Browser::start().await?))
 }
 
 impl Browser {

@@ -26,7 +26,10 @@ export function copyButton(text, label = "Copy") {
   return button;
 }
 
-/** Copies a text, and returns whether that was possible. A phone that reaches this machine by its address has no clipboard API: http there is not secure. */
+/**
+ * Copies a text, and returns whether that was possible. A phone that reaches this machine by its address has no clipboard
+ * API: http there is not secure.
+ */
 async function copy(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text).then(() => true, () => false);
   const field = make("textarea", { text });

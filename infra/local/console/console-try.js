@@ -29,7 +29,7 @@ const OPERATIONS = [
   { id: "reset", title: "Forgot the password", method: "POST", path: "/api/auth/password-reset/request", fields: [field("email", "Address", { type: "email" })], after: "The mail is in the inbox; its link opens the page that sets a new password." },
   { id: "resend", title: "Mail the link again", method: "POST", path: "/api/auth/verify-email/resend", fields: [field("email", "Address", { type: "email" })] },
   { id: "logout", title: "Sign out", method: "POST", path: "/api/auth/logout", needsUser: true, fields: [field("allDevices", "On all devices", { type: "checkbox" })], next: "login" },
-  { id: "delete", title: "Delete the account", method: "DELETE", path: "/api/auth/profile", needsUser: true, isDangerous: true, fields: [field("password", "Password", PASSWORD), field("twoFactorToken", "Code, if two-factor authentication is on", CODE)], next: "register" },
+  { id: "delete", title: "Delete the account", method: "DELETE", path: "/api/auth/profile", needsUser: true, fields: [field("password", "Password", PASSWORD), field("twoFactorToken", "Code, if two-factor authentication is on", CODE)], next: "register" },
 ];
 
 /** Shows the operations, one of them open; `onSent` is called after each request. */
@@ -89,7 +89,7 @@ async function submit() {
     if (input.value !== "") body[name] = input.value;
     if (name in values) values[name] = input.value;
   }
-  if (operation.id === "profile" || operation.id === "sessions") return finish(operation, await send(operation.method, operation.path));
+  if (operation.method === "GET") return finish(operation, await send(operation.method, operation.path));
   return finish(operation, await send(operation.method, operation.path, body, operation.isPublic), body);
 }
 

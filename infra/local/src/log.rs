@@ -41,7 +41,7 @@ pub struct Exchange {
     /// API Gateway's id of the request.
     pub request_id: String,
     /// The time at which the request came.
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(serialize_with = "as_rfc3339")]
     pub received_at: OffsetDateTime,
     /// The method.
     pub method: String,
@@ -60,10 +60,15 @@ pub struct Exchange {
     pub duration: Duration,
 }
 
-fn rfc3339<S: Serializer>(time: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
+/// Returns a time in UTC with milliseconds (RFC 3339).
+pub(crate) fn rfc3339(time: &OffsetDateTime) -> String {
     let format =
         format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    serializer.serialize_str(&time.format(format).unwrap_or_default())
+    time.format(format).unwrap_or_default()
+}
+
+fn as_rfc3339<S: Serializer>(time: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(time))
 }
 
 fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -12,11 +12,11 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
-use time::macros::format_description;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::identity::request_id;
+use crate::log::rfc3339;
 use crate::{Error, hosts};
 
 /// A mail that was sent.
@@ -116,8 +116,6 @@ async fn send(State(inbox): State<Inbox>, Json(request): Json<Value>) -> Respons
         response.headers_mut().insert("x-amzn-errortype", kind);
         return response;
     }
-    let rfc3339 =
-        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     let id = request_id();
     inbox.add(Mail {
         id: id.clone(),
@@ -131,9 +129,7 @@ async fn send(State(inbox): State<Inbox>, Json(request): Json<Value>) -> Respons
             .flatten()
             .map(|header| (text(&header["Name"]), text(&header["Value"])))
             .collect(),
-        sent_at: OffsetDateTime::now_utc()
-            .format(rfc3339)
-            .unwrap_or_default(),
+        sent_at: rfc3339(&OffsetDateTime::now_utc()),
     });
     Response::new(Body::from(json!({ "MessageId": id }).to_string()))
 }

@@ -4,10 +4,10 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => print!("{}", openapi_document::written()),
-        ["--requests"] => print!("{}", openapi_document::collection()),
+    let mut arguments = std::env::args().skip(1);
+    match (arguments.next().as_deref(), arguments.next()) {
+        (None, _) => print!("{}", openapi_document::written()),
+        (Some("--requests"), None) => print!("{}", openapi_document::collection()),
         _ => {
             eprintln!("openapi-document [--requests]");
             return ExitCode::FAILURE;
