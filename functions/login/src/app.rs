@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use shared::StartError;
@@ -8,6 +9,7 @@ use shared::auth::tokens::{refresh_expiry, remember_me_expiry, session_max_age};
 use shared::auth::two_factor::TwoFactor;
 use shared::config::Environment;
 use shared::domain::device_token::{DeviceTokenIssuer, DeviceTokenVerifier};
+use shared::domain::leaked_passwords::LeakedPasswords;
 use shared::domain::password_hash::PasswordHasher;
 use shared::serve::{Endpoint, PublicGuard};
 use shared::store::audit::Audit;
@@ -41,6 +43,7 @@ pub struct App {
     pub two_factor: TwoFactor,
     pub email_tokens: EmailTokens,
     pub hasher: PasswordHasher,
+    pub leaked_passwords: Option<Arc<LeakedPasswords>>,
 }
 
 impl App {
@@ -66,6 +69,7 @@ impl App {
             two_factor: TwoFactor::from_env(&mut environment),
             email_tokens: EmailTokens::from_env(&mut environment),
             hasher: PasswordHasher::from_env(&mut environment),
+            leaked_passwords: LeakedPasswords::from_env(&mut environment),
         };
         environment.finish(app)
     }

@@ -126,7 +126,9 @@ pub async fn sign_in(
         timing::best_effort("ending the other sessions", others).await;
     }
     let tokens = tokens.with_device_token(app.device_token_issuer.issue(device, now));
-    Ok(signed_in(user, tokens, now))
+    let leaked = app.leaked_passwords.as_ref();
+    let is_leaked = leaked.is_some_and(|leaked| leaked.contains(&login.password));
+    Ok(signed_in(user, tokens, is_leaked, now))
 }
 
 fn lifetime(app: &App, login: &Login) -> Lifetime {
@@ -204,7 +206,7 @@ fn writes(
     writes
 }
 
-fn signed_in(user: &User, tokens: Tokens, now: Timestamp) -> Response {
+fn signed_in(user: &User, tokens: Tokens, is_leaked: bool, now: Timestamp) -> Response {
     let user = User {
         last_login_at: Some(now),
         ..user.clone()
@@ -212,6 +214,7 @@ fn signed_in(user: &User, tokens: Tokens, now: Timestamp) -> Response {
     let body = LoginAnswer {
         user: (&user).into(),
         tokens: tokens.body,
+        password_leaked: is_leaked.then_some(true),
     };
     Response::ok("Signed in.", body).with_cookies(tokens.cookies)
 }

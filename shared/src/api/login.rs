@@ -66,4 +66,7 @@ pub struct LoginAnswer {
     /// The tokens.
     #[serde(flatten)]
     pub tokens: Tokens,
+    /// True if the password is known from a data leak: the user should change it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_leaked: Option<bool>,
 }

@@ -15,6 +15,7 @@ pub mod email_token;
 pub mod encryption;
 pub mod id;
 pub mod language;
+pub mod leaked_passwords;
 pub mod origin;
 pub mod password;
 pub mod password_hash;

@@ -1,6 +1,6 @@
 //! Passwords: the rules of NIST SP 800-63B-4 and ASVS 5.0, 6.2, and additional rules of the configuration.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
@@ -10,6 +10,7 @@ use validator::ValidationError;
 use zeroize::Zeroizing;
 
 use super::email_address::EmailAddress;
+use super::leaked_passwords::LeakedPasswords;
 use super::rule::{Parse, check_length, rule};
 use super::username::Username;
 
@@ -51,10 +52,14 @@ impl PartialEq for Password {
 pub struct Policy {
     /// The minimum length in code points after NFC; at least 8.
     pub minimum_length: usize,
+    /// Whether the password must contain an upper-case letter, a lower-case letter and a digit.
+    pub classes_are_required: bool,
     /// Whether the password must contain a symbol: a character that is neither a letter with a case nor a digit.
     pub symbol_is_required: bool,
     /// The application's name, which may not be the password.
     pub application_name: String,
+    /// Passwords from data leaks, if the operator has given a list.
+    pub leaked: Option<Arc<LeakedPasswords>>,
 }
 
 /// The owner of the password, as far as known.
@@ -76,15 +81,19 @@ impl Policy {
         let folded = Zeroizing::new(visible.collect::<String>().to_lowercase());
         let rules = [
             check_length(text, self.minimum_length, MAX_LENGTH).err(),
-            (!has(char::is_uppercase))
+            (self.classes_are_required && !has(char::is_uppercase))
                 .then(|| missing("an upper-case letter", "missing_upper_case")),
-            (!has(char::is_lowercase))
+            (self.classes_are_required && !has(char::is_lowercase))
                 .then(|| missing("a lower-case letter", "missing_lower_case")),
-            (!has(is_digit)).then(|| missing("a digit", "missing_digit")),
+            (self.classes_are_required && !has(is_digit)).then(|| missing("a digit", "missing_digit")),
             (self.symbol_is_required && !has(is_symbol))
                 .then(|| missing("a symbol", "missing_symbol")),
             is_common(&folded)
                 .then(|| rule("common_password", "is one of the most common passwords")),
+            self.leaked
+                .as_ref()
+                .is_some_and(|leaked| leaked.contains(password))
+                .then(|| rule("leaked_password", "is known from a data leak")),
             self.names(&folded, owner),
         ];
         rules.into_iter().flatten().collect()
@@ -167,7 +176,9 @@ mod tests {
     fn policy() -> Policy {
         Policy {
             minimum_length: 8,
+            classes_are_required: true,
             symbol_is_required: false,
+            leaked: None,
             application_name: "Gatehouse2".into(),
         }
     }
