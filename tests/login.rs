@@ -1,7 +1,7 @@
 //! `POST /api/auth/login`.
 
 use harness::client::unique_email;
-use harness::{Account, World, token, until};
+use harness::{World, token, until};
 use serde_json::{Value, json};
 
 const PATH: &str = "/api/auth/login";
@@ -191,20 +191,6 @@ async fn both_unicode_forms_of_a_password_work_and_nothing_else_does() {
     }
 }
 
-async fn store_hash(world: &World, account: &Account, hash: &str) {
-    let dynamodb = world.dynamodb();
-    let key = format!("USER#{}", account.id);
-    dynamodb
-        .set(
-            &dynamodb.credentials,
-            &key,
-            "PASSWORD",
-            "hash",
-            json!({ "S": hash }),
-        )
-        .await;
-}
-
 /// security.md 4.
 #[tokio::test]
 async fn a_bcrypt_hash_signs_in_and_is_replaced() {
@@ -217,7 +203,10 @@ async fn a_bcrypt_hash_signs_in_and_is_replaced() {
         bcrypt.replacen("$2b$", "$2a$", 1),
         bcrypt.replacen("$2b$", "$2y$", 1),
     ] {
-        store_hash(&world, &account, &variant).await;
+        world
+            .dynamodb()
+            .set_password_hash(&account.id, &variant)
+            .await;
 
         let wrong = client.try_login(&account.email, "Wrong-7-horse").await;
         let kept = world.dynamodb().password_hash(&account.id).await;
@@ -258,7 +247,10 @@ async fn a_stored_hash_of_no_known_kind_is_an_error_that_tells_nothing() {
     let Some(world) = World::inside() else { return };
     let client = world.client();
     let account = client.register().await;
-    store_hash(&world, &account, "md5:0123456789abcdef").await;
+    world
+        .dynamodb()
+        .set_password_hash(&account.id, "md5:0123456789abcdef")
+        .await;
 
     let answer = client.try_login(&account.email, &account.password).await;
 

@@ -25,6 +25,7 @@ mod journey;
 mod jwks;
 mod key_rotation;
 mod kms;
+mod leaked_passwords;
 mod local_stack;
 mod lockout;
 mod login;

@@ -53,7 +53,7 @@ const OTHER_HEADERS: [&str; 13] = [
 
 /// The codes of broken rules, with the names of their parameters: a closed list (docs/api.md, "What a field can
 /// break").
-const DETAIL_CODES: [(&str, &[&str]); 24] = [
+const DETAIL_CODES: [(&str, &[&str]); 25] = [
     ("common_password", &[]),
     ("contains_link", &[]),
     ("control_characters", &[]),
@@ -66,6 +66,7 @@ const DETAIL_CODES: [(&str, &[&str]); 24] = [
     ("invalid_url", &[]),
     ("invalid_value", &[]),
     ("invisible_characters", &[]),
+    ("leaked_password", &[]),
     ("missing_digit", &[]),
     ("missing_lower_case", &[]),
     ("missing_symbol", &[]),

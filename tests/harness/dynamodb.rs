@@ -106,6 +106,13 @@ impl DynamoDb {
         item["hash"]["S"].as_str().expect("a hash").to_owned()
     }
 
+    /// Replaces the user's password hash, as an import from another system does.
+    pub async fn set_password_hash(&self, id: &str, hash: &str) {
+        let (pk, value) = (format!("USER#{id}"), json!({ "S": hash }));
+        self.set(&self.credentials, &pk, "PASSWORD", "hash", value)
+            .await;
+    }
+
     /// Returns the user's audit entries as (event, outcome), oldest first.
     pub async fn audit(&self, id: &str) -> Vec<(String, String)> {
         let mut entries: Vec<Value> = self.items(&format!("AUDIT#{id}")).await;

@@ -190,14 +190,17 @@ export function createClient(options: ClientOptions) {
       return { user: answer.user, isSignedIn };
     },
 
-    /** Signs in. `two_factor_required` means: show a field for the code, and send all again with `twoFactorToken`. */
-    async login(fields: BodyOf<"login">, options?: RequestOptions): Promise<User> {
+    /**
+     * Signs in. `two_factor_required` means: show a field for the code, and send all again with `twoFactorToken`.
+     * With `passwordLeaked` the password is known from a data leak: advise a change.
+     */
+    async login(fields: BodyOf<"login">, options?: RequestOptions): Promise<User & { passwordLeaked?: true }> {
       const name = fields.identifier || fields.email || fields.username || "";
       const device = isCookieMode ? undefined : await devices.find(name);
       const answer = await guest("/api/auth/login", fields, options, { "X-Device-Token": device });
       await devices.keep(answer.user, answer.deviceToken);
       await session.start(answer);
-      return answer.user;
+      return answer.passwordLeaked ? { ...answer.user, passwordLeaked: true } : answer.user;
     },
 
     /** Signs out. If it fails, the user is still signed in: say so. A 401 means that the session was over already. */

@@ -751,6 +751,8 @@ export interface components {
             expiresIn: number;
             /** @description A message for people. */
             message: string;
+            /** @description True if the password is known from a data leak: the user should change it. */
+            passwordLeaked?: boolean | null;
             /**
              * Format: uint64
              * @description The seconds until the refresh token expires.

@@ -176,3 +176,19 @@ test("the mailed link turns two-factor authentication off", async () => {
   await assert.rejects(client.profile.get(), { code: "token_revoked" });
   await assert.rejects(client.login({ identifier: fields.username, password: PASSWORD }), { code: "password_reset_required" });
 });
+
+test("a sign-in says that the password is known from a data leak", async () => {
+  const { email, password, ...fields } = person();
+  await createClient({ url }).register({ email, password, ...fields });
+  const withHint = async (input, init) => {
+    const response = await fetch(input, init);
+    if (!String(input).endsWith("/login")) return response;
+    return Response.json({ ...(await response.json()), passwordLeaked: true });
+  };
+  const client = createClient({ url, fetch: withHint });
+
+  const user = await client.login({ identifier: email, password });
+
+  assert.equal(user.passwordLeaked, true);
+  assert.equal(client.user.passwordLeaked, undefined); // it is no property of the account
+});

@@ -46,7 +46,12 @@ impl LeakedPasswords {
         let filter = BinaryFuse16::try_from_iterator(keys.iter().map(|key| key.0))?;
         let mut content = vec![0; DESCRIPTOR];
         filter.dma_copy_descriptor_to(&mut content);
-        content.extend(filter.fingerprints.iter().flat_map(|print| print.to_le_bytes()));
+        content.extend(
+            filter
+                .fingerprints
+                .iter()
+                .flat_map(|print| print.to_le_bytes()),
+        );
         let checksum = digest(&SHA256, &content);
         Ok([FORMAT, checksum.as_ref(), &content].concat())
     }
@@ -62,7 +67,10 @@ impl LeakedPasswords {
         let (fingerprints, rest) = fingerprints.as_chunks();
         rest.is_empty().then(|| Self {
             descriptor: *descriptor,
-            fingerprints: fingerprints.iter().map(|print| u16::from_le_bytes(*print)).collect(),
+            fingerprints: fingerprints
+                .iter()
+                .map(|print| u16::from_le_bytes(*print))
+                .collect(),
         })
     }
 
@@ -117,7 +125,8 @@ mod tests {
     fn small_lists_and_repeated_entries_are_possible() {
         for keys in [vec![], vec![Key(1)], vec![Key(1), Key(2), Key(1)]] {
             let number = keys.len();
-            let file = LeakedPasswords::file(keys).unwrap_or_else(|error| panic!("{number}: {error}"));
+            let file =
+                LeakedPasswords::file(keys).unwrap_or_else(|error| panic!("{number}: {error}"));
             assert!(LeakedPasswords::read(&file).is_some());
         }
     }

@@ -85,7 +85,8 @@ impl Policy {
                 .then(|| missing("an upper-case letter", "missing_upper_case")),
             (self.classes_are_required && !has(char::is_lowercase))
                 .then(|| missing("a lower-case letter", "missing_lower_case")),
-            (self.classes_are_required && !has(is_digit)).then(|| missing("a digit", "missing_digit")),
+            (self.classes_are_required && !has(is_digit))
+                .then(|| missing("a digit", "missing_digit")),
             (self.symbol_is_required && !has(is_symbol))
                 .then(|| missing("a symbol", "missing_symbol")),
             is_common(&folded)
