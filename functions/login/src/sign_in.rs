@@ -127,7 +127,7 @@ pub async fn sign_in(
     }
     let tokens = tokens.with_device_token(app.device_token_issuer.issue(device, now));
     let leaked = app.leaked_passwords.as_ref();
-    let is_leaked = leaked.is_some_and(|leaked| leaked.contains(&login.password));
+    let is_leaked = leaked.is_some_and(|leaked| leaked.contains(login.password.as_bytes()));
     Ok(signed_in(user, tokens, is_leaked, now))
 }
 

@@ -95,8 +95,9 @@ fn key(line: &[u8], arguments: &Arguments) -> Entry {
         return Entry::Unusable;
     };
     if !arguments.hashes {
-        return Password::parse(line)
-            .map_or(Entry::Unusable, |password| Entry::Key(Key::of(&password)));
+        return Password::parse(line).map_or(Entry::Unusable, |password| {
+            Entry::Key(Key::of(password.as_bytes()))
+        });
     }
     let (hash, count) = line.split_once(':').unwrap_or((line, ""));
     let count = match count.trim() {

@@ -93,7 +93,7 @@ impl Policy {
                 .then(|| rule("common_password", "is one of the most common passwords")),
             self.leaked
                 .as_ref()
-                .is_some_and(|leaked| leaked.contains(password))
+                .is_some_and(|leaked| leaked.contains(password.as_bytes()))
                 .then(|| rule("leaked_password", "is known from a data leak")),
             self.names(&folded, owner),
         ];
