@@ -721,6 +721,62 @@ async fn the_senders_name_is_an_encoded_word_and_no_program_answers() {
     }
 }
 
+/// The brand of a team: colour, logo, last line, and the address for answers, through SES and another server alike.
+#[tokio::test]
+async fn mails_have_the_look_of_the_team() {
+    let Some(server) = SmtpServer::with_implicit_tls() else {
+        return;
+    };
+    let branded = || {
+        World::build()
+            .variable("APP_NAME", "Example & Sons")
+            .variable("BRAND_COLOR", "#FFD400")
+            .variable("LOGO_URL", "https://cdn.example.com/logo.png?a=1&b=2")
+            .variable("MAIL_FOOTER", "Example & Sons, 1 Example Street")
+            .variable("EMAIL_REPLY_TO", "Support <support@example.com>")
+    };
+    let smtp = branded()
+        .variable("SMTP_URL", &server.url())
+        .variable("SMTP_CA", &server.ca);
+    let (Some(smtp), Some(ses)) = (smtp.start(), branded().start()) else {
+        return;
+    };
+    let account = ses.client().register().await;
+
+    let mail = ses.mail(&account.email, "Verify").await;
+    smtp.client().register().await;
+    until("the mail", async || server.mails().len() == 1).await;
+
+    for part in [
+        "background: #ffd400; color: #0b1526",
+        "<img src=\"https://cdn.example.com/logo.png?a=1&#38;b=2\" alt=\"Example &#38; Sons\"",
+        "Example &#38; Sons, 1 Example Street",
+    ] {
+        assert!(mail.html.contains(part), "{part}: {}", mail.html);
+    }
+    let last = mail.text.trim_end().lines().last();
+    assert_eq!(last, Some("Example & Sons, 1 Example Street"));
+    let account = format!("Account: {}", account.email);
+    assert!(mail.text.contains(&account), "{}", mail.text);
+    let reply_to = "Support <support@example.com>";
+    assert_eq!(mail.headers["Reply-To"], reply_to);
+    assert_eq!(server.mails()[0]["headers"]["reply-to"], reply_to);
+}
+
+#[test]
+fn a_look_that_is_none_keeps_the_mailer_from_starting() {
+    for (name, value) in [
+        ("BRAND_COLOR", "red"),
+        ("LOGO_URL", "http://cdn.example.com/logo.png"),
+        ("MAIL_FOOTER", "a\nb"),
+        ("EMAIL_REPLY_TO", "support"),
+    ] {
+        let world = World::build().variable(name, value).try_start();
+        let error = world.err().expect("an error at the start");
+        assert!(error.contains(&format!("{name} must be")), "{error}");
+    }
+}
+
 /// With a wrong password, or a server with an untrusted certificate, the mail waits and the log says why.
 #[tokio::test]
 async fn a_mail_waits_while_the_smtp_server_cannot_be_used() {

@@ -13,6 +13,7 @@ use shared::store::outbox::{Kind, OutboxEntry};
 use shared::store::suppression_list::SuppressionList;
 use shared::{StartError, clock, telemetry};
 
+use crate::brand::Brand;
 use crate::deliveries::{Deliveries, Lease};
 use crate::delivery::{Envelope, Refusal};
 use crate::mail_counts::MailCounts;
@@ -172,6 +173,7 @@ fn compose(app: &App, entry: &Entry) -> Message {
         at: mail.created_at,
         ip: &mail.ip,
         user_agent: &mail.user_agent,
+        account: &mail.to,
         link: link(page, purpose, &mail.token_id),
         reject_link: link("reject-email", Purpose::RejectEmail, rejection),
     })
@@ -215,7 +217,7 @@ impl App {
             suppression_list: SuppressionList::from_env(&mut environment),
             mail_counts: MailCounts::from_env(&mut environment),
             sender: Sender::from_env(&mut environment),
-            templates: Templates::new(environment.text("APP_NAME")),
+            templates: Templates::new(Brand::from_env(&mut environment)),
             email_tokens: EmailTokens::from_env(&mut environment),
             frontends: Frontends::from_env(&mut environment),
         };

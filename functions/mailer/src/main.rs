@@ -1,4 +1,5 @@
 //! DynamoDB stream → mail: sends each mail of the outbox once.
+mod brand;
 mod deliveries;
 mod delivery;
 mod handler;

@@ -8,6 +8,8 @@ use shared::domain::language::Language;
 use shared::domain::timestamp::Timestamp;
 use shared::store::outbox::Kind;
 
+use crate::brand::Brand;
+
 /// A mail without its recipient.
 pub struct Message {
     /// The subject.
@@ -32,21 +34,23 @@ pub struct Occasion<'a> {
     pub ip: &'a str,
     /// The user agent that caused it.
     pub user_agent: &'a str,
+    /// The account's address.
+    pub account: &'a str,
     /// The target of the button.
     pub link: Option<String>,
     /// The target of the link "this wasn't me".
     pub reject_link: Option<String>,
 }
 
-/// The templates of all messages, with the application's name.
+/// The templates of all messages, with their look.
 pub struct Templates {
-    application: String,
+    brand: Brand,
     english: Texts,
     german: Texts,
 }
 
 /// A file of texts. `{app}` and `{name}` are placeholders for the application's and the reader's name; in `origin`,
-/// `{time}`, `{ip}` and `{agent}` say when and from where.
+/// `{time}`, `{ip}`, `{agent}` and `{account}` say when, from where, and whose account.
 #[derive(Deserialize)]
 struct Texts {
     language: String,
@@ -83,13 +87,14 @@ struct Parts<'a> {
     button: Option<(&'a str, &'a str)>,
     reject: Option<(&'a str, &'a str)>,
     footer: &'a str,
+    brand: &'a Brand,
 }
 
 impl Templates {
     /// Reads the texts for an application.
-    pub fn new(application: String) -> Self {
+    pub fn new(brand: Brand) -> Self {
         Self {
-            application,
+            brand,
             english: texts(include_str!("../texts/en.json")),
             german: texts(include_str!("../texts/de.json")),
         }
@@ -105,7 +110,7 @@ impl Templates {
             Language::En => &self.english,
             Language::De => &self.german,
         };
-        let fill = |text: &str| text.replace("{app}", &self.application);
+        let fill = |text: &str| text.replace("{app}", &self.brand.application);
         let message = texts
             .letters
             .get(key(occasion.kind))
@@ -124,7 +129,8 @@ impl Templates {
             let client = texts.origin.replace("{time}", &time);
             let client = client
                 .replace("{ip}", occasion.ip)
-                .replace("{agent}", &agent);
+                .replace("{agent}", &agent)
+                .replace("{account}", occasion.account);
             paragraphs.push(client);
         }
         let subject = fill(&message.subject);
@@ -140,6 +146,7 @@ impl Templates {
                 .as_deref()
                 .zip(occasion.reject_link.as_deref()),
             footer: &footer,
+            brand: &self.brand,
         };
         let html = Html(parts.clone()).render().expect("the template renders");
         let text = Text(parts).render().expect("the template renders");
@@ -231,6 +238,7 @@ mod tests {
             at: Timestamp::from_milliseconds(1_700_000_000_000),
             ip: "192.0.2.7",
             user_agent: "",
+            account: "ada@example.com",
             link: links.clone(),
             reject_link: links,
         }
@@ -242,7 +250,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_message_in_every_language() {
-        let templates = Templates::new("Gatehouse".to_owned());
+        let templates = Templates::new(Brand::of("Gatehouse"));
         let mut subjects = std::collections::BTreeSet::new();
         for kind in KINDS {
             for language in [Language::En, Language::De] {
@@ -254,7 +262,7 @@ mod tests {
                 for part in [&message.subject, &message.html, &message.text] {
                     assert!(!part.is_empty() && !part.contains('{'.to_string().repeat(2).as_str()));
                     assert!(
-                        ["{app}", "{name}", "{time}", "{ip}", "{agent}"]
+                        ["{app}", "{name}", "{time}", "{ip}", "{agent}", "{account}"]
                             .iter()
                             .all(|place| !part.contains(place)),
                         "{part}"
@@ -271,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_name_stays_text() {
-        let templates = Templates::new("A & B".to_owned());
+        let templates = Templates::new(Brand::of("A & B"));
         let name = "<script>alert(1)</script> {app}";
 
         let message = templates.message(&occasion(Kind::PasswordChanged, Some(name), None));
@@ -289,7 +297,7 @@ mod tests {
 
     #[test]
     fn the_link_is_in_both_forms_and_whole() {
-        let templates = Templates::new("Gatehouse".to_owned());
+        let templates = Templates::new(Brand::of("Gatehouse"));
 
         let message = templates.message(&occasion(Kind::VerifyEmail, None, link()));
 
@@ -304,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_message_says_when_and_from_where_and_no_word_of_a_stranger() {
-        let templates = Templates::new("Gatehouse".to_owned());
+        let templates = Templates::new(Brand::of("Gatehouse"));
         let firefox =
             "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:141.0) Gecko/20100101 Firefox/141.0";
         for (user_agent, told) in [

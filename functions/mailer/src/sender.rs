@@ -21,15 +21,17 @@ pub enum Sender {
 }
 
 impl Sender {
-    /// Reads `EMAIL_FROM`, `EMAIL_CONFIGURATION_SET` and the variables of the server.
+    /// Reads `EMAIL_FROM`, `EMAIL_REPLY_TO`, `EMAIL_CONFIGURATION_SET` and the variables of the server.
     pub fn from_env(environment: &mut Environment) -> Self {
         environment.text("EMAIL_FROM"); // required
         let mailbox = environment.optional("EMAIL_FROM", "an address", parse_mailbox);
         let configuration_set = environment.optional_name("EMAIL_CONFIGURATION_SET");
-        match Smtp::from_env(environment, mailbox.clone()) {
+        let reply_to = environment.optional("EMAIL_REPLY_TO", "an address", parse_mailbox);
+        match Smtp::from_env(environment, mailbox.clone(), reply_to.clone()) {
             Some(smtp) => Self::Smtp(Box::new(smtp)),
             None => {
-                let ses = Ses::new(aws::ses(environment, TIMEOUT), mailbox, configuration_set);
+                let client = aws::ses(environment, TIMEOUT);
+                let ses = Ses::new(client, mailbox, reply_to, configuration_set);
                 Self::Ses(Box::new(ses))
             }
         }

@@ -16,18 +16,25 @@ pub struct Ses {
     /// The sender as it appears in the mail.
     from: String,
     address: String,
+    reply_to: Option<String>,
     configuration_set: Option<String>,
 }
 
 impl Ses {
     /// Creates a sender with this configuration set. Without a mailbox the configuration is invalid, and nothing is
     /// ever sent.
-    pub fn new(client: Client, from: Option<Mailbox>, configuration_set: Option<String>) -> Self {
+    pub fn new(
+        client: Client,
+        from: Option<Mailbox>,
+        reply_to: Option<Mailbox>,
+        configuration_set: Option<String>,
+    ) -> Self {
         let address = from.as_ref().map(|from| from.email.to_string());
         Self {
             client,
             from: from.map(encoded).unwrap_or_default(),
             address: address.unwrap_or_default().to_lowercase(),
+            reply_to: reply_to.map(encoded),
             configuration_set,
         }
     }
@@ -50,6 +57,7 @@ impl Ses {
             .client
             .send_email()
             .from_email_address(&self.from)
+            .set_reply_to_addresses(self.reply_to.clone().map(|address| vec![address]))
             .destination(Destination::builder().to_addresses(to).build())
             .content(EmailContent::builder().simple(content_of_mail).build())
             .set_configuration_set_name(self.configuration_set.clone());

@@ -26,6 +26,7 @@ use crate::message::Message;
 pub struct Smtp {
     server: Server,
     from: Mailbox,
+    reply_to: Option<Mailbox>,
 }
 
 /// A server and how to connect to it.
@@ -41,12 +42,20 @@ struct Server {
 impl Smtp {
     /// Reads `SMTP_URL`, if it is set: `smtps:` uses TLS from the first byte (RFC 8314), `smtp:` insists on STARTTLS
     /// (RFC 3207). The certificates in `SMTP_CA` are trusted in addition to the public authorities.
-    pub fn from_env(environment: &mut Environment, from: Option<Mailbox>) -> Option<Self> {
+    pub fn from_env(
+        environment: &mut Environment,
+        from: Option<Mailbox>,
+        reply_to: Option<Mailbox>,
+    ) -> Option<Self> {
         let ca = environment.optional("SMTP_CA", "certificates in PEM", parse_certificates);
         let form = "smtps://user:password@host or smtp://user:password@host";
         let server = environment.optional("SMTP_URL", form, |url| server(url, ca.clone()))?;
         let from = from?; // the problem has been recorded
-        Some(Self { server, from })
+        Some(Self {
+            server,
+            from,
+            reply_to,
+        })
     }
 
     /// Sends a mail. Every try is the same byte by byte, including its `Message-ID`, by which mail programs recognise a
@@ -97,6 +106,9 @@ impl Smtp {
             .subject(&mail.subject)
             .date(SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds))
             .message_id(Some(format!("<{}@{domain}>", envelope.id)));
+        if let Some(reply_to) = &self.reply_to {
+            message = message.reply_to(reply_to.clone());
+        }
         for (name, value) in HEADERS {
             let name = HeaderName::new_from_ascii_str(name);
             message = message.raw_header(HeaderValue::new(name, value.to_owned()));

@@ -108,6 +108,9 @@ async fn send(State(inbox): State<Inbox>, Json(request): Json<Value>) -> Respons
     let to: Vec<String> = recipients.into_iter().flatten().map(text).collect();
     let from = text(&request["FromEmailAddress"]);
     let further = simple["Headers"].as_array();
+    let reply_to = request["ReplyToAddresses"].as_array();
+    let reply_to = reply_to.into_iter().flatten();
+    let reply_to = reply_to.map(|address| ("Reply-To".to_owned(), text(address)));
     if to.is_empty() || from.is_empty() || simple.is_null() {
         let refusal = json!({ "message": "a sender, a recipient and simple content are needed" });
         let mut response = Response::new(Body::from(refusal.to_string()));
@@ -128,6 +131,7 @@ async fn send(State(inbox): State<Inbox>, Json(request): Json<Value>) -> Respons
             .into_iter()
             .flatten()
             .map(|header| (text(&header["Name"]), text(&header["Value"])))
+            .chain(reply_to)
             .collect(),
         sent_at: rfc3339(&OffsetDateTime::now_utc()),
     });
