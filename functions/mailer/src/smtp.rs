@@ -235,6 +235,7 @@ mod tests {
         let smtp = Smtp {
             server: server("smtps://mail.example", None).unwrap(),
             from: "Grüße <a@example.com>".parse().unwrap(),
+            reply_to: Some("Für Sie <b@example.com>".parse().unwrap()),
         };
         let envelope = Envelope {
             id: "1",
