@@ -39,6 +39,8 @@ pub enum ApiError {
     InvalidRequest,
     /// Wrong password, unknown account or deleted account; the answer does not reveal which.
     InvalidCredentials,
+    /// The passkey is unknown or was removed, its challenge was used or has expired, or its signature is wrong.
+    PasskeyInvalid,
     /// The refresh token was not issued here, or its session has ended.
     RefreshTokenInvalid,
     /// The refresh token has expired.
@@ -185,6 +187,11 @@ impl ApiError {
                 StatusCode::UNAUTHORIZED,
                 "invalid_credentials",
                 "The credentials are not valid.",
+            ),
+            Self::PasskeyInvalid => (
+                StatusCode::UNAUTHORIZED,
+                "passkey_invalid",
+                "The passkey is not accepted. Ask for new options, or sign in another way.",
             ),
             Self::RefreshTokenInvalid => (
                 StatusCode::UNAUTHORIZED,

@@ -19,6 +19,7 @@ use shared::store::credentials::Credentials;
 use shared::store::dynamodb::{TransactionError, Write};
 use shared::store::mailed_tokens::MailedTokens;
 use shared::store::outbox::{Kind, Links, Outbox};
+use shared::store::passkeys::PasskeyStore;
 use shared::store::sessions::Sessions;
 use shared::store::users::Users;
 
@@ -93,6 +94,8 @@ async fn write(
     }
     let rejection = user.rejection.iter();
     items.extend(rejection.map(|rejection| app.mailed_tokens.discard_rejection(rejection)));
+    let passkeys = user.passkeys.values();
+    items.extend(passkeys.map(|passkey| app.passkeys.expire(&passkey.credential_id, purge_at)));
     // The device or the backup code that authorised the deletion is removed at once, so that the code is used up.
     let mut used_up = Vec::new();
     for device in store.find_devices(user.id, now).await? {
@@ -124,6 +127,7 @@ pub struct App {
     users: Users,
     credentials: Credentials,
     two_factor: TwoFactor,
+    passkeys: PasskeyStore,
     mailed_tokens: MailedTokens,
     outbox: Outbox,
     audit: Audit,
@@ -139,6 +143,7 @@ impl App {
             users: Users::from_env(&mut environment),
             credentials: Credentials::from_env(&mut environment),
             two_factor: TwoFactor::from_env(&mut environment),
+            passkeys: PasskeyStore::from_env(&mut environment),
             mailed_tokens: MailedTokens::from_env(&mut environment),
             outbox: Outbox::from_env(&mut environment),
             audit: Audit::from_env(&mut environment),

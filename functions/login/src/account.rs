@@ -52,7 +52,7 @@ impl Account {
         let (user, hash, known, attempt) = tokio::join!(
             app.users.find(id, now),
             app.credentials.find_password(id, now),
-            app.sessions.known_client(id, device_id, client),
+            app.sign_in.sessions.known_client(id, device_id, client),
             app.lockout.attempt(&target, client),
         );
         let mut attempt = attempt?;

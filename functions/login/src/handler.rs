@@ -1,5 +1,8 @@
+use shared::api::User;
+use shared::api::login::LoginAnswer;
+use shared::auth::sign_in::{Client, Proof};
 use shared::domain::password_hash::Verification;
-use shared::domain::user::SignInRefused;
+use shared::domain::user::SignInAllowed;
 use shared::error::ApiError;
 use shared::http::{Request, Response};
 use shared::serve::RequestLimits;
@@ -10,7 +13,7 @@ use crate::account::Account;
 use crate::app::App;
 use crate::failures::{count_failure, refuse};
 use crate::request::Login;
-use crate::sign_in::{Proof, rehash, sign_in};
+use crate::password::{proof, rehash};
 
 pub async fn login(
     app: &App,
@@ -77,17 +80,9 @@ async fn judge(
     let Some(user) = account.user.as_ref().filter(|_| is_match) else {
         return refuse(app, account, ApiError::InvalidCredentials, client).await;
     };
-    let allowed = match user.check_sign_in(app.verification_is_required) {
+    let allowed = match app.sign_in.check(user, ApiError::InvalidCredentials) {
         Ok(allowed) => allowed,
-        Err(refused) => {
-            let error = match refused {
-                SignInRefused::Deleted => ApiError::InvalidCredentials,
-                SignInRefused::Disabled => ApiError::AccountDisabled,
-                SignInRefused::Unverified => ApiError::EmailNotVerified,
-                SignInRefused::ResetRequired => ApiError::PasswordResetRequired,
-            };
-            return refuse(app, account, error, client).await;
-        }
+        Err(error) => return refuse(app, account, error, client).await,
     };
     let code = match (user.two_factor_enabled, &login.code) {
         (false, _) => None,
@@ -113,11 +108,8 @@ async fn judge(
     };
     let result = match hashes {
         Ok(hashes) => {
-            let proof = Proof {
-                hashes,
-                code: code.as_ref(),
-            };
-            sign_in(app, allowed, account, proof, login, request, limits).await
+            let proof = proof(app, user.id, &hashes, code.as_ref(), client);
+            start(app, allowed, account, proof, login, request, limits).await
         }
         Err(error) => Err(error),
     };
@@ -125,4 +117,36 @@ async fn judge(
         app.two_factor.settle(code, &result, client).await;
     }
     result
+}
+
+async fn start(
+    app: &App,
+    allowed: SignInAllowed<'_>,
+    account: &Account,
+    proof: Proof,
+    login: &Login,
+    request: &Request,
+    limits: &RequestLimits,
+) -> Result<Response, ApiError> {
+    let client = Client {
+        request,
+        device: account.device,
+        is_known: account.client_is_known,
+        is_remembered: login.remember_me,
+        delivery: login.delivery,
+    };
+    let settle = async {
+        let forgive = account.attempt.forgive(request.client());
+        tokio::join!(forgive, limits.take_back_of_owner());
+    };
+    let started = app.sign_in.start(allowed, proof, &client, settle);
+    let tokens = started.await?;
+    let leaked = app.leaked_passwords.as_ref();
+    let is_leaked = leaked.is_some_and(|leaked| leaked.contains(login.password.as_bytes()));
+    let body = LoginAnswer {
+        user: User::signed_in(allowed.user(), request.received_at()),
+        tokens: tokens.body,
+        password_leaked: is_leaked.then_some(true),
+    };
+    Ok(Response::ok("Signed in.", body).with_cookies(tokens.cookies))
 }

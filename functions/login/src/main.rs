@@ -3,8 +3,8 @@ mod account;
 mod app;
 mod failures;
 mod handler;
+mod password;
 mod request;
-mod sign_in;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), shared::StartError> {

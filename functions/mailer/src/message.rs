@@ -203,6 +203,9 @@ fn key(kind: Kind) -> &'static str {
         Kind::NewDevice => "new_device",
         Kind::TwoFactorOn => "two_factor_on",
         Kind::TwoFactorOff => "two_factor_off",
+        Kind::PasskeyAdded => "passkey_added",
+        Kind::PasskeyRemoved => "passkey_removed",
+        Kind::PasskeyCopied => "passkey_copied",
         Kind::BackupCodeUsed => "backup_code_used",
         Kind::TwoFactorLocked => "two_factor_locked",
         Kind::ResetRequired => "reset_required",
@@ -215,7 +218,7 @@ fn key(kind: Kind) -> &'static str {
 mod tests {
     use super::*;
 
-    const KINDS: [Kind; 12] = [
+    const KINDS: [Kind; 15] = [
         Kind::VerifyEmail,
         Kind::ResetPassword,
         Kind::PasswordChanged,
@@ -223,6 +226,9 @@ mod tests {
         Kind::NewDevice,
         Kind::TwoFactorOn,
         Kind::TwoFactorOff,
+        Kind::PasskeyAdded,
+        Kind::PasskeyRemoved,
+        Kind::PasskeyCopied,
         Kind::BackupCodeUsed,
         Kind::TwoFactorLocked,
         Kind::ResetRequired,

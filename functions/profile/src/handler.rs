@@ -1,6 +1,6 @@
 use shared::StartError;
 use shared::api::Field;
-use shared::api::profile::{ProfileAnswer, UpdateProfileAnswer, UpdateProfileRequest};
+use shared::api::profile::{Passkey, ProfileAnswer, UpdateProfileAnswer, UpdateProfileRequest};
 use shared::auth::authentication::Caller;
 use shared::auth::retry::{Refusal, write_current};
 use shared::config::Environment;
@@ -94,9 +94,11 @@ pub async fn profile(app: &App, caller: Caller, request: Request) -> Result<Resp
 }
 
 fn show(user: &User) -> Response {
+    let passkeys = user.passkeys.iter();
     let answer = ProfileAnswer {
         user: user.into(),
         two_factor: user.into(),
+        passkeys: passkeys.map(|(id, passkey)| Passkey::new(*id, passkey)).collect(),
     };
     Response::ok("The profile.", answer)
 }

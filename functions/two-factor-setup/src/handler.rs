@@ -9,13 +9,12 @@ use shared::domain::client_info::ClientInfo;
 use shared::domain::id::Id;
 use shared::domain::person_name::PersonName;
 use shared::domain::totp::{TotpSecret, account_label};
-use shared::domain::user::{TwoFactorDevice, User};
+use shared::domain::user::TwoFactorDevice;
 use shared::error::ApiError;
 use shared::http::{Request, Response};
 use shared::serve::{AuthenticatedGuard, Endpoint};
 use shared::store::audit::{Audit, Event};
 use shared::store::dynamodb::{TransactionError, Write};
-use shared::store::outbox::{Kind, Links, Outbox};
 use shared::store::sessions::Sessions;
 use shared::store::two_factor::StoredDevice;
 use shared::store::users::Users;
@@ -89,25 +88,10 @@ async fn write(
 ) -> Result<(), TransactionError<Refused>> {
     let (user, session_id, now) = (&caller.user, caller.session_id, client.received_at);
     let store = &app.two_factor.store;
-    let mut writes = Vec::new();
+    let used = code.map(|code| app.two_factor.use_up(code, caller, &app.users, client));
+    let (mut writes, mut events) = used.unwrap_or_default();
+    events.insert(0, Event::TwoFactorSetup);
     let mut add = |item, refused| writes.push(Write::new(item, refused));
-
-    let mut events = vec![Event::TwoFactorSetup];
-    if let Some(code) = code {
-        add(code.write(store, client), Refused::CodeUsed);
-        if code.is_backup_code() {
-            let changed = User {
-                backup_codes_left: user.backup_codes_left.saturating_sub(1),
-                ..user.clone()
-            };
-            let update = app.users.update_two_factor(&changed, Some(session_id), now);
-            add(update, Refused::Stale);
-            let (kind, links) = (Kind::BackupCodeUsed, Links::none());
-            let mail = app.outbox.create(kind, user, &links, client);
-            add(mail, Refused::Stale);
-            events.push(Event::BackupCodeUse);
-        }
-    }
     let sealed = app.two_factor.seal(user.id, id, secret);
     let (name, is_stepped_up) = (name.to_owned(), code.is_some());
     let device = StoredDevice::pending(id, name, sealed, is_stepped_up, session_id, now);
@@ -130,7 +114,6 @@ pub struct App {
     pub guard: AuthenticatedGuard,
     sessions: Sessions,
     users: Users,
-    outbox: Outbox,
     audit: Audit,
     two_factor: TwoFactor,
     reauthentication: Reauthentication,
@@ -144,7 +127,6 @@ impl App {
             guard: AuthenticatedGuard::from_env(&mut environment, Some(Endpoint::TWO_FACTOR)),
             sessions: Sessions::from_env(&mut environment),
             users: Users::from_env(&mut environment),
-            outbox: Outbox::from_env(&mut environment),
             audit: Audit::from_env(&mut environment),
             two_factor: TwoFactor::from_env(&mut environment),
             reauthentication: Reauthentication::from_env(&mut environment),

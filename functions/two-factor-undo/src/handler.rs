@@ -13,6 +13,7 @@ use shared::store::audit::{Audit, Event};
 use shared::store::dynamodb::{TransactionError, Write};
 use shared::store::mailed_tokens::MailedTokens;
 use shared::store::outbox::{Kind, Links, Outbox};
+use shared::store::passkeys::PasskeyStore;
 use shared::store::reset_tokens::ResetTokens;
 use shared::store::sessions::Sessions;
 use shared::store::two_factor::TwoFactorStore;
@@ -52,7 +53,7 @@ async fn find_owner(app: &App, token: &TokenHash, client: &ClientInfo) -> Result
         .ok_or(ApiError::InvalidVerificationToken)
 }
 
-/// Removes the second factor, ends every session, and blocks sign-in until a new password is set: whoever turned the
+/// Removes the second factor and the passkeys, ends every session, and blocks sign-in until a new password is set: whoever turned the
 /// second factor on knows the old password or holds a session of the account.
 async fn write(
     app: &App,
@@ -68,6 +69,8 @@ async fn write(
         app.outbox.create(Kind::ResetPassword, &user, links, client),
     ];
     items.extend(app.two_factor.remove_all(user.id, now).await?);
+    let passkeys = user.passkeys.values();
+    items.extend(passkeys.map(|passkey| app.passkeys.remove(&passkey.credential_id)));
     let (events, writes) = ([Event::TwoFactorUndo], Write::all(items, Stale));
     app.audit
         .commit(user.id, &events, client, writes, Stale)
@@ -79,6 +82,7 @@ pub struct App {
     pub guard: PublicGuard,
     users: Users,
     two_factor: TwoFactorStore,
+    passkeys: PasskeyStore,
     mailed_tokens: MailedTokens,
     reset_tokens: ResetTokens,
     outbox: Outbox,
@@ -94,6 +98,7 @@ impl App {
             guard: PublicGuard::public(&mut environment, Endpoint::TWO_FACTOR),
             users: Users::from_env(&mut environment),
             two_factor: TwoFactorStore::from_env(&mut environment),
+            passkeys: PasskeyStore::from_env(&mut environment),
             mailed_tokens: MailedTokens::from_env(&mut environment),
             reset_tokens: ResetTokens::from_env(&mut environment),
             outbox: Outbox::from_env(&mut environment),

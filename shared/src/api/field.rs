@@ -85,7 +85,7 @@ pub(crate) fn required() -> ValidationError {
     rule("required", "is required")
 }
 
-fn wrong_type(expected: &str, message: &'static str) -> ValidationError {
+pub(super) fn wrong_type(expected: &str, message: &'static str) -> ValidationError {
     let mut rule = rule("wrong_type", message);
     rule.add_param("expected".into(), &expected);
     rule

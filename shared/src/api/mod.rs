@@ -13,6 +13,10 @@ pub mod delete_account;
 mod field;
 pub mod login;
 pub mod logout;
+mod passkey_credential;
+pub mod passkey_login;
+pub mod passkey_register;
+pub mod passkey_remove;
 pub mod profile;
 pub mod refresh;
 pub mod register;
@@ -31,6 +35,7 @@ pub mod verify_resend;
 pub use answer::{Detail, Empty, Failure, Success};
 pub use field::{Field, FromJson};
 pub(crate) use field::{clearable, optional, required};
+pub use passkey_credential::PasskeyCredential;
 pub use tokens::Tokens;
 pub use user::User;
 

@@ -9,7 +9,7 @@ use crate::domain;
 use crate::domain::avatar_url::AvatarUrl;
 use crate::domain::person_name::PersonName;
 use crate::domain::timestamp::Timestamp;
-use crate::domain::user::TwoFactorDevice;
+use crate::domain::user::{PasskeyId, TwoFactorDevice};
 use crate::domain::username::{NewUsername, Username};
 
 /// The changes: a missing or empty field keeps its value, null clears it.
@@ -32,7 +32,7 @@ pub struct UpdateProfileRequest {
     pub avatar_url: Option<Option<Field<AvatarUrl>>>,
 }
 
-/// The user and the second factor.
+/// The user, the second factor and the passkeys.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProfileAnswer {
@@ -40,6 +40,8 @@ pub struct ProfileAnswer {
     pub user: User,
     /// The second factor.
     pub two_factor: TwoFactor,
+    /// The passkeys, the oldest first.
+    pub passkeys: Vec<Passkey>,
 }
 
 /// The second factor of a user.
@@ -50,6 +52,32 @@ pub struct TwoFactor {
     pub devices: Vec<Device>,
     /// The number of unused backup codes.
     pub backup_codes_left: u32,
+}
+
+/// A passkey.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Passkey {
+    /// The passkey's identifier.
+    pub id: PasskeyId,
+    /// The name given by the user.
+    pub name: String,
+    /// The time of the registration.
+    pub created_at: Timestamp,
+    /// The time of the last sign-in with it.
+    pub last_used_at: Option<Timestamp>,
+}
+
+impl Passkey {
+    /// Returns a passkey as shown to its user.
+    pub fn new(id: PasskeyId, passkey: &domain::user::Passkey) -> Self {
+        Self {
+            id,
+            name: passkey.name.clone(),
+            created_at: passkey.created_at,
+            last_used_at: passkey.last_used_at,
+        }
+    }
 }
 
 /// A device that generates codes.

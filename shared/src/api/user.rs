@@ -35,7 +35,7 @@ pub struct User {
     pub created_at: Timestamp,
     /// The time of the last change.
     pub updated_at: Timestamp,
-    /// The time of the last sign-in with a password.
+    /// The time of the last sign-in.
     pub last_login_at: Option<Timestamp>,
 }
 
@@ -53,6 +53,16 @@ impl From<&domain::user::User> for User {
             created_at: user.created_at,
             updated_at: user.updated_at,
             last_login_at: user.last_login_at,
+        }
+    }
+}
+
+impl User {
+    /// Returns a user who signs in now.
+    pub fn signed_in(user: &domain::user::User, now: Timestamp) -> Self {
+        Self {
+            last_login_at: Some(now),
+            ..user.into()
         }
     }
 }

@@ -31,6 +31,11 @@ impl Frontends {
         chosen.map_or("", |url| url.as_str().trim_end_matches('/'))
     }
 
+    /// Returns the URLs; the first is the default.
+    pub fn urls(&self) -> &[Url] {
+        &self.urls
+    }
+
     /// Returns the URL of the first front end, without a slash at its end.
     pub fn first(&self) -> &str {
         self.of(None)

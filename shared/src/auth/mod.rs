@@ -1,4 +1,5 @@
-//! Use cases shared by several endpoints: authentication, reauthentication, lockout, the second factor and tokens.
+//! Use cases shared by several endpoints: authentication, reauthentication, lockout, the second factor, passkeys, the start of
+//! sessions and tokens.
 
 pub mod authentication;
 pub mod device;
@@ -6,11 +7,13 @@ pub mod email_tokens;
 pub mod frontends;
 pub mod lockout;
 pub mod mailed_links;
+pub mod passkeys;
 pub mod passwords;
 pub mod reauthentication;
 pub mod refresh_token;
 pub mod retry;
 pub mod service_authentication;
+pub mod sign_in;
 pub mod token_issuer;
 pub mod tokens;
 pub mod two_factor;

@@ -23,6 +23,8 @@ pub mod named {
     pub enum User {}
     /// A session.
     pub enum Session {}
+    /// A passkey.
+    pub enum Passkey {}
 }
 
 /// The identifier of a user.
@@ -30,6 +32,9 @@ pub type UserId = Id<named::User>;
 
 /// The identifier of a session. It authenticates nothing.
 pub type SessionId = Id<named::Session>;
+
+/// The identifier of a passkey.
+pub type PasskeyId = Id<named::Passkey>;
 
 /// The text is not an identifier in its canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +48,11 @@ impl<T> Id<T> {
             ulid: Ulid::from_parts(milliseconds, u128::from_be_bytes(random)),
             of: PhantomData,
         }
+    }
+
+    /// Returns the 128 bits.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.ulid.to_bytes()
     }
 
     /// Returns the time at which it was created.

@@ -45,7 +45,10 @@ impl AuthenticationMethods {
     /// A password, and a code of the second factor: of an app, or a backup code.
     pub const PASSWORD_AND_CODE: Self = Self(1 | 2);
 
-    const NAMES: [(u8, &str); 2] = [(1, "pwd"), (2, "otp")];
+    /// A passkey, whose authenticator has verified its user: possession of a key, and the presence of the user.
+    pub const PASSKEY: Self = Self(4 | 8);
+
+    const NAMES: [(u8, &str); 4] = [(1, "pwd"), (2, "otp"), (4, "pop"), (8, "user")];
 
     /// Returns the names of RFC 8176, 2.
     pub fn names(self) -> Vec<&'static str> {
@@ -121,6 +124,7 @@ mod tests {
                 AuthenticationMethods::PASSWORD_AND_CODE,
                 vec!["pwd", "otp", "mfa"],
             ),
+            (AuthenticationMethods::PASSKEY, vec!["pop", "user", "mfa"]),
         ] {
             let stored = AuthenticationMethods::from_bits(methods.bits().into());
             assert_eq!(stored.names(), names);

@@ -1,5 +1,7 @@
 //! Users.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +10,7 @@ use super::custom_claims::CustomClaims;
 use super::email_address::EmailAddress;
 use super::email_token::{TokenHash, TokenId};
 use super::id::SessionId;
-pub use super::id::UserId;
+pub use super::id::{PasskeyId, UserId};
 use super::person_name::PersonName;
 use super::session::SessionEpoch;
 use super::timestamp::Timestamp;
@@ -47,11 +49,14 @@ pub struct User {
     /// The number of unused backup codes.
     #[serde(default)]
     pub backup_codes_left: u32,
+    /// The passkeys, the oldest first; their public keys are in the credentials table.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub passkeys: BTreeMap<PasskeyId, Passkey>,
     /// The time of the registration.
     pub created_at: Timestamp,
     /// The time of the last change.
     pub updated_at: Timestamp,
-    /// The time of the last sign-in with a password.
+    /// The time of the last sign-in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_login_at: Option<Timestamp>,
     /// The only valid verification token: a newer one replaces it.
@@ -148,6 +153,23 @@ pub struct TwoFactorDevice {
     pub confirmed_at: Timestamp,
 }
 
+/// The maximum number of passkeys per account.
+pub const MAX_PASSKEYS: usize = 10;
+
+/// A passkey as its user sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passkey {
+    /// The credential id in base64url, chosen by the authenticator.
+    pub credential_id: String,
+    /// The name given by the user.
+    pub name: String,
+    /// The time of the registration.
+    pub created_at: Timestamp,
+    /// The time of the last sign-in with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<Timestamp>,
+}
+
 /// The permissions of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -199,6 +221,7 @@ impl User {
             two_factor_enabled: false,
             two_factor_devices: Vec::new(),
             backup_codes_left: 0,
+            passkeys: BTreeMap::new(),
             created_at: now,
             updated_at: now,
             last_login_at: None,

@@ -37,6 +37,9 @@ impl Endpoint {
     /// The common limit of all two-factor endpoints.
     pub const TWO_FACTOR: Self = Self::per_client("TWO_FACTOR", "10/15m");
 
+    /// The common limit of adding and removing passkeys.
+    pub const PASSKEYS: Self = Self::per_caller("PASSKEYS", "20/15m");
+
     /// The limit `RATE_LIMIT_<name>` of each user with a valid token, or else of each client. `strict` is its value
     /// with `RATE_LIMITS=strict`.
     pub const fn per_client(name: &'static str, strict: &'static str) -> Self {
@@ -341,7 +344,7 @@ mod tests {
     fn every_limit_is_the_presets_or_its_own_variable() {
         const OWN: (&str, &str) = ("RATE_LIMIT_REFRESH", "7/1m");
         let limits = explained();
-        assert_eq!(limits.len(), 16);
+        assert_eq!(limits.len(), 18);
         for (name, strict, balanced) in limits.iter().filter(|(name, ..)| name != "REFRESH") {
             for (mut environment, expected) in [
                 (Environment::of(&[OWN]), strict.as_str()),

@@ -36,6 +36,12 @@ pub enum Event {
     Register,
     /// An attempt to sign in.
     Login,
+    /// An attempt to sign in with a passkey.
+    PasskeyLogin,
+    /// A passkey was registered.
+    PasskeyRegister,
+    /// A passkey was removed.
+    PasskeyRemove,
     /// A replaced refresh token was presented.
     RefreshTokenReuse,
     /// A refresh token replaced a moment ago was presented from another network or agent.
@@ -85,6 +91,9 @@ impl Event {
         match self {
             Self::Register => "register",
             Self::Login => "login",
+            Self::PasskeyLogin => "passkey_login",
+            Self::PasskeyRegister => "passkey_register",
+            Self::PasskeyRemove => "passkey_remove",
             Self::RefreshTokenReuse => "refresh_token_reuse",
             Self::RefreshTokenRepeated => "refresh_token_repeated",
             Self::Logout => "logout",

@@ -9,6 +9,8 @@ pub mod items;
 pub mod kms;
 pub mod mailed_tokens;
 pub mod outbox;
+pub mod passkey_challenges;
+pub mod passkeys;
 pub mod rate_limiter;
 pub mod redis;
 pub mod reset_tokens;

@@ -47,6 +47,12 @@ pub enum Kind {
     TwoFactorOn,
     /// Two-factor authentication was turned off.
     TwoFactorOff,
+    /// A passkey was added.
+    PasskeyAdded,
+    /// A passkey was removed.
+    PasskeyRemoved,
+    /// A passkey was refused, as its counter went back.
+    PasskeyCopied,
     /// A backup code was used.
     BackupCodeUsed,
     /// Too many wrong codes of the second factor after the right password.

@@ -9,6 +9,7 @@ use device_secrets::{DeviceSecrets, Reencrypted};
 use verified_code::CodeKind;
 pub use verified_code::VerifiedCode;
 
+use super::authentication::Caller;
 use super::lockout::{Attempt, CodeLockout};
 use super::reauthentication::record_failure;
 use super::retry::Refusal;
@@ -26,6 +27,7 @@ use crate::store::audit::{Audit, Event};
 use crate::store::dynamodb::{Collision, DynamoDb, Write};
 use crate::store::outbox::{Kind, Links, Outbox};
 use crate::store::two_factor::{BackupCode, StoredDevice, TwoFactorStore};
+use crate::store::users::Users;
 use crate::{random, timing};
 
 /// Verifies the codes of the second factor.
@@ -271,6 +273,33 @@ impl TwoFactor {
             Ok::<_, Error>(())
         };
         timing::best_effort("settling an attempt", settle).await;
+    }
+
+    /// Returns the writes that use up a code which authorises a change by a signed-in user, and the events to record. A
+    /// backup code also ends the other sessions and is mailed to the owner.
+    pub fn use_up(
+        &self,
+        code: &VerifiedCode,
+        caller: &Caller,
+        users: &Users,
+        client: &ClientInfo,
+    ) -> (Vec<Write<Refused>>, Vec<Event>) {
+        let (user, now) = (&caller.user, client.received_at);
+        let mut writes = vec![Write::new(code.write(&self.store, client), Refused::CodeUsed)];
+        if !code.is_backup_code() {
+            return (writes, Vec::new());
+        }
+        let changed = User {
+            backup_codes_left: user.backup_codes_left.saturating_sub(1),
+            ..user.clone()
+        };
+        let (kind, links) = (Kind::BackupCodeUsed, Links::none());
+        let items = [
+            users.update_two_factor(&changed, Some(caller.session_id), now),
+            self.outbox.create(kind, user, &links, client),
+        ];
+        writes.extend(Write::all(items, Refused::Stale));
+        (writes, vec![Event::BackupCodeUse])
     }
 
     /// Encrypts a device's secret, bound to its user and device.

@@ -7,7 +7,7 @@ use super::{END_SESSIONS, NO_SECOND_FACTOR, Users, expect_epoch, profile_key};
 use crate::domain::email_token::TokenHash;
 use crate::domain::session::SessionId;
 use crate::domain::timestamp::Timestamp;
-use crate::domain::user::{User, UserId};
+use crate::domain::user::{PasskeyId, User, UserId};
 use crate::store::Error;
 use crate::store::items::{Expression, TransactWriteItem, number, text};
 
@@ -15,10 +15,15 @@ use crate::store::items::{Expression, TransactWriteItem, number, text};
 const RESET_FAILURES: &str = "#failed_attempts = :zero";
 
 impl Users {
-    /// Records a sign-in and resets the failed attempts. Refused if the account is no longer active, or if a change has
-    /// ended sessions (a new password, a second factor): the condition closes the race between reading the user and
-    /// starting the session.
-    pub fn record_login(&self, user: &User, now: Timestamp) -> TransactWriteItem {
+    /// Records a sign-in, with a passkey if one is given, and resets the failed attempts. Refused if the account is no
+    /// longer active, if a change has ended sessions (a new password, a second factor), or if the passkey was removed:
+    /// the condition closes the race between reading the user and starting the session.
+    pub fn record_login(
+        &self,
+        user: &User,
+        passkey: Option<&PasskeyId>,
+        now: Timestamp,
+    ) -> TransactWriteItem {
         let mut expression = Expression {
             update: format!("SET #last_login_at = :now, {RESET_FAILURES}"),
             condition: "#status = :active".to_owned(),
@@ -28,6 +33,12 @@ impl Users {
                 (":zero", number(0)),
             ],
         };
+        if let Some(id) = passkey {
+            let used = format!(", #passkeys.#{id}.#last_used_at = :now");
+            expression.update.push_str(&used);
+            let is_listed = format!(" AND attribute_exists(#passkeys.#{id})");
+            expression.condition.push_str(&is_listed);
+        }
         expect_epoch(&mut expression, user);
         self.update(user.id, expression)
     }

@@ -1,0 +1,13 @@
+//! `POST /api/auth/passkeys/login/options` and `POST /api/auth/passkeys/login`: exchange the answer of a passkey for a
+//! session.
+mod handler;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), shared::StartError> {
+    shared::telemetry::init(env!("CARGO_CRATE_NAME"));
+    let app = handler::App::from_env()?; // names every missing variable at once
+    shared::serve::serve_public(&app.guard, |request, limits| {
+        handler::passkey(&app, request, limits)
+    })
+    .await
+}
