@@ -79,6 +79,9 @@ impl Stack {
         let ses = Ses::start(inbox.clone()).await?;
         chosen.insert("JWT_ISSUER".to_owned(), url.clone());
         chosen.insert("FRONTEND_URL".to_owned(), format!("{url}/_local"));
+        // Passkeys are bound to a domain, and 127.0.0.1 is none.
+        chosen.insert("RP_ID".to_owned(), "localhost".to_owned());
+        chosen.insert("RP_ORIGINS".to_owned(), "http://localhost".to_owned());
         chosen.insert("AWS_ENDPOINT_URL_SESV2".to_owned(), ses.url.clone());
         chosen.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), dynamodb.url.clone());
         if let Some(redis) = &redis {

@@ -1,5 +1,7 @@
 //! The operations of the API: every route of the template, with what it takes and answers.
 
+mod passkeys;
+
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 use shared::api::change_password::{ChangePasswordAnswer, ChangePasswordRequest};
@@ -114,6 +116,10 @@ fn tokens() -> Value {
     })
 }
 
+fn device_token() -> Value {
+    json!({ "deviceToken": "eyJhbGciOiJIUzI1NiIs…" })
+}
+
 /// Returns a successful answer with these fields.
 fn success(message: &str, fields: &[Value]) -> Value {
     let mut answer = json!({ "success": true, "message": message });
@@ -144,8 +150,7 @@ pub fn operations() -> Vec<Operation> {
         "Services",
         "Pages",
     ];
-    let device_token = json!({ "deviceToken": "eyJhbGciOiJIUzI1NiIs…" });
-    vec![
+    let mut operations = vec![
         Operation {
             method: "post",
             paths: &["/api/auth/register", "/api/auth/signup", "/signup"],
@@ -162,7 +167,7 @@ pub fn operations() -> Vec<Operation> {
                 schema::<Success<RegisterAnswer>>,
                 success(
                     "The account was created.",
-                    &[json!({ "user": user() }), tokens(), device_token.clone()],
+                    &[json!({ "user": user() }), tokens(), device_token()],
                 ),
             ),
             errors: &[
@@ -184,7 +189,7 @@ pub fn operations() -> Vec<Operation> {
             ),
             answer: answer::<LoginAnswer>(
                 "Signed in.",
-                &[json!({ "user": user() }), tokens(), device_token.clone()],
+                &[json!({ "user": user() }), tokens(), device_token()],
             ),
             errors: &[
                 (401, "invalid_credentials"),
@@ -267,7 +272,7 @@ pub fn operations() -> Vec<Operation> {
             body: Body::None,
             answer: answer::<ProfileAnswer>(
                 "The profile.",
-                &[json!({ "user": user(), "twoFactor": { "devices": [], "backupCodesLeft": 0 } })],
+                &[json!({ "user": user(), "twoFactor": { "devices": [], "backupCodesLeft": 0 }, "passkeys": [passkeys::passkey()] })],
             ),
             errors: &[],
         },
@@ -318,7 +323,7 @@ pub fn operations() -> Vec<Operation> {
                 schema::<ChangePasswordRequest>,
                 json!({ "currentPassword": "Correct-7-horse", "newPassword": "Battery-8-staple" }),
             ),
-            answer: answer::<ChangePasswordAnswer>("The password was changed.", &[device_token]),
+            answer: answer::<ChangePasswordAnswer>("The password was changed.", &[device_token()]),
             errors: &[
                 (403, "invalid_credentials"),
                 (403, "two_factor_required"),
@@ -530,6 +535,9 @@ pub fn operations() -> Vec<Operation> {
             answer: message("Two-factor authentication is off."),
             errors: &[(400, "invalid_verification_token"), (403, "bot_detected")],
         },
+    ];
+    operations.extend(passkeys::operations());
+    operations.extend([
         Operation {
             method: "post",
             paths: &["/api/auth/introspect"],
@@ -656,5 +664,6 @@ pub fn operations() -> Vec<Operation> {
             answer: Answer::Page,
             errors: &[(404, "not_found")],
         },
-    ]
+    ]);
+    operations
 }

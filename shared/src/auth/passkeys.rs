@@ -32,7 +32,8 @@ use crate::store::passkeys::{PasskeyStore, StoredPasskey};
 
 /// Registers and verifies passkeys.
 pub struct Passkeys {
-    webauthn: Webauthn,
+    /// `None` if there is no relying party, and so no passkeys.
+    webauthn: Option<Webauthn>,
     challenges: PasskeyChallenges,
     /// The stored passkeys.
     pub store: PasskeyStore,
@@ -83,7 +84,8 @@ pub enum Unverified {
 
 impl Passkeys {
     /// Reads `RP_ID`, `RP_ORIGINS`, `FRONTEND_URL`, `APP_NAME` and the variables of both stores. Without `RP_ID`, it is
-    /// the host of the first front end; without `RP_ORIGINS`, they are those of the front ends.
+    /// the host of the first front end; without `RP_ORIGINS`, they are those of the front ends within `RP_ID`. Without a
+    /// domain there are no passkeys: every request is answered `not_found`.
     pub fn from_env(environment: &mut Environment) -> Self {
         Self {
             webauthn: webauthn(environment),
@@ -92,10 +94,14 @@ impl Passkeys {
         }
     }
 
+    fn webauthn(&self) -> Result<&Webauthn, ApiError> {
+        self.webauthn.as_ref().ok_or(ApiError::NotFound)
+    }
+
     /// Begins a registration, and returns the options for `navigator.credentials.create()`.
     ///
     /// # Errors
-    /// `validation_failed` for one passkey too many; `service_unavailable` or `internal_error` if the store fails.
+    /// `validation_failed` for one passkey too many, `not_found` without passkeys; `service_unavailable` or `internal_error` if the store fails.
     pub async fn begin_registration(
         &self,
         user: &User,
@@ -107,7 +113,7 @@ impl Passkeys {
         let (id, email) = (Uuid::from_bytes(user.id.to_bytes()), user.email.as_str());
         let name = user.name.as_ref().map_or(email, |name| name.as_str());
         let began = self
-            .webauthn
+            .webauthn()?
             .start_passkey_registration(id, email, name, Some(known.collect()));
         let (options, registration) = began.map_err(unexpected)?;
         let registration = Registration {
@@ -143,7 +149,7 @@ impl Passkeys {
         let began = began.filter(is_own).ok_or_else(invalid)?;
         let answer: RegisterPublicKeyCredential = parse(&credential).ok_or_else(invalid)?;
         let registered = self
-            .webauthn
+            .webauthn()?
             .finish_passkey_registration(&answer, &began.registration);
         let passkey = registered.map_err(|error| {
             tracing::info!(cause = %error, "a passkey was not accepted");
@@ -165,7 +171,7 @@ impl Passkeys {
     /// # Errors
     /// `service_unavailable` or `internal_error` if the store fails.
     pub async fn begin_sign_in(&self) -> Result<Value, ApiError> {
-        let began = self.webauthn.start_discoverable_authentication();
+        let began = self.webauthn()?.start_discoverable_authentication();
         let (options, authentication) = began.map_err(unexpected)?;
         let challenge = options.public_key.challenge.as_slice();
         let ceremony = &Authentication { authentication };
@@ -197,15 +203,15 @@ impl Passkeys {
             return Ok(Err(Unverified::Invalid(owner)));
         };
         // The authenticator names the account as well; a credential works for its owner alone.
-        let named = self.webauthn.identify_discoverable_authentication(&answer);
+        let webauthn = self.webauthn()?;
+        let named = webauthn.identify_discoverable_authentication(&answer);
         if !named.is_ok_and(|(named, _)| *named.as_bytes() == stored.user_id.to_bytes()) {
             return Ok(Err(Unverified::Invalid(owner)));
         }
         let mut passkey: Passkey = serde_json::from_str(&stored.credential)
             .map_err(|error| ApiError::Internal(error.into()))?;
         let state = began.authentication;
-        let verified = self
-            .webauthn
+        let verified = webauthn
             .finish_discoverable_authentication_v2(&answer, state, &passkey);
         match verified {
             Ok(result) => {
@@ -283,61 +289,121 @@ fn challenge(credential: &PasskeyCredential) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(data.challenge).ok()
 }
 
-/// Reads the relying party: its id is a domain, to which passkeys are bound for ever; its origins are those of the
-/// pages, and of the apps (`android:apk-key-hash:...`), that use passkeys.
-fn relying_party(environment: &mut Environment) -> Option<(String, Vec<Url>)> {
-    let frontends = Frontends::from_env(environment);
-    let pages = frontends.urls().iter();
-    let pages: Vec<Url> = pages.filter(|url| url.has_host()).cloned().collect();
-    let id = environment.optional_text("RP_ID");
-    let id = id.or_else(|| pages.first()?.domain().map(str::to_owned));
-    let Some(id) = id else {
-        environment.refuse("RP_ID is missing, and the host of FRONTEND_URL is no domain");
-        return None;
-    };
-    let origins = environment.optional("RP_ORIGINS", "origins separated by commas", |text| {
-        let origins = text.split(',').map(|origin| Url::parse(origin.trim()).ok());
-        origins.collect::<Option<Vec<Url>>>()
-    });
-    let origins = origins.unwrap_or(pages);
-    let is_within = |url: &Url| match (url.scheme(), url.domain()) {
-        ("http" | "https", Some(domain)) => domain == id || domain.ends_with(&format!(".{id}")),
-        ("http" | "https", None) => false,
-        _ => true, // an app
-    };
-    match origins.iter().find(|url| !is_within(url)) {
-        Some(url) => {
-            let problem = format!("RP_ID {id} is not the host of {url}, nor a domain above it");
-            environment.refuse(problem);
-            None
-        }
-        None => Some((id, origins)),
+/// A relying party: the domain to which passkeys are bound for ever, and the origins of the pages and apps
+/// (`android:apk-key-hash:...`) that use them.
+#[derive(Debug, PartialEq, Eq)]
+struct RelyingParty {
+    id: String,
+    origins: Vec<Url>,
+}
+
+impl RelyingParty {
+    /// Reads `RP_ID` and `RP_ORIGINS`, or derives them from `FRONTEND_URL`. `None` if no front end has a domain: then
+    /// there are no passkeys.
+    fn from_env(environment: &mut Environment) -> Option<Self> {
+        let frontends = Frontends::from_env(environment);
+        let chosen = environment.optional_text("RP_ID");
+        let first = frontends.urls().iter().find_map(Url::domain);
+        let id = chosen.or_else(|| first.map(str::to_owned))?;
+        let is_within = |url: &Url| match (url.scheme(), url.domain()) {
+            ("http" | "https", Some(domain)) => domain == id || domain.ends_with(&format!(".{id}")),
+            (scheme, _) => !["http", "https"].contains(&scheme),
+        };
+        let form = "the origins of pages of RP_ID, separated by commas";
+        let origins = environment.optional("RP_ORIGINS", form, |text| {
+            let origins = text.split(',').map(|origin| Url::parse(origin.trim()).ok());
+            let origins = origins.map(|origin| origin.filter(is_within));
+            origins.collect::<Option<Vec<Url>>>()
+        });
+        let pages = || frontends.urls().iter().filter(|url| is_within(url));
+        let origins = origins.unwrap_or_else(|| pages().cloned().collect());
+        Some(Self { id, origins })
+    }
+
+    /// Returns the library's configuration. On `localhost` any port will do: a development server takes whichever is
+    /// free.
+    fn webauthn(&self, name: &str) -> Option<Webauthn> {
+        let is_page = |url: &&Url| url.domain().is_some();
+        let builder = WebauthnBuilder::new(&self.id, self.origins.iter().find(is_page)?).ok()?;
+        let origins = self.origins.iter();
+        let builder = origins.fold(builder, WebauthnBuilder::append_allowed_origin);
+        let builder = builder.rp_name(name).allow_any_port(self.id == "localhost");
+        builder.build().ok()
     }
 }
 
-/// Returns the library's configuration. On `localhost` any port will do: a development server takes whichever is free.
-fn configure(id: &str, origins: &[Url], name: &str) -> Option<Webauthn> {
-    let (first, others) = origins.split_first()?;
-    let builder = WebauthnBuilder::new(id, first).ok()?;
-    let builder = others.iter().fold(builder, WebauthnBuilder::append_allowed_origin);
-    let builder = builder.rp_name(name).allow_any_port(id == "localhost");
-    builder.build().ok()
+fn webauthn(environment: &mut Environment) -> Option<Webauthn> {
+    let name = environment.text("APP_NAME");
+    let Some(party) = RelyingParty::from_env(environment) else {
+        tracing::warn!("there are no passkeys: RP_ID is missing, and no FRONTEND_URL has a domain");
+        return None;
+    };
+    let webauthn = party.webauthn(&name);
+    if webauthn.is_none() {
+        let problem = format!("no page of FRONTEND_URL and RP_ORIGINS is within RP_ID {}", party.id);
+        environment.refuse(problem);
+    }
+    webauthn
 }
 
-#[expect(clippy::expect_used, reason = "both are constants")]
-fn webauthn(environment: &mut Environment) -> Webauthn {
-    let name = environment.text("APP_NAME");
-    let party = relying_party(environment);
-    let configured = party.and_then(|(id, origins)| {
-        let configured = configure(&id, &origins, &name);
-        if configured.is_none() {
-            environment.refuse("RP_ORIGINS must begin with the origin of a page");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relying_party(variables: &[(&str, &str)]) -> (Option<(String, Vec<String>)>, bool) {
+        let base = [("APP_NAME", "Gatehouse")];
+        let variables = [&base[..], variables].concat();
+        let mut environment = Environment::of(&variables);
+        let party = RelyingParty::from_env(&mut environment);
+        webauthn(&mut environment);
+        let party = party.map(|party| {
+            let origins = party.origins.iter().map(|url| url.origin().ascii_serialization());
+            (party.id.clone(), origins.collect())
+        });
+        (party, environment.finish(()).is_ok())
+    }
+
+    fn party(id: &str, origins: &[&str]) -> Option<(String, Vec<String>)> {
+        let origins = origins.iter().map(|origin| (*origin).to_owned());
+        Some((id.to_owned(), origins.collect()))
+    }
+
+    #[test]
+    fn the_front_ends_are_the_relying_party_unless_it_is_given() {
+        let (app, admin) = ("https://app.example.com", "https://admin.example.com");
+        let both = "https://app.example.com/a, https://admin.example.com";
+        for (variables, expected) in [
+            (vec![("FRONTEND_URL", both)], party("app.example.com", &[app])),
+            (
+                vec![("FRONTEND_URL", both), ("RP_ID", "example.com")],
+                party("example.com", &[app, admin]),
+            ),
+            (
+                vec![
+                    ("FRONTEND_URL", both),
+                    ("RP_ID", "example.com"),
+                    ("RP_ORIGINS", admin),
+                ],
+                party("example.com", &[admin]),
+            ),
+            (vec![("FRONTEND_URL", "myapp://open")], None),
+            (vec![("FRONTEND_URL", "http://192.0.2.1:3000")], None),
+        ] {
+            assert_eq!(relying_party(&variables), (expected, true), "{variables:?}");
         }
-        configured
-    });
-    configured.unwrap_or_else(|| {
-        // `environment` has the problem, so the function does not start.
-        let origin = Url::parse("http://localhost").expect("a URL");
-        configure("localhost", &[origin], "").expect("a relying party")
-    })
+    }
+
+    #[test]
+    fn a_relying_party_that_no_page_has_is_refused() {
+        let page = ("FRONTEND_URL", "https://app.example.com");
+        for variables in [
+            [page, ("RP_ID", "example.org")],
+            [page, ("RP_ID", "pp.example.com")],
+            [page, ("RP_ORIGINS", "https://example.org")],
+            [page, ("RP_ORIGINS", "https://evilapp.example.com")],
+            [page, ("RP_ORIGINS", "https://app.example.com,no origin")],
+        ] {
+            assert!(!relying_party(&variables).1, "{variables:?}");
+        }
+    }
 }
