@@ -68,6 +68,12 @@ const EVENTS: &[(&str, u16, &str)] = &[
     ),
     ("verify-resend.json", 200, ""),
     ("verify-email.json", 200, ""),
+    // No authenticator has answered the options.
+    ("passkey-register-options.json", 200, ""),
+    ("passkey-register.json", 400, "validation_failed"),
+    ("passkey-login-options.json", 200, ""),
+    ("passkey-login.json", 401, "passkey_invalid"),
+    ("passkey-remove.json", 404, "not_found"),
     ("well-known.json", 302, ""),
     ("reset-request-unknown.json", 200, ""),
     ("reset-request.json", 200, ""),

@@ -35,6 +35,7 @@ mod mailer;
 mod not_found;
 mod openapi;
 mod outages;
+mod passkeys;
 mod policies;
 mod profile;
 mod rate_limits;

@@ -388,6 +388,9 @@ fn only_these_functions_reach_credentials_and_mail() {
         "delete-account",
         "login",
         "mail-events",
+        "passkey-login",
+        "passkey-register",
+        "passkey-remove",
         "register",
         "reset-confirm",
         "two-factor-disable",
@@ -399,6 +402,9 @@ fn only_these_functions_reach_credentials_and_mail() {
     assert_eq!(at_credentials, expected.into());
     for name in ["setup", "verify", "disable", "undo"] {
         assert!(!writes_password(&format!("two-factor-{name}")), "{name}");
+    }
+    for name in ["login", "register", "remove"] {
+        assert!(!writes_password(&format!("passkey-{name}")), "{name}");
     }
     assert!(
         writes_password("change-password"),

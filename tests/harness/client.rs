@@ -53,7 +53,7 @@ const OTHER_HEADERS: [&str; 13] = [
 
 /// The codes of broken rules, with the names of their parameters: a closed list (docs/api.md, "What a field can
 /// break").
-const DETAIL_CODES: [(&str, &[&str]); 25] = [
+const DETAIL_CODES: [(&str, &[&str]); 27] = [
     ("common_password", &[]),
     ("contains_link", &[]),
     ("control_characters", &[]),
@@ -62,6 +62,7 @@ const DETAIL_CODES: [(&str, &[&str]); 25] = [
     ("invalid_characters", &[]),
     ("invalid_code", &[]),
     ("invalid_email", &[]),
+    ("invalid_passkey", &[]),
     ("invalid_token", &[]),
     ("invalid_url", &[]),
     ("invalid_value", &[]),
@@ -72,6 +73,7 @@ const DETAIL_CODES: [(&str, &[&str]); 25] = [
     ("missing_symbol", &[]),
     ("missing_upper_case", &[]),
     ("must_differ", &["from"]),
+    ("passkey_taken", &[]),
     ("required", &[]),
     ("reserved", &[]),
     ("too_long", &["max"]),
@@ -104,6 +106,7 @@ const CODES: [(u16, &[&str]); 11] = [
             "token_revoked",
             "invalid_credentials",
             "two_factor_invalid",
+            "passkey_invalid",
             "refresh_token_invalid",
             "refresh_token_expired",
             "refresh_token_reused",

@@ -129,6 +129,11 @@ fn sample(operation: &str, account: &Account) -> (Option<Value>, u16, &'static [
         ),
         "POST verify-email" => (json!({ "token": token }), 400, &[DynamoDb]),
         "POST verify-resend" => (json!({ "email": account.email }), 200, &[DynamoDb]),
+        "passkey-register/options" => (json!({}), 403, &[Redis, DynamoDb]),
+        "POST passkey-register" => (json!({ "credential": {} }), 403, &[Redis, DynamoDb]),
+        "passkey-login/options" => (json!({}), 200, &[Redis]),
+        "POST passkey-login" => (json!({ "credential": {} }), 401, &[Redis]),
+        "DELETE passkey-remove" => (json!({}), 404, &[Redis, DynamoDb]),
         "POST two-factor-setup" => (json!({}), 200, &[Redis, DynamoDb]),
         "POST two-factor-verify" => (
             json!({ "token": "000000", "deviceId": "unknown" }),

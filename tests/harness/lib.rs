@@ -10,6 +10,7 @@ pub mod endpoints;
 pub mod kms;
 pub mod observed;
 pub mod operations;
+pub mod passkey;
 pub mod peers;
 #[cfg(target_os = "linux")]
 pub mod process;

@@ -15,6 +15,9 @@ pub static OPERATIONS: LazyLock<Vec<(Route, String)>> = LazyLock::new(|| {
         let routes = function.routes.into_iter();
         routes.map(move |route| {
             let operation = match (name.as_str(), route.path.as_str()) {
+                ("passkey-login" | "passkey-register", path) if path.ends_with("/options") => {
+                    format!("{name}/options")
+                }
                 ("refresh", "/api/auth/csrf-token") => "csrf-token".to_owned(),
                 ("sessions", path) if path.ends_with("{id}") => "sessions/{id}".to_owned(),
                 ("not-found" | "errors" | "jwks" | "introspect" | "openapi" | "revoke", _) => {

@@ -55,15 +55,19 @@ impl From<Refused> for ApiError {
 }
 
 pub async fn passkey(app: &App, caller: Caller, request: Request) -> Result<Response, ApiError> {
-    // A stranger who registered the address must not keep a way in once its owner has proven it.
-    let result = match caller.user.email_verified {
-        false => Err(ApiError::EmailNotVerified),
-        true if request.is_to("POST /api/auth/passkeys/register/options") => {
-            begin(app, &caller, &request).await
-        }
-        true => finish(app, &caller, &request).await,
+    let result = match request.is_to("POST /api/auth/passkeys/register/options") {
+        true => begin(app, &caller, &request).await,
+        false => finish(app, &caller, &request).await,
     };
     result.map_err(ApiError::for_signed_in)
+}
+
+/// Requires a proven address: a stranger who registered it must not keep a way in once its owner has proven it.
+fn require_verified(user: &User) -> Result<(), ApiError> {
+    match user.email_verified {
+        true => Ok(()),
+        false => Err(ApiError::EmailNotVerified),
+    }
 }
 
 /// Returns the options. A passkey signs in without a password and a code, so that adding one takes all that a sign-in
@@ -73,6 +77,7 @@ async fn begin(app: &App, caller: &Caller, request: &Request) -> Result<Response
     let body: PasskeyRegisterOptionsRequest = request.optional_json()?;
     let password = body.password.map(Field::into_inner);
     let code = body.two_factor_token.map(Field::into_inner);
+    require_verified(user)?;
     check_count(user)?;
     if user.two_factor_enabled && code.is_none() {
         return Err(ApiError::TwoFactorRequired);
@@ -106,6 +111,7 @@ async fn begin(app: &App, caller: &Caller, request: &Request) -> Result<Response
 async fn finish(app: &App, caller: &Caller, request: &Request) -> Result<Response, ApiError> {
     let (user, client) = (&caller.user, request.client());
     let body: PasskeyRegisterRequest = request.json()?;
+    require_verified(user)?;
     let credential = body.credential.into_inner();
     // The answer to an earlier request may have been lost.
     let id = credential.as_json()["id"].as_str();

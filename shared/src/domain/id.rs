@@ -1,6 +1,7 @@
 //! Identifiers: ULIDs, typed by the thing they name, so that no key is built from the wrong one.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
@@ -119,6 +120,19 @@ impl<T> PartialEq for Id<T> {
     }
 }
 impl<T> Eq for Id<T> {}
+
+impl<T> PartialOrd for Id<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> Ord for Id<T> {
+    /// Orders by the time of creation.
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.ulid.cmp(&other.ulid)
+    }
+}
 
 impl<T> Serialize for Id<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
