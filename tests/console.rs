@@ -72,6 +72,54 @@ async fn a_user_signs_up_and_turns_on_a_second_factor_by_clicks_alone() {
     browser.wait_for_text("#who", "Nobody is signed in").await;
 }
 
+/// A virtual authenticator of the browser creates a passkey, and signs in with it.
+#[tokio::test]
+async fn a_user_adds_a_passkey_and_signs_in_with_it_alone() {
+    let Some((world, browser)) = system_and_browser().await else {
+        return;
+    };
+    browser.add_authenticator().await;
+    let client = world.client();
+    // A passkey belongs to a domain, and an IP address is none.
+    let url = world.url().replace("127.0.0.1", "localhost");
+    browser.open(&format!("{url}/")).await;
+    browser.click("#operation .main").await;
+    browser.wait_for_text("#who", "@example.com").await;
+    let email = browser.property("#field-email", "value").await;
+    let mail = world.mail(email.as_str().unwrap(), "Verify").await;
+
+    browser.click("#operation-passkey-register").await;
+    browser.click("#operation .main").await;
+    browser.wait_for_text("#answer", "403 email_not_verified").await;
+    let body = json!({ "token": harness::token::in_mail(&mail), "password": "Correct-7-horse" });
+    let verified = client.post("/api/auth/verify-email", body).await;
+    assert_eq!(verified.status, 200, "{verified:?}");
+    browser.click("#operation .main").await;
+    browser.wait_for_text("#shown", "The passkey was added").await;
+    browser.screenshot("console-passkey").await;
+
+    browser.click("#operation-logout").await;
+    browser.click("#operation .main").await;
+    browser.wait_for_text("#who", "Nobody is signed in").await;
+    browser.click("#operation-passkey-login").await;
+    browser.click("#operation .main").await;
+    browser.wait_for_text("#shown", "Signed in").await;
+    browser
+        .wait_for_text("#request", "POST /api/auth/passkeys/login")
+        .await;
+    browser.wait_for_text("#who", email.as_str().unwrap()).await;
+
+    browser.click("#operation-profile").await;
+    browser.click("#operation .main").await;
+    browser.wait_for_text("#shown", "Passkey “Laptop”").await;
+    browser.screenshot("console-passkeys").await;
+    browser.click("#shown li button").await;
+    browser.wait_for_text("#shown", "The passkey was removed").await;
+    browser.click("#operation-passkey-login").await;
+    browser.click("#operation .main").await;
+    browser.wait_for_text("#answer", "401 passkey_invalid").await;
+}
+
 #[tokio::test]
 async fn a_broken_field_is_told_at_the_field() {
     let Some((world, browser)) = system_and_browser().await else {

@@ -95,6 +95,16 @@ impl Browser {
         answer["value"].clone()
     }
 
+    /// Adds an authenticator with a user who consents to everything (WebDriver's extension of WebAuthn Level 3, 11).
+    pub async fn add_authenticator(&self) {
+        let authenticator = json!({
+            "protocol": "ctap2", "transport": "internal", "hasResidentKey": true, "hasUserVerification": true,
+            "isUserConsenting": true, "isUserVerified": true,
+        });
+        let id = self.post("/webauthn/authenticator", authenticator).await;
+        assert!(id.is_string(), "{id}");
+    }
+
     /// Opens a page.
     pub async fn open(&self, url: &str) {
         // A URL that differs only in its fragment would not reload the page.

@@ -1,5 +1,6 @@
 // The operations, each with a form, the request and the answer.
 import { at, clock, copyButton, distance, make, tone } from "./console-dom.js";
+import { create, obstacle, use } from "./console-passkeys.js";
 
 /** The signed-in user with the tokens; null where nobody is. */
 let session = null;
@@ -18,10 +19,12 @@ const CODE = { inputmode: "numeric", autocomplete: "one-time-code", isCode: true
 const OPERATIONS = [
   { id: "register", title: "Sign up", method: "POST", path: "/api/auth/register", fields: [field("email", "Address", { type: "email" }), field("username", "Username (optional)"), field("password", "Password", NEW_PASSWORD)], next: "profile" },
   { id: "login", title: "Sign in", method: "POST", path: "/api/auth/login", fields: [field("identifier", "Address or username"), field("password", "Password", PASSWORD), field("twoFactorToken", "Code, if two-factor authentication is on", CODE), field("rememberMe", "Stay signed in for 30 days", { type: "checkbox" })], next: "profile" },
+  { id: "passkey-login", title: "Sign in with a passkey", method: "POST", path: "/api/auth/passkeys/login", fields: [field("rememberMe", "Stay signed in for 30 days", { type: "checkbox" })], isPublic: true, ceremony: use, next: "profile" },
   { id: "profile", title: "Profile", method: "GET", path: "/api/auth/profile", needsUser: true, fields: [], next: "update" },
   { id: "update", title: "Change the profile", method: "PUT", path: "/api/auth/profile", needsUser: true, fields: [field("name", "Name"), field("username", "Username"), field("avatarUrl", "Picture (https://…)")] },
   { id: "refresh", title: "Refresh", method: "POST", path: "/api/auth/refresh", needsUser: true, fields: [], body: () => ({ refreshToken: session.refreshToken }), isPublic: true },
   { id: "sessions", title: "Sessions", method: "GET", path: "/api/auth/sessions", needsUser: true, fields: [] },
+  { id: "passkey-register", title: "Add a passkey", method: "POST", path: "/api/auth/passkeys/register", needsUser: true, fields: [field("name", "Name of the passkey", { value: "Laptop" }), field("twoFactorToken", "Code, if two-factor authentication is on", { ...CODE, isForOptions: true })], ceremony: create, next: "profile" },
   { id: "setup", title: "Set up a second factor", method: "POST", path: "/api/auth/2fa/setup", needsUser: true, fields: [field("deviceName", "Name of the device")], next: "verify" },
   { id: "verify", title: "Confirm the second factor", method: "POST", path: "/api/auth/2fa/verify", needsUser: true, fields: [field("token", "Code of the app", CODE)] },
   { id: "disable", title: "Turn it off", method: "POST", path: "/api/auth/2fa/disable", needsUser: true, fields: [field("token", "Code of the app, or a backup code", CODE)] },
@@ -61,7 +64,7 @@ export function open(id, given = {}) {
     if (isOpen) button.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
   const form = at("operation");
-  const hint = current.needsUser && !session ? "Nobody is signed in: the answer will be 401." : undefined;
+  const hint = current.needsUser && !session ? "Nobody is signed in: the answer will be 401." : current.ceremony && obstacle();
   form.replaceChildren(
     make("h2", { text: current.title }),
     make("p", { class: "quiet", text: `${current.method} ${current.path}` }),
@@ -71,7 +74,7 @@ export function open(id, given = {}) {
   );
 }
 
-function inputs({ name, label, type = "text", isCode, ...attributes }) {
+function inputs({ name, label, type = "text", isCode, isForOptions, ...attributes }) {
   const id = `field-${name}`;
   if (type === "checkbox") return [make("label", { class: "check", for: id }, make("input", { id, name, type }), label)];
   const input = make("input", { id, name, type, value: isCode ? "" : (values[name] ?? ""), "aria-describedby": `${id}-problem`, autocomplete: "off", ...attributes });
@@ -83,11 +86,21 @@ function inputs({ name, label, type = "text", isCode, ...attributes }) {
 async function submit() {
   const operation = current;
   const body = operation.body?.() ?? {};
-  for (const { name, type } of operation.fields) {
+  const forOptions = {};
+  for (const { name, type, value, isForOptions } of operation.fields) {
     const input = at(`field-${name}`);
     if (type === "checkbox") { if (input.checked) body[name] = true; continue; }
-    if (input.value !== "") body[name] = input.value;
-    if (name in values) values[name] = input.value;
+    if (input.value !== "") (isForOptions ? forOptions : body)[name] = input.value;
+    if (name in values && value === undefined) values[name] = input.value;
+  }
+  if (operation.ceremony) {
+    const options = await send(operation.method, `${operation.path}/options`, forOptions, operation.isPublic);
+    if (options.status !== 200) return finish(operation, options);
+    try {
+      body.credential = await operation.ceremony(options.answer.publicKey);
+    } catch (error) {
+      return finish(operation, { status: 0, answer: { message: `The browser has no passkey for this: ${error.message}` } });
+    }
   }
   if (operation.method === "GET") return finish(operation, await send(operation.method, operation.path));
   return finish(operation, await send(operation.method, operation.path, body, operation.isPublic), body);
@@ -124,17 +137,19 @@ async function send(method, path, body, isPublic) {
 function finish(operation, { status, answer }, body = {}) {
   for (const problem of at("operation").querySelectorAll(".problem")) problem.textContent = "";
   for (const input of at("operation").querySelectorAll("input")) input.setAttribute("aria-invalid", "false");
+  const ofNoField = [];
   for (const detail of answer.details ?? []) {
     const input = at(`field-${detail.field}`);
     input?.setAttribute("aria-invalid", "true");
     const problem = at(`field-${detail.field}-problem`);
     if (problem) problem.textContent = `${problem.textContent} ${detail.message}`.trim();
+    else ofNoField.push(`${detail.field} ${detail.message}.`);
   }
   const isDone = status >= 200 && status < 300;
   const shown = at("shown");
   const say = (text, className) => make("p", { class: className, text });
   if (!isDone) {
-    shown.replaceChildren(say(answer.message ?? "", "bad"));
+    shown.replaceChildren(say([answer.message ?? "", ...ofNoField].join(" "), "bad"));
     if (answer.error === "two_factor_required") shown.append(say("Type the code of the app into the form, and send it again.", "quiet"));
     return;
   }
@@ -183,9 +198,22 @@ function picture(operation, answer) {
   if (answer.user) {
     const { id, email, username, name, role, emailVerified, twoFactorEnabled } = answer.user;
     const rows = Object.entries({ id, email, username, name, role, "address verified": emailVerified ? "yes" : "no, see the inbox", "second factor": twoFactorEnabled ? "on" : "off" });
-    return [make("dl", { class: "card" }, ...rows.flatMap(([label, value]) => [make("dt", { text: label }), make("dd", { text: value ?? "–" })]))];
+    return [
+      make("dl", { class: "card" }, ...rows.flatMap(([label, value]) => [make("dt", { text: label }), make("dd", { text: value ?? "–" })])),
+      ...(answer.passkeys?.length ? [make("ul", { class: "plain card" }, ...answer.passkeys.map(passkey))] : []),
+    ];
   }
   return [];
+}
+
+function passkey({ id, name, createdAt, lastUsedAt }) {
+  const ago = (time) => `${distance((Date.now() - new Date(time)) / 1000)} ago`;
+  return make("li", { class: "row" },
+    make("span", { text: `Passkey “${name}”, added ${ago(createdAt)}, ${lastUsedAt ? `last used ${ago(lastUsedAt)}` : "never used"}` }),
+    make("button", { type: "button", text: "Remove", onclick: async () => {
+      const removed = await send("DELETE", `/api/auth/passkeys/${id}`, {});
+      at("shown").replaceChildren(make("p", { class: removed.status === 200 ? "good" : "bad", text: removed.answer.message }));
+    } }));
 }
 
 function showWho() {

@@ -26,7 +26,7 @@ pub const CONSOLE: Page = Page {
 };
 
 /// All pages beneath `/_local`.
-pub const PAGES: [Page; 13] = [
+pub const PAGES: [Page; 14] = [
     Page {
         path: "/_local/console.css",
         content_type: CSS,
@@ -51,6 +51,11 @@ pub const PAGES: [Page; 13] = [
         path: "/_local/console-dom.js",
         content_type: JAVASCRIPT,
         content: include_str!("../console/console-dom.js"),
+    },
+    Page {
+        path: "/_local/console-passkeys.js",
+        content_type: JAVASCRIPT,
+        content: include_str!("../console/console-passkeys.js"),
     },
     Page {
         path: "/_local/console-try.js",
