@@ -90,12 +90,16 @@ async fn a_user_adds_a_passkey_and_signs_in_with_it_alone() {
 
     browser.click("#operation-passkey-register").await;
     browser.click("#operation .main").await;
-    browser.wait_for_text("#answer", "403 email_not_verified").await;
+    browser
+        .wait_for_text("#answer", "403 email_not_verified")
+        .await;
     let body = json!({ "token": harness::token::in_mail(&mail), "password": "Correct-7-horse" });
     let verified = client.post("/api/auth/verify-email", body).await;
     assert_eq!(verified.status, 200, "{verified:?}");
     browser.click("#operation .main").await;
-    browser.wait_for_text("#shown", "The passkey was added").await;
+    browser
+        .wait_for_text("#shown", "The passkey was added")
+        .await;
     browser.screenshot("console-passkey").await;
 
     browser.click("#operation-logout").await;
@@ -114,10 +118,14 @@ async fn a_user_adds_a_passkey_and_signs_in_with_it_alone() {
     browser.wait_for_text("#shown", "Passkey “Laptop”").await;
     browser.screenshot("console-passkeys").await;
     browser.click("#shown li button").await;
-    browser.wait_for_text("#shown", "The passkey was removed").await;
+    browser
+        .wait_for_text("#shown", "The passkey was removed")
+        .await;
     browser.click("#operation-passkey-login").await;
     browser.click("#operation .main").await;
-    browser.wait_for_text("#answer", "401 passkey_invalid").await;
+    browser
+        .wait_for_text("#answer", "401 passkey_invalid")
+        .await;
 }
 
 #[tokio::test]

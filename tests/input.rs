@@ -269,7 +269,15 @@ async fn null_is_no_body_where_the_body_may_be_absent_and_no_object_elsewhere() 
         assert_ne!(refresh.code(), "malformed_json", "{body:?}");
     }
     for (name, request) in endpoints(&client, &account) {
-        let may_be_absent = ["logout", "refresh", "PUT", "sessions", "two-factor-setup", "options", "passkey-remove"];
+        let may_be_absent = [
+            "logout",
+            "refresh",
+            "PUT",
+            "sessions",
+            "two-factor-setup",
+            "options",
+            "passkey-remove",
+        ];
         if may_be_absent.iter().any(|part| name.contains(part)) {
             continue;
         }

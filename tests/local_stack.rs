@@ -246,7 +246,7 @@ async fn every_problem_of_every_function_is_shown_and_the_stack_does_not_hang() 
     );
     assert_eq!(
         error.matches("JWT_EXPIRY must be a duration").count(),
-        3,
+        4,
         "the functions that issue tokens: {error}"
     );
     assert!(

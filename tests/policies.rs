@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use harness::client::{unique_email, unique_password, unique_username};
 use harness::dynamodb::stream_record;
+use harness::passkey::{self, Passkey};
 use harness::{Account, Answer, Authenticator, Client, World, service, template, until};
 use local::iam::Right;
 use reqwest::Method;
@@ -61,6 +62,7 @@ async fn every_right_of_a_role_is_used_by_its_function() {
     let account = passwords(&world, &client, account).await;
     second_factor(&world, &client, &account).await;
     ending(&client).await;
+    passkeys(&world, &client).await;
     until("the mailer has had its turn", async || {
         let outbox = world.dynamodb().items("OUTBOX#").await;
         let is_done = |entry: &Value| !(entry["sent_at"].is_null() && entry["given_up"].is_null());
@@ -303,6 +305,38 @@ async fn second_factor(world: &World, client: &Client, account: &Account) {
     for _ in 0..7 {
         ok(as_new("/api/auth/2fa/setup", json!({}))).await;
     }
+}
+
+async fn passkeys(world: &World, client: &Client) {
+    let account = passkey::proven(world, client).await;
+    let passkey = &mut Passkey {
+        counter: 1,
+        ..Passkey::default()
+    };
+    let added = ok(passkey.register(client, &account.access)).await;
+    passkey.counter = 2;
+    ok(passkey.login(client)).await;
+    assert_eq!(passkey.login(client).await.status, 401, "a copy");
+    let id = &added["passkey"]["id"];
+    let body = json!({ "password": account.password });
+    ok(passkey::remove(client, &account.access, id, body)).await;
+    let (mut app, codes) = client.enrol(&account).await;
+    for code in [&app.next().await, &codes[0]] {
+        let body = json!({ "twoFactorToken": code, "password": account.password });
+        ok(passkey::register_options(client, &account.access, body)).await;
+    }
+    let mut options = json!({ "twoFactorToken": codes[1] });
+    options = ok(passkey::register_options(client, &account.access, options))
+        .await
+        .body;
+    let body = json!({ "credential": passkey.create(&options["publicKey"]) });
+    ok(client.post_as(&account.access, "/api/auth/passkeys/register", body)).await;
+    let token = world.mailed_token("two_factor_on", &account.email).await;
+    ok(client.undo_two_factor(&token)).await;
+    let leaving = passkey::proven(world, client).await;
+    Passkey::of(client, &leaving).await;
+    let deleted = client.delete_account(&leaving.access, &leaving.password);
+    ok(deleted).await;
 }
 
 async fn ending(client: &Client) {

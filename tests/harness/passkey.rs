@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ciborium::Value as Cbor;
 use serde_json::{Value, json};
 
-use crate::{Account, Answer, Client};
+use crate::{Account, Answer, Client, World, token};
 
 /// The flags of authenticator data (6.1).
 pub mod flags {
@@ -189,6 +189,45 @@ pub async fn login_options(client: &Client) -> Value {
 pub async fn login(client: &Client, credential: Value) -> Answer {
     let body = json!({ "credential": credential });
     client.post("/api/auth/passkeys/login", body).await
+}
+
+/// Registers a user and proves the address.
+pub async fn proven(world: &World, client: &Client) -> Account {
+    let account = client.register().await;
+    let mail = world.mail(&account.email, "Verify").await;
+    client.verify_email(&account, &token::in_mail(&mail)).await;
+    account
+}
+
+/// Removes a passkey.
+pub async fn remove(client: &Client, access: &str, id: &Value, body: Value) -> Answer {
+    let path = format!("/api/auth/passkeys/{}", id.as_str().unwrap_or("unknown"));
+    client.delete_as(access, &path, body).await
+}
+
+/// Returns the account's passkeys.
+pub async fn listed(client: &Client, access: &str) -> Vec<Value> {
+    let profile = client.profile(access).await;
+    profile["passkeys"].as_array().expect("a list").clone()
+}
+
+/// Checks that a sign-in was refused.
+#[track_caller]
+pub fn assert_refused(answer: &Answer, what: &str) {
+    let seen = (answer.status.as_u16(), answer.code());
+    assert_eq!(seen, (401, "passkey_invalid"), "{what}: {answer:?}");
+}
+
+/// Checks that a registration was refused by this rule.
+#[track_caller]
+pub fn assert_invalid(answer: &Answer, rule: &str, what: &str) {
+    assert_eq!(answer.code(), "validation_failed", "{what}: {answer:?}");
+    let detail = &answer["details"][0];
+    assert_eq!(
+        (&detail["field"], &detail["code"]),
+        (&json!("credential"), &json!(rule)),
+        "{what}"
+    );
 }
 
 fn base64url(bytes: &[u8]) -> String {

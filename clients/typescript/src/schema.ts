@@ -299,6 +299,91 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/auth/passkeys/login": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sign in with the answer of navigator.credentials.get(). */
+        post: operations["passkeyLogin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/passkeys/login/options": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begin to sign in with a passkey. */
+        post: operations["passkeyLoginOptions"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/passkeys/register": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Add a passkey, with the answer of navigator.credentials.create(). */
+        post: operations["passkeyRegister"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/passkeys/register/options": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begin to add a passkey. */
+        post: operations["passkeyRegisterOptions"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/passkeys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Remove a passkey. */
+        delete: operations["passkeyRemove"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/auth/password-reset/confirm": {
         parameters: {
             query?: never;
@@ -799,12 +884,136 @@ export interface components {
             /** @description Always true. */
             success: boolean;
         };
+        /** @description A passkey. */
+        Passkey: {
+            /**
+             * Format: date-time
+             * @description The time of the registration.
+             */
+            createdAt: string;
+            /** @description The passkey's identifier. */
+            id: string;
+            /**
+             * Format: date-time
+             * @description The time of the last sign-in with it.
+             */
+            lastUsedAt: string | null;
+            /** @description The name given by the user. */
+            name: string;
+        };
+        /** @description The answer to a successful request. */
+        PasskeyLoginAnswer: {
+            /** @description The access token, a JWT (RFC 9068). */
+            accessToken: string;
+            /** @description The CSRF token, to be sent with the refresh token's cookie; only in cookie mode. */
+            csrfToken?: string;
+            /**
+             * @description The device token, which gives the device a failure counter of its own; only when a session starts, and not in
+             *     cookie mode.
+             */
+            deviceToken?: string;
+            /**
+             * Format: uint64
+             * @description The seconds until the access token expires.
+             */
+            expiresIn: number;
+            /** @description A message for people. */
+            message: string;
+            /**
+             * Format: uint64
+             * @description The seconds until the refresh token expires.
+             */
+            refreshExpiresIn: number;
+            /** @description The refresh token, to be exchanged for the next tokens; not in cookie mode. */
+            refreshToken?: string;
+            /** @description Always true. */
+            success: boolean;
+            /** @description `Bearer` (RFC 6750). */
+            tokenType: string;
+            /** @description The user. */
+            user: components["schemas"]["User"];
+        };
+        /** @description The body of a request for options: empty, and may be left out. */
+        PasskeyLoginOptionsRequest: Record<string, never>;
+        /** @description The body of a sign-in. */
+        PasskeyLoginRequest: {
+            /** @description The answer of `navigator.credentials.get()`. */
+            credential: {
+                /** @description In base64url. */
+                id: string;
+                /** @description In base64url. */
+                rawId: string;
+                response: {
+                    /** @description In base64url. */
+                    clientDataJSON: string;
+                };
+                /** @constant */
+                type: "public-key";
+            };
+            /** @description Whether the session should last longer. */
+            rememberMe?: boolean | null;
+        };
+        /** @description The answer to a successful request. */
+        PasskeyOptionsAnswer: {
+            /** @description A message for people. */
+            message: string;
+            /**
+             * @description The options, for `PublicKeyCredential.parseCreationOptionsFromJSON()` or `parseRequestOptionsFromJSON()`; they
+             *     work once, for five minutes.
+             */
+            publicKey: {
+                [key: string]: unknown;
+            };
+            /** @description Always true. */
+            success: boolean;
+        };
+        /** @description The answer to a successful request. */
+        PasskeyRegisterAnswer: {
+            /** @description A message for people. */
+            message: string;
+            /** @description The passkey. */
+            passkey: components["schemas"]["Passkey"];
+            /** @description Always true. */
+            success: boolean;
+        };
+        /** @description The body of a request for options; it may be left out. */
+        PasskeyRegisterOptionsRequest: {
+            /** @description The caller's password; required if the sign-in is not recent. */
+            password?: string | null;
+            /** @description Six digits of an authenticator app, or a backup code; required with two-factor authentication. */
+            twoFactorToken?: (components["schemas"]["TotpCode"] | components["schemas"]["BackupCode"]) | null;
+        };
+        /** @description The body of a registration. */
+        PasskeyRegisterRequest: {
+            /** @description The answer of `navigator.credentials.create()`. */
+            credential: {
+                /** @description In base64url. */
+                id: string;
+                /** @description In base64url. */
+                rawId: string;
+                response: {
+                    /** @description In base64url. */
+                    clientDataJSON: string;
+                };
+                /** @constant */
+                type: "public-key";
+            };
+            /** @description A name by which the user knows the passkey again. */
+            name?: string | null;
+        };
+        /** @description The body of a removal; it may be left out. */
+        PasskeyRemoveRequest: {
+            /** @description The caller's password; required if the sign-in is not recent. */
+            password?: string | null;
+        };
         /** @description 1–100 visible characters, without a link. */
         PersonName: string;
         /** @description The answer to a successful request. */
         ProfileAnswer: {
             /** @description A message for people. */
             message: string;
+            /** @description The passkeys, the oldest first. */
+            passkeys: components["schemas"]["Passkey"][];
             /** @description Always true. */
             success: boolean;
             /** @description The second factor. */
@@ -1057,7 +1266,7 @@ export interface components {
             id: string;
             /**
              * Format: date-time
-             * @description The time of the last sign-in with a password.
+             * @description The time of the last sign-in.
              */
             lastLoginAt: string | null;
             /** @description The display name. */
@@ -2860,6 +3069,14 @@ export interface operations {
                     /**
                      * @example {
                      *       "message": "The profile.",
+                     *       "passkeys": [
+                     *         {
+                     *           "createdAt": "2026-11-21T10:00:00.000Z",
+                     *           "id": "01JDV3MAB0C1D2E3F4G5H6J7K8",
+                     *           "lastUsedAt": null,
+                     *           "name": "Laptop"
+                     *         }
+                     *       ],
                      *       "success": true,
                      *       "twoFactor": {
                      *         "backupCodesLeft": 0,
@@ -2998,6 +3215,772 @@ export interface operations {
                     "application/json": components["schemas"]["Failure"] & {
                         /** @enum {unknown} */
                         error?: "rate_limited";
+                    };
+                };
+            };
+            /** @description `internal_error` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable` */
+            503: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    passkeyLogin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "credential": {
+                 *         "clientExtensionResults": {},
+                 *         "id": "AZkV8qT2…",
+                 *         "rawId": "AZkV8qT2…",
+                 *         "response": {
+                 *           "clientDataJSON": "eyJ0eXBlIjoi…",
+                 *           "signature": "o2NmbXRkbm9u…"
+                 *         },
+                 *         "type": "public-key"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["PasskeyLoginRequest"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "accessToken": "eyJhbGciOiJSUzI1NiIs…",
+                     *       "deviceToken": "eyJhbGciOiJIUzI1NiIs…",
+                     *       "expiresIn": 900,
+                     *       "message": "Signed in.",
+                     *       "refreshExpiresIn": 604800,
+                     *       "refreshToken": "eyJhbGciOiJIUzI1NiIs…",
+                     *       "success": true,
+                     *       "tokenType": "Bearer",
+                     *       "user": {
+                     *         "avatarUrl": null,
+                     *         "createdAt": "2026-11-21T10:00:00.000Z",
+                     *         "email": "ada@example.com",
+                     *         "emailVerified": false,
+                     *         "id": "01JDV3M9XG4T8WZ5K2N7Q6R1YC",
+                     *         "lastLoginAt": null,
+                     *         "name": "Ada L.",
+                     *         "role": "user",
+                     *         "twoFactorEnabled": false,
+                     *         "updatedAt": "2026-11-21T10:00:00.000Z",
+                     *         "username": "ada"
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PasskeyLoginAnswer"];
+                };
+            };
+            /** @description `malformed_json`, `validation_failed` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "malformed_json" | "validation_failed";
+                    };
+                };
+            };
+            /** @description `passkey_invalid` */
+            401: {
+                headers: {
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "passkey_invalid";
+                    };
+                };
+            };
+            /** @description `account_disabled`, `bot_detected`, `email_not_verified`, `forbidden`, `password_reset_required` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "account_disabled" | "bot_detected" | "email_not_verified" | "forbidden" | "password_reset_required";
+                    };
+                };
+            };
+            /** @description `not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "not_found";
+                    };
+                };
+            };
+            /** @description `payload_too_large` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "payload_too_large";
+                    };
+                };
+            };
+            /** @description `unsupported_media_type` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "unsupported_media_type";
+                    };
+                };
+            };
+            /** @description `rate_limited` */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "rate_limited";
+                    };
+                };
+            };
+            /** @description `internal_error` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable` */
+            503: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    passkeyLoginOptions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /** @example {} */
+                "application/json": components["schemas"]["PasskeyLoginOptionsRequest"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "message": "The options.",
+                     *       "publicKey": {
+                     *         "challenge": "uGZkW8yS…",
+                     *         "extensions": {},
+                     *         "rpId": "app.example.com",
+                     *         "timeout": 300000
+                     *       },
+                     *       "success": true
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PasskeyOptionsAnswer"];
+                };
+            };
+            /** @description `malformed_json`, `validation_failed` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "malformed_json" | "validation_failed";
+                    };
+                };
+            };
+            /** @description `bot_detected`, `forbidden` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "bot_detected" | "forbidden";
+                    };
+                };
+            };
+            /** @description `not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "not_found";
+                    };
+                };
+            };
+            /** @description `payload_too_large` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "payload_too_large";
+                    };
+                };
+            };
+            /** @description `unsupported_media_type` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "unsupported_media_type";
+                    };
+                };
+            };
+            /** @description `rate_limited` */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "rate_limited";
+                    };
+                };
+            };
+            /** @description `internal_error` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable` */
+            503: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    passkeyRegister: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "credential": {
+                 *         "clientExtensionResults": {},
+                 *         "id": "AZkV8qT2…",
+                 *         "rawId": "AZkV8qT2…",
+                 *         "response": {
+                 *           "attestationObject": "o2NmbXRkbm9u…",
+                 *           "clientDataJSON": "eyJ0eXBlIjoi…"
+                 *         },
+                 *         "type": "public-key"
+                 *       },
+                 *       "name": "Laptop"
+                 *     }
+                 */
+                "application/json": components["schemas"]["PasskeyRegisterRequest"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "message": "The passkey was added.",
+                     *       "passkey": {
+                     *         "createdAt": "2026-11-21T10:00:00.000Z",
+                     *         "id": "01JDV3MAB0C1D2E3F4G5H6J7K8",
+                     *         "lastUsedAt": null,
+                     *         "name": "Laptop"
+                     *       },
+                     *       "success": true
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PasskeyRegisterAnswer"];
+                };
+            };
+            /** @description `malformed_json`, `validation_failed` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "malformed_json" | "validation_failed";
+                    };
+                };
+            };
+            /** @description `invalid_token`, `missing_token`, `token_expired`, `token_revoked` */
+            401: {
+                headers: {
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "invalid_token" | "missing_token" | "token_expired" | "token_revoked";
+                    };
+                };
+            };
+            /** @description `email_not_verified`, `forbidden` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "email_not_verified" | "forbidden";
+                    };
+                };
+            };
+            /** @description `not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "not_found";
+                    };
+                };
+            };
+            /** @description `payload_too_large` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "payload_too_large";
+                    };
+                };
+            };
+            /** @description `unsupported_media_type` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "unsupported_media_type";
+                    };
+                };
+            };
+            /** @description `rate_limited` */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "rate_limited";
+                    };
+                };
+            };
+            /** @description `internal_error` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable` */
+            503: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    passkeyRegisterOptions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /** @example {} */
+                "application/json": components["schemas"]["PasskeyRegisterOptionsRequest"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "message": "The options.",
+                     *       "publicKey": {
+                     *         "challenge": "uGZkW8yS…",
+                     *         "extensions": {},
+                     *         "rp": {
+                     *           "id": "app.example.com",
+                     *           "name": "Gatehouse"
+                     *         },
+                     *         "timeout": 300000
+                     *       },
+                     *       "success": true
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PasskeyOptionsAnswer"];
+                };
+            };
+            /** @description `malformed_json`, `validation_failed` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "malformed_json" | "validation_failed";
+                    };
+                };
+            };
+            /** @description `invalid_token`, `missing_token`, `token_expired`, `token_revoked` */
+            401: {
+                headers: {
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "invalid_token" | "missing_token" | "token_expired" | "token_revoked";
+                    };
+                };
+            };
+            /** @description `email_not_verified`, `forbidden`, `invalid_credentials`, `reauthentication_required`, `two_factor_invalid`, `two_factor_required` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "email_not_verified" | "forbidden" | "invalid_credentials" | "reauthentication_required" | "two_factor_invalid" | "two_factor_required";
+                    };
+                };
+            };
+            /** @description `not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "not_found";
+                    };
+                };
+            };
+            /** @description `payload_too_large` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "payload_too_large";
+                    };
+                };
+            };
+            /** @description `unsupported_media_type` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "unsupported_media_type";
+                    };
+                };
+            };
+            /** @description `account_locked`, `rate_limited` */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "account_locked" | "rate_limited";
+                    };
+                };
+            };
+            /** @description `internal_error` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable` */
+            503: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    passkeyRemove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /** @example {} */
+                "application/json": components["schemas"]["PasskeyRemoveRequest"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "message": "The passkey was removed.",
+                     *       "success": true
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Message"];
+                };
+            };
+            /** @description `malformed_json`, `validation_failed` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "malformed_json" | "validation_failed";
+                    };
+                };
+            };
+            /** @description `invalid_token`, `missing_token`, `token_expired`, `token_revoked` */
+            401: {
+                headers: {
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "invalid_token" | "missing_token" | "token_expired" | "token_revoked";
+                    };
+                };
+            };
+            /** @description `forbidden`, `invalid_credentials`, `reauthentication_required` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "forbidden" | "invalid_credentials" | "reauthentication_required";
+                    };
+                };
+            };
+            /** @description `not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "not_found";
+                    };
+                };
+            };
+            /** @description `payload_too_large` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "payload_too_large";
+                    };
+                };
+            };
+            /** @description `unsupported_media_type` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "unsupported_media_type";
+                    };
+                };
+            };
+            /** @description `account_locked`, `rate_limited` */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "account_locked" | "rate_limited";
                     };
                 };
             };
@@ -3289,6 +4272,14 @@ export interface operations {
                     /**
                      * @example {
                      *       "message": "The profile.",
+                     *       "passkeys": [
+                     *         {
+                     *           "createdAt": "2026-11-21T10:00:00.000Z",
+                     *           "id": "01JDV3MAB0C1D2E3F4G5H6J7K8",
+                     *           "lastUsedAt": null,
+                     *           "name": "Laptop"
+                     *         }
+                     *       ],
                      *       "success": true,
                      *       "twoFactor": {
                      *         "backupCodesLeft": 0,
@@ -5301,6 +6292,14 @@ export interface operations {
                     /**
                      * @example {
                      *       "message": "The profile.",
+                     *       "passkeys": [
+                     *         {
+                     *           "createdAt": "2026-11-21T10:00:00.000Z",
+                     *           "id": "01JDV3MAB0C1D2E3F4G5H6J7K8",
+                     *           "lastUsedAt": null,
+                     *           "name": "Laptop"
+                     *         }
+                     *       ],
                      *       "success": true,
                      *       "twoFactor": {
                      *         "backupCodesLeft": 0,

@@ -12,8 +12,8 @@ use shared::telemetry;
 use crate::account::Account;
 use crate::app::App;
 use crate::failures::{count_failure, refuse};
-use crate::request::Login;
 use crate::password::{proof, rehash};
+use crate::request::Login;
 
 pub async fn login(
     app: &App,

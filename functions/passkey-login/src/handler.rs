@@ -43,11 +43,7 @@ pub async fn passkey(
     result
 }
 
-async fn begin(
-    app: &App,
-    request: &Request,
-    limits: &RequestLimits,
-) -> Result<Response, ApiError> {
+async fn begin(app: &App, request: &Request, limits: &RequestLimits) -> Result<Response, ApiError> {
     request.optional_json::<PasskeyLoginOptionsRequest>()?;
     let (options, ()) = tokio::join!(app.passkeys.begin_sign_in(), limits.take_back());
     let public_key = options?;
@@ -150,7 +146,13 @@ async fn warn_owner(app: &App, id: UserId, client: &ClientInfo) -> Result<(), Ap
         let (kind, links) = (Kind::PasskeyCopied, Links::none());
         let mail = app.outbox.create(kind, &user, &links, client);
         app.audit
-            .commit(id, &[], client, vec![Write::new(mail, Refused::Collision)], Refused::Collision)
+            .commit(
+                id,
+                &[],
+                client,
+                vec![Write::new(mail, Refused::Collision)],
+                Refused::Collision,
+            )
             .await?;
     }
     Ok(())

@@ -98,7 +98,9 @@ fn show(user: &User) -> Response {
     let answer = ProfileAnswer {
         user: user.into(),
         two_factor: user.into(),
-        passkeys: passkeys.map(|(id, passkey)| Passkey::new(*id, passkey)).collect(),
+        passkeys: passkeys
+            .map(|(id, passkey)| Passkey::new(*id, passkey))
+            .collect(),
     };
     Response::ok("The profile.", answer)
 }

@@ -272,7 +272,9 @@ pub fn operations() -> Vec<Operation> {
             body: Body::None,
             answer: answer::<ProfileAnswer>(
                 "The profile.",
-                &[json!({ "user": user(), "twoFactor": { "devices": [], "backupCodesLeft": 0 }, "passkeys": [passkeys::passkey()] })],
+                &[
+                    json!({ "user": user(), "twoFactor": { "devices": [], "backupCodesLeft": 0 }, "passkeys": [passkeys::passkey()] }),
+                ],
             ),
             errors: &[],
         },

@@ -12,9 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 use webauthn_rs::prelude::{
-    CredentialID, DiscoverableAuthentication, Passkey, PasskeyRegistration,
-    PublicKeyCredential, RegisterPublicKeyCredential, Uuid, Webauthn, WebauthnBuilder,
-    WebauthnError,
+    CredentialID, DiscoverableAuthentication, Passkey, PasskeyRegistration, PublicKeyCredential,
+    RegisterPublicKeyCredential, Uuid, Webauthn, WebauthnBuilder, WebauthnError,
 };
 
 use super::frontends::Frontends;
@@ -112,9 +111,9 @@ impl Passkeys {
         let known = known.filter_map(|passkey| credential_id(&passkey.credential_id));
         let (id, email) = (Uuid::from_bytes(user.id.to_bytes()), user.email.as_str());
         let name = user.name.as_ref().map_or(email, |name| name.as_str());
-        let began = self
-            .webauthn()?
-            .start_passkey_registration(id, email, name, Some(known.collect()));
+        let began =
+            self.webauthn()?
+                .start_passkey_registration(id, email, name, Some(known.collect()));
         let (options, registration) = began.map_err(unexpected)?;
         let registration = Registration {
             user_id: user.id,
@@ -145,7 +144,8 @@ impl Passkeys {
     ) -> Result<NewPasskey, ApiError> {
         let challenge = challenge(&credential).ok_or_else(invalid)?;
         let began: Option<Registration> = self.challenges.take(&challenge).await?;
-        let is_own = |began: &Registration| (began.user_id, began.session_id) == (user.id, session_id);
+        let is_own =
+            |began: &Registration| (began.user_id, began.session_id) == (user.id, session_id);
         let began = began.filter(is_own).ok_or_else(invalid)?;
         let answer: RegisterPublicKeyCredential = parse(&credential).ok_or_else(invalid)?;
         let registered = self
@@ -211,8 +211,7 @@ impl Passkeys {
         let mut passkey: Passkey = serde_json::from_str(&stored.credential)
             .map_err(|error| ApiError::Internal(error.into()))?;
         let state = began.authentication;
-        let verified = webauthn
-            .finish_discoverable_authentication_v2(&answer, state, &passkey);
+        let verified = webauthn.finish_discoverable_authentication_v2(&answer, state, &passkey);
         match verified {
             Ok(result) => {
                 let is_changed = passkey.update_credential(&result) == Some(true);
@@ -269,7 +268,7 @@ fn to_value(options: &impl Serialize) -> Result<Value, ApiError> {
 }
 
 fn credential_id(text: &str) -> Option<CredentialID> {
-    URL_SAFE_NO_PAD.decode(text).ok().map(CredentialID::from)
+    URL_SAFE_NO_PAD.decode(text).ok()
 }
 
 /// Reads an authenticator's answer as the library's type.
@@ -302,20 +301,27 @@ impl RelyingParty {
     /// there are no passkeys.
     fn from_env(environment: &mut Environment) -> Option<Self> {
         let frontends = Frontends::from_env(environment);
-        let chosen = environment.optional_text("RP_ID");
+        let form = "origins separated by commas";
+        let origins = environment.optional("RP_ORIGINS", form, |text| {
+            let origins = text.split(',').map(|origin| Url::parse(origin.trim()).ok());
+            origins.collect::<Option<Vec<Url>>>()
+        });
+        let chosen = environment.optional("RP_ID", "a domain in lower case", |text| {
+            let url = Url::parse(&format!("https://{text}")).ok()?;
+            (url.domain() == Some(text)).then(|| text.to_owned())
+        });
         let first = frontends.urls().iter().find_map(Url::domain);
         let id = chosen.or_else(|| first.map(str::to_owned))?;
-        let is_within = |url: &Url| match (url.scheme(), url.domain()) {
+        let is_within = |url: &&Url| match (url.scheme(), url.domain()) {
             ("http" | "https", Some(domain)) => domain == id || domain.ends_with(&format!(".{id}")),
             (scheme, _) => !["http", "https"].contains(&scheme),
         };
-        let form = "the origins of pages of RP_ID, separated by commas";
-        let origins = environment.optional("RP_ORIGINS", form, |text| {
-            let origins = text.split(',').map(|origin| Url::parse(origin.trim()).ok());
-            let origins = origins.map(|origin| origin.filter(is_within));
-            origins.collect::<Option<Vec<Url>>>()
-        });
-        let pages = || frontends.urls().iter().filter(|url| is_within(url));
+        if let Some(url) = origins.iter().flatten().find(|url| !is_within(url)) {
+            environment.refuse(format!(
+                "RP_ORIGINS has {url}, which is no page of RP_ID {id}"
+            ));
+        }
+        let pages = || frontends.urls().iter().filter(is_within);
         let origins = origins.unwrap_or_else(|| pages().cloned().collect());
         Some(Self { id, origins })
     }
@@ -340,7 +346,10 @@ fn webauthn(environment: &mut Environment) -> Option<Webauthn> {
     };
     let webauthn = party.webauthn(&name);
     if webauthn.is_none() {
-        let problem = format!("no page of FRONTEND_URL and RP_ORIGINS is within RP_ID {}", party.id);
+        let problem = format!(
+            "no page of FRONTEND_URL and RP_ORIGINS is within RP_ID {}",
+            party.id
+        );
         environment.refuse(problem);
     }
     webauthn
@@ -357,7 +366,10 @@ mod tests {
         let party = RelyingParty::from_env(&mut environment);
         webauthn(&mut environment);
         let party = party.map(|party| {
-            let origins = party.origins.iter().map(|url| url.origin().ascii_serialization());
+            let origins = party
+                .origins
+                .iter()
+                .map(|url| url.origin().ascii_serialization());
             (party.id.clone(), origins.collect())
         });
         (party, environment.finish(()).is_ok())
@@ -373,7 +385,10 @@ mod tests {
         let (app, admin) = ("https://app.example.com", "https://admin.example.com");
         let both = "https://app.example.com/a, https://admin.example.com";
         for (variables, expected) in [
-            (vec![("FRONTEND_URL", both)], party("app.example.com", &[app])),
+            (
+                vec![("FRONTEND_URL", both)],
+                party("app.example.com", &[app]),
+            ),
             (
                 vec![("FRONTEND_URL", both), ("RP_ID", "example.com")],
                 party("example.com", &[app, admin]),

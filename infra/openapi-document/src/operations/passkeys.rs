@@ -11,8 +11,8 @@ use shared::api::passkey_register::{
 use shared::api::passkey_remove::PasskeyRemoveRequest;
 
 use super::{
-    Answer, Body, OTHER_ID, Operation, Security, TIME, answer, device_token, message, schema, tokens,
-    user,
+    Answer, Body, OTHER_ID, Operation, Security, TIME, answer, device_token, message, schema,
+    tokens, user,
 };
 
 const TAG: &str = "Passkeys";
@@ -46,7 +46,10 @@ pub(super) fn operations() -> Vec<Operation> {
             tag: TAG,
             security: Security::AccessToken,
             body: Body::Optional(schema::<PasskeyRegisterOptionsRequest>, json!({})),
-            answer: options("rp", &json!({ "id": "app.example.com", "name": "Gatehouse" })),
+            answer: options(
+                "rp",
+                &json!({ "id": "app.example.com", "name": "Gatehouse" }),
+            ),
             errors: &[
                 (403, "email_not_verified"),
                 (403, "reauthentication_required"),

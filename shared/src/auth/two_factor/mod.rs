@@ -285,7 +285,10 @@ impl TwoFactor {
         client: &ClientInfo,
     ) -> (Vec<Write<Refused>>, Vec<Event>) {
         let (user, now) = (&caller.user, client.received_at);
-        let mut writes = vec![Write::new(code.write(&self.store, client), Refused::CodeUsed)];
+        let mut writes = vec![Write::new(
+            code.write(&self.store, client),
+            Refused::CodeUsed,
+        )];
         if !code.is_backup_code() {
             return (writes, Vec::new());
         }
