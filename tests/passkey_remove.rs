@@ -54,4 +54,6 @@ async fn the_link_that_undoes_a_second_factor_removes_the_passkeys() {
     assert_eq!(undone.status, 200, "{undone:?}");
     assert_refused(&thief.login(&client).await, "the thief's passkey");
     assert!(world.dynamodb().items("PASSKEY#").await.is_empty());
+    let record = world.dynamodb().user(&account.id).await;
+    assert!(record["passkeys"].is_null(), "{record}");
 }
