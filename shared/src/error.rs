@@ -39,6 +39,8 @@ pub enum ApiError {
     InvalidRequest,
     /// Wrong password, unknown account or deleted account; the answer does not reveal which.
     InvalidCredentials,
+    /// The mailed code is wrong, was used or has expired, or was mailed for another request.
+    CodeInvalid,
     /// The passkey is unknown or was removed, its challenge was used or has expired, or its signature is wrong.
     PasskeyInvalid,
     /// The refresh token was not issued here, or its session has ended.
@@ -187,6 +189,11 @@ impl ApiError {
                 StatusCode::UNAUTHORIZED,
                 "invalid_credentials",
                 "The credentials are not valid.",
+            ),
+            Self::CodeInvalid => (
+                StatusCode::UNAUTHORIZED,
+                "code_invalid",
+                "The code is not valid here. Type it where you asked for it, or ask for a new one.",
             ),
             Self::PasskeyInvalid => (
                 StatusCode::UNAUTHORIZED,

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use shared::StartError;
-use shared::auth::email_tokens::EmailTokens;
+use shared::auth::failures::Failures;
 use shared::auth::lockout::LoginLockout;
 use shared::auth::sign_in::SignIn;
 use shared::auth::two_factor::TwoFactor;
@@ -12,8 +12,6 @@ use shared::domain::password_hash::PasswordHasher;
 use shared::serve::{Endpoint, PublicGuard};
 use shared::store::audit::Audit;
 use shared::store::credentials::Credentials;
-use shared::store::outbox::Outbox;
-use shared::store::reset_tokens::ResetTokens;
 use shared::store::users::Users;
 
 const LIMIT: Endpoint = Endpoint::per_client("LOGIN", "5/15m").of_failures();
@@ -24,13 +22,11 @@ pub struct App {
     pub users: Users,
     pub credentials: Credentials,
     pub audit: Audit,
-    pub outbox: Outbox,
-    pub reset_tokens: ResetTokens,
     pub sign_in: SignIn,
     pub device_tokens: DeviceTokenVerifier,
     pub lockout: LoginLockout,
     pub two_factor: TwoFactor,
-    pub email_tokens: EmailTokens,
+    pub failures: Failures,
     pub hasher: PasswordHasher,
     pub leaked_passwords: Option<Arc<LeakedPasswords>>,
 }
@@ -43,13 +39,11 @@ impl App {
             users: Users::from_env(&mut environment),
             credentials: Credentials::from_env(&mut environment),
             audit: Audit::from_env(&mut environment),
-            outbox: Outbox::from_env(&mut environment),
-            reset_tokens: ResetTokens::from_env(&mut environment),
             sign_in: SignIn::from_env(&mut environment),
             device_tokens: DeviceTokenVerifier::from_env(&mut environment),
             lockout: LoginLockout::from_env(&mut environment),
             two_factor: TwoFactor::from_env(&mut environment),
-            email_tokens: EmailTokens::from_env(&mut environment),
+            failures: Failures::from_env(&mut environment),
             hasher: PasswordHasher::from_env(&mut environment),
             leaked_passwords: LeakedPasswords::from_env(&mut environment),
         };

@@ -11,7 +11,7 @@ use shared::telemetry;
 
 use crate::account::Account;
 use crate::app::App;
-use crate::failures::{count_failure, refuse};
+use crate::failures::refuse;
 use crate::password::{proof, rehash};
 use crate::request::Login;
 
@@ -95,7 +95,7 @@ async fn judge(
                 Ok(code) => Some(code),
                 Err(error) => {
                     if let ApiError::TwoFactorInvalid = error {
-                        count_failure(app, user, client).await?;
+                        app.failures.count(user, client).await?;
                     }
                     return Err(error);
                 }

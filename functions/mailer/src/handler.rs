@@ -7,6 +7,7 @@ use shared::auth::frontends::Frontends;
 use shared::config::Environment;
 use shared::domain::email_address::EmailAddress;
 use shared::domain::email_token::{Purpose, TokenId};
+use shared::domain::mailed_code::MailedCode;
 use shared::domain::rule::Parse;
 use shared::store::Error;
 use shared::store::outbox::{Kind, OutboxEntry};
@@ -165,7 +166,20 @@ fn compose(app: &App, entry: &Entry) -> Message {
         Kind::TwoFactorOn => ("undo-two-factor", Purpose::UndoTwoFactor),
         _ => ("reset-password", Purpose::ResetPassword),
     };
-    let rejection = &mail.rejection_token_id;
+    let id = mail.token_id.as_ref();
+    let code = id.filter(|_| mail.kind == Kind::SignInCode);
+    let code = code.map(|id| app.email_tokens.code(id));
+    let code = code.as_ref().map(MailedCode::expose);
+    let base = app.frontends.of(mail.origin.as_deref());
+    let reject_link = link(
+        "reject-email",
+        Purpose::RejectEmail,
+        &mail.rejection_token_id,
+    );
+    let link = match code {
+        Some(code) => Some(format!("{base}/sign-in#code={code}")),
+        None => link(page, purpose, &mail.token_id),
+    };
     app.templates.message(&Occasion {
         kind: mail.kind,
         language: mail.language,
@@ -174,8 +188,9 @@ fn compose(app: &App, entry: &Entry) -> Message {
         ip: &mail.ip,
         user_agent: &mail.user_agent,
         account: &mail.to,
-        link: link(page, purpose, &mail.token_id),
-        reject_link: link("reject-email", Purpose::RejectEmail, rejection),
+        code,
+        link,
+        reject_link,
     })
 }
 

@@ -36,6 +36,8 @@ pub struct Occasion<'a> {
     pub user_agent: &'a str,
     /// The account's address.
     pub account: &'a str,
+    /// The code to be typed.
+    pub code: Option<&'a str>,
     /// The target of the button.
     pub link: Option<String>,
     /// The target of the link "this wasn't me".
@@ -84,6 +86,7 @@ struct Parts<'a> {
     subject: &'a str,
     greeting: &'a str,
     paragraphs: &'a [String],
+    code: Option<&'a str>,
     button: Option<(&'a str, &'a str)>,
     reject: Option<(&'a str, &'a str)>,
     footer: &'a str,
@@ -140,6 +143,7 @@ impl Templates {
             subject: &subject,
             greeting: &greeting,
             paragraphs: &paragraphs,
+            code: occasion.code,
             button: message.button.as_deref().zip(occasion.link.as_deref()),
             reject: message
                 .reject
@@ -203,6 +207,7 @@ fn key(kind: Kind) -> &'static str {
         Kind::NewDevice => "new_device",
         Kind::TwoFactorOn => "two_factor_on",
         Kind::TwoFactorOff => "two_factor_off",
+        Kind::SignInCode => "sign_in_code",
         Kind::PasskeyAdded => "passkey_added",
         Kind::PasskeyRemoved => "passkey_removed",
         Kind::PasskeyCopied => "passkey_copied",
@@ -218,7 +223,7 @@ fn key(kind: Kind) -> &'static str {
 mod tests {
     use super::*;
 
-    const KINDS: [Kind; 15] = [
+    const KINDS: [Kind; 16] = [
         Kind::VerifyEmail,
         Kind::ResetPassword,
         Kind::PasswordChanged,
@@ -226,6 +231,7 @@ mod tests {
         Kind::NewDevice,
         Kind::TwoFactorOn,
         Kind::TwoFactorOff,
+        Kind::SignInCode,
         Kind::PasskeyAdded,
         Kind::PasskeyRemoved,
         Kind::PasskeyCopied,
@@ -245,6 +251,7 @@ mod tests {
             ip: "192.0.2.7",
             user_agent: "",
             account: "ada@example.com",
+            code: None,
             link: links.clone(),
             reject_link: links,
         }

@@ -1,9 +1,7 @@
 use shared::StartError;
-use shared::api::passkey_login::{
-    PasskeyLoginAnswer, PasskeyLoginOptionsRequest, PasskeyLoginRequest,
-};
+use shared::api::passkey_login::{PasskeyLoginOptionsRequest, PasskeyLoginRequest};
 use shared::api::passkey_register::PasskeyOptionsAnswer;
-use shared::api::{self, Field};
+use shared::api::{Field, SignedIn};
 use shared::auth::device;
 use shared::auth::passkeys::{Passkeys, Unverified, VerifiedPasskey};
 use shared::auth::reauthentication::record_failure;
@@ -92,10 +90,7 @@ async fn exchange(
     let (proof, settle) = (proof(app, verified), limits.take_back_of_owner());
     let started = app.sign_in.start(allowed, proof, &client, settle);
     let tokens = started.await?;
-    let answer = PasskeyLoginAnswer {
-        user: api::User::signed_in(&user, now),
-        tokens: tokens.body,
-    };
+    let answer = SignedIn::new(&user, tokens.body, now);
     Ok(Response::ok("Signed in.", answer).with_cookies(tokens.cookies))
 }
 

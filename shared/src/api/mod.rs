@@ -9,6 +9,8 @@
 
 mod answer;
 pub mod change_password;
+pub mod code_confirm;
+pub mod code_request;
 pub mod delete_account;
 mod field;
 pub mod login;
@@ -23,6 +25,7 @@ pub mod register;
 pub mod reset_confirm;
 pub mod reset_request;
 pub mod sessions;
+mod signed_in;
 mod tokens;
 pub mod two_factor_disable;
 pub mod two_factor_setup;
@@ -36,6 +39,7 @@ pub use answer::{Detail, Empty, Failure, Success};
 pub use field::{Field, FromJson};
 pub(crate) use field::{clearable, optional, required};
 pub use passkey_credential::PasskeyCredential;
+pub use signed_in::SignedIn;
 pub use tokens::Tokens;
 pub use user::User;
 

@@ -1,11 +1,11 @@
 //! `POST /api/auth/passkeys/login/options` and `POST /api/auth/passkeys/login`. The options have the form of
-//! [`super::passkey_register::PasskeyOptionsAnswer`].
+//! [`super::passkey_register::PasskeyOptionsAnswer`], and the answer to a sign-in is [`super::SignedIn`].
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use validator::Validate;
 
-use super::{Field, PasskeyCredential, Tokens, User, optional};
+use super::{Field, PasskeyCredential, optional};
 
 /// The body of a request for options: empty, and may be left out.
 #[derive(Deserialize, Validate, JsonSchema)]
@@ -25,15 +25,4 @@ pub struct PasskeyLoginRequest {
     /// Whether the session should last longer.
     #[serde(default, deserialize_with = "optional")]
     pub remember_me: Option<Field<bool>>,
-}
-
-/// The user and the tokens of a new session.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PasskeyLoginAnswer {
-    /// The user.
-    pub user: User,
-    /// The tokens.
-    #[serde(flatten)]
-    pub tokens: Tokens,
 }

@@ -4,6 +4,7 @@ use secrecy::SecretString;
 
 use crate::config::Environment;
 use crate::domain::email_token::{self, Purpose, TokenHash, TokenId};
+use crate::domain::mailed_code::MailedCode;
 use crate::random;
 
 /// Creates and derives tokens with the secret of this deployment.
@@ -18,6 +19,18 @@ impl EmailTokens {
     /// Creates a token: returns its identifier for the outbox and its hash for the store.
     pub fn mint(&self, purpose: Purpose) -> (TokenId, TokenHash) {
         email_token::mint(&self.0, purpose, random::bytes())
+    }
+
+    /// Creates the value that binds a mailed code to the client that asked: 256 random bits in hexadecimal, and their hash.
+    pub fn mint_request_token(&self) -> (SecretString, TokenHash) {
+        let token = SecretString::from(hex::encode(random::bytes::<32>()));
+        let hash = email_token::hash(&token);
+        (token, hash)
+    }
+
+    /// Derives the code of an identifier.
+    pub fn code(&self, id: &TokenId) -> MailedCode {
+        MailedCode::derive(&self.0, id)
     }
 
     /// Derives the token of an identifier, for the mail.

@@ -40,7 +40,8 @@ pub struct MailedLinks {
     audit: Audit,
     decoys: DecoyWrites,
     hasher: TextHasher,
-    tokens: EmailTokens,
+    /// The tokens and codes of mails.
+    pub tokens: EmailTokens,
 }
 
 impl MailedLinks {

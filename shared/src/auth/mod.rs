@@ -4,6 +4,7 @@
 pub mod authentication;
 pub mod device;
 pub mod email_tokens;
+pub mod failures;
 pub mod frontends;
 pub mod lockout;
 pub mod mailed_links;

@@ -1,11 +1,14 @@
-//! Removal of accounts with an unproven address, at the request of the owner of the address.
+//! Accounts with an unproven address: their removal at the request of the owner of the address, and the proof by a mailed
+//! code.
 
 use super::retry::Stale;
 use crate::config::Environment;
 use crate::domain::client_info::ClientInfo;
 use crate::domain::email_token::Purpose;
+use crate::domain::password_hash::PasswordHash;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::{User, UserId};
+use crate::error::ApiError;
 use crate::store::Error;
 use crate::store::audit::{Audit, Event};
 use crate::store::credentials::Credentials;
@@ -64,6 +67,64 @@ impl UnprovenAccounts {
         }
         let cause = "the record kept changing".to_owned();
         Err(Error::Unavailable(cause))
+    }
+
+    /// Creates an account whose address is proven, with a password that nobody has.
+    ///
+    /// # Errors
+    /// `service_unavailable` if the address was registered meanwhile or the store does not answer, `internal_error` if it
+    /// refuses.
+    pub async fn create_proven(
+        &self,
+        user: &User,
+        unusable: &PasswordHash,
+        client: &ClientInfo,
+    ) -> Result<(), ApiError> {
+        let now = client.received_at;
+        let items = [
+            self.users.claim_email(user, now),
+            self.users.create(user),
+            self.credentials.create_password(user, unusable, now),
+        ];
+        let (events, writes) = ([Event::Register], Write::all(items, Stale));
+        let committed = self.audit.commit(user.id, &events, client, writes, Stale);
+        Ok(committed.await?)
+    }
+
+    /// Proves the address for its owner. With `unusable`, somebody else may have registered the account: the password
+    /// is replaced by that hash, which nobody's password has, and all settings and sessions are removed.
+    ///
+    /// # Errors
+    /// `service_unavailable` if the record was changed meanwhile or the store does not answer, `internal_error` if it
+    /// refuses.
+    pub async fn prove(
+        &self,
+        user: &User,
+        unusable: Option<&PasswordHash>,
+        client: &ClientInfo,
+    ) -> Result<(), ApiError> {
+        let (id, now) = (user.id, client.received_at);
+        let mut items = vec![
+            self.users.prove_address(user, unusable.is_some(), now),
+            self.users.keep_email(user),
+        ];
+        let rejection = user.rejection.iter();
+        items.extend(rejection.map(|rejection| self.mailed_tokens.discard_rejection(rejection)));
+        let username = user.username.as_ref();
+        match unusable {
+            Some(hash) => {
+                items.push(self.credentials.reset_password(id, hash, now));
+                items.extend(username.map(|username| self.users.release_username(username, id)));
+                items.extend(self.two_factor.remove_all(id, now).await?);
+            }
+            None => {
+                items.push(self.credentials.keep_password(id));
+                items.extend(username.map(|username| self.users.keep_username(username, id)));
+            }
+        }
+        let (events, writes) = ([Event::EmailVerification], Write::all(items, Stale));
+        let committed = self.audit.commit(id, &events, client, writes, Stale);
+        Ok(committed.await?)
     }
 
     async fn remove_as_read(

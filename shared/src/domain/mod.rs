@@ -16,6 +16,7 @@ pub mod encryption;
 pub mod id;
 pub mod language;
 pub mod leaked_passwords;
+pub mod mailed_code;
 pub mod origin;
 pub mod password;
 pub mod password_hash;

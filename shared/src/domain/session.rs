@@ -45,12 +45,16 @@ impl AuthenticationMethods {
     /// A password, and a code of the second factor: of an app, or a backup code.
     pub const PASSWORD_AND_CODE: Self = Self(1 | 2);
 
+    /// A mailed code. It has no name in RFC 8176.
+    pub const MAILED_CODE: Self = Self(16);
+    /// A mailed code, and a code of the second factor.
+    pub const MAILED_CODE_AND_CODE: Self = Self(16 | 2);
     /// A passkey, whose authenticator has verified its user: possession of a key, and the presence of the user.
     pub const PASSKEY: Self = Self(4 | 8);
 
-    const NAMES: [(u8, &str); 4] = [(1, "pwd"), (2, "otp"), (4, "pop"), (8, "user")];
+    const NAMES: [(u8, &str); 5] = [(1, "pwd"), (16, "email"), (2, "otp"), (4, "pop"), (8, "user")];
 
-    /// Returns the names of RFC 8176, 2.
+    /// Returns the names, as far as there are any those of RFC 8176, 2.
     pub fn names(self) -> Vec<&'static str> {
         let used = Self::NAMES.iter().filter(|(bit, _)| self.0 & bit != 0);
         let mut names: Vec<_> = used.map(|(_, name)| *name).collect();
@@ -123,6 +127,11 @@ mod tests {
             (
                 AuthenticationMethods::PASSWORD_AND_CODE,
                 vec!["pwd", "otp", "mfa"],
+            ),
+            (AuthenticationMethods::MAILED_CODE, vec!["email"]),
+            (
+                AuthenticationMethods::MAILED_CODE_AND_CODE,
+                vec!["email", "otp", "mfa"],
             ),
             (AuthenticationMethods::PASSKEY, vec!["pop", "user", "mfa"]),
         ] {

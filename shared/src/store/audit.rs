@@ -38,6 +38,10 @@ pub enum Event {
     Login,
     /// An attempt to sign in with a passkey.
     PasskeyLogin,
+    /// A request for a mailed code.
+    CodeRequest,
+    /// An attempt to sign in with a mailed code.
+    CodeLogin,
     /// A passkey was registered.
     PasskeyRegister,
     /// A passkey was removed.
@@ -87,11 +91,18 @@ pub enum Event {
 }
 
 impl Event {
+    /// Returns whether the event is an attempt to sign in.
+    pub fn is_sign_in(self) -> bool {
+        matches!(self, Self::Login | Self::PasskeyLogin | Self::CodeLogin)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Register => "register",
             Self::Login => "login",
             Self::PasskeyLogin => "passkey_login",
+            Self::CodeRequest => "code_request",
+            Self::CodeLogin => "code_login",
             Self::PasskeyRegister => "passkey_register",
             Self::PasskeyRemove => "passkey_remove",
             Self::RefreshTokenReuse => "refresh_token_reuse",

@@ -7,6 +7,7 @@ pub mod decoy_writes;
 pub mod dynamodb;
 pub mod items;
 pub mod kms;
+pub mod mailed_codes;
 pub mod mailed_tokens;
 pub mod outbox;
 pub mod passkey_challenges;

@@ -47,6 +47,8 @@ pub enum Kind {
     TwoFactorOn,
     /// Two-factor authentication was turned off.
     TwoFactorOff,
+    /// A code to sign in with.
+    SignInCode,
     /// A passkey was added.
     PasskeyAdded,
     /// A passkey was removed.

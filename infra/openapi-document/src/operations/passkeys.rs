@@ -1,9 +1,8 @@
 //! The operations of passkeys.
 
 use serde_json::{Value, json};
-use shared::api::passkey_login::{
-    PasskeyLoginAnswer, PasskeyLoginOptionsRequest, PasskeyLoginRequest,
-};
+use shared::api::SignedIn;
+use shared::api::passkey_login::{PasskeyLoginOptionsRequest, PasskeyLoginRequest};
 use shared::api::passkey_register::{
     PasskeyOptionsAnswer, PasskeyRegisterAnswer, PasskeyRegisterOptionsRequest,
     PasskeyRegisterRequest,
@@ -99,7 +98,7 @@ pub(super) fn operations() -> Vec<Operation> {
                 schema::<PasskeyLoginRequest>,
                 json!({ "credential": credential("signature") }),
             ),
-            answer: answer::<PasskeyLoginAnswer>(
+            answer: answer::<SignedIn>(
                 "Signed in.",
                 &[json!({ "user": user() }), tokens(), device_token()],
             ),

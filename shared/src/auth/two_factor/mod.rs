@@ -95,7 +95,7 @@ impl TwoFactor {
         event: Event,
         client: &ClientInfo,
     ) -> Result<VerifiedCode, ApiError> {
-        let is_signed_in = event != Event::Login;
+        let is_signed_in = !event.is_sign_in();
         let attempt = self.lockout.attempt(user.id, is_signed_in, client).await?;
         let mut outdated = Vec::new();
         let found = match code {
@@ -157,7 +157,7 @@ impl TwoFactor {
     }
 
     /// Records a failure. Mails the owner if it causes a lockout at sign-in: whoever tries codes there knows the
-    /// password.
+    /// password, or reads the mails.
     async fn refuse(
         &self,
         user: &User,
@@ -167,7 +167,7 @@ impl TwoFactor {
     ) -> ApiError {
         let recorded = async {
             record_failure(&self.audit, Some(user.id), event, attempt.locks(), client).await?;
-            if attempt.locks() && event == Event::Login {
+            if attempt.locks() && event.is_sign_in() {
                 let (kind, links) = (Kind::TwoFactorLocked, Links::none());
                 let mail = self.outbox.create(kind, user, &links, client);
                 self.dynamodb

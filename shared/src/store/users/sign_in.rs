@@ -3,7 +3,9 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Deserialize;
 
-use super::{END_SESSIONS, NO_SECOND_FACTOR, Users, expect_epoch, profile_key};
+use super::{
+    END_SESSIONS, NO_SECOND_FACTOR, Users, expect_epoch, no_second_factor, profile_key,
+};
 use crate::domain::email_token::TokenHash;
 use crate::domain::session::SessionId;
 use crate::domain::timestamp::Timestamp;
@@ -146,6 +148,38 @@ impl Users {
         let changes = Expression {
             update: set + &remove,
             condition,
+            values,
+        };
+        self.update_active(user.id, changes)
+    }
+
+    /// Marks the address proven by a mailed code. With `removes_settings`, somebody else may have registered the account:
+    /// its sessions end and its settings are removed, as in [`Self::consume_reset_token`]. Refused if the record has
+    /// changed since it was read.
+    pub fn prove_address(
+        &self,
+        user: &User,
+        removes_settings: bool,
+        now: Timestamp,
+    ) -> TransactWriteItem {
+        let mut set = "SET #email_verified = :true, #updated_at = :now".to_owned();
+        let mut remove = " REMOVE #verification_token, #rejection, #ttl".to_owned();
+        let mut values = vec![
+            (":true", AttributeValue::Bool(true)),
+            (":now", text(now.to_string())),
+            (":read", number(user.version)),
+        ];
+        if removes_settings {
+            set.push_str(&format!(
+                ", #device_tokens_since = :now, #password_reset_required = :false, {END_SESSIONS}, \
+                 {RESET_FAILURES}, {NO_SECOND_FACTOR}"
+            ));
+            remove.push_str(", #reset_token, #kept_session, #undo_token, #username, #name, #avatar_url");
+            values.extend(no_second_factor());
+        }
+        let changes = Expression {
+            update: set + &remove,
+            condition: "#version = :read".to_owned(),
             values,
         };
         self.update_active(user.id, changes)

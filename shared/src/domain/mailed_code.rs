@@ -1,0 +1,84 @@
+//! Codes sent by mail, for the one who asked. Like mailed tokens they are not stored: the mailer and the function that
+//! compares derive them from the identifier of the mail.
+
+use aws_lc_rs::{constant_time, hmac};
+use schemars::JsonSchema;
+use secrecy::{ExposeSecret, SecretString};
+use validator::ValidationError;
+
+use super::characters::compact;
+use super::email_token::TokenId;
+use super::rule::{Parse, rule};
+
+/// The number of codes: six digits (NIST SP 800-63B-4, 3.1.3.2: at least 20 bits, or a limit of tries).
+const CODES: u64 = 1_000_000;
+
+/// Six digits.
+#[derive(Clone, Debug, JsonSchema)]
+pub struct MailedCode(#[schemars(with = "String", regex(pattern = "^[0-9]{6}$"))] SecretString);
+
+impl Parse for MailedCode {
+    /// Parses a code, with or without spaces and hyphens.
+    fn parse(text: &str) -> Result<Self, ValidationError> {
+        let code = compact(text);
+        match code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => Ok(Self(SecretString::from(code))),
+            false => Err(rule("invalid_code", "must be six digits")),
+        }
+    }
+}
+
+impl MailedCode {
+    /// Derives the code of a mail: `HMAC-SHA256(secret, "sign-in-code" ‖ token_id)`, reduced to six digits.
+    pub fn derive(secret: &SecretString, id: &TokenId) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
+        let message = [b"sign-in-code", id.as_str().as_bytes()].concat();
+        let tag = hmac::sign(&key, &message);
+        // Of 2⁶⁴ numbers, no code has noticeably more than another.
+        let number = tag.as_ref().iter().take(8);
+        let number = number.fold(0, |number, byte| number << 8 | u64::from(*byte));
+        Self(SecretString::from(format!("{:06}", number % CODES)))
+    }
+
+    /// Returns the digits, for the mail.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// Compares in constant time.
+    pub fn matches(&self, other: &Self) -> bool {
+        let (one, other) = (self.expose().as_bytes(), other.expose().as_bytes());
+        constant_time::verify_slices_are_equal(one, other).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn derive(secret: &str, id: u8) -> MailedCode {
+        MailedCode::derive(&SecretString::from(secret.repeat(32)), &TokenId::new([id; 16]))
+    }
+
+    #[test]
+    fn a_code_is_what_an_independent_implementation_derives() {
+        // python3 -c "import hmac; print(int.from_bytes(hmac.new(b'k'*32, b'sign-in-code'+b'00'*16, 'sha256')
+        //   .digest()[:8]) % 1000000)"
+        assert_eq!(derive("k", 0).expose(), "955947");
+        assert_ne!(derive("k", 0).expose(), derive("k", 1).expose());
+        assert_ne!(derive("k", 0).expose(), derive("l", 0).expose());
+    }
+
+    #[test]
+    fn a_code_is_read_as_people_type_it() {
+        let code = derive("k", 0);
+        let (one, other) = code.expose().split_at(3);
+        for typed in [code.expose().to_owned(), format!(" {one}-{other} ")] {
+            assert!(MailedCode::parse(&typed).unwrap().matches(&code), "{typed}");
+        }
+        for bad in ["", "12345", "1234567", "12345a", "１２３４５６"] {
+            assert!(MailedCode::parse(bad).is_err(), "{bad}");
+        }
+        assert!(!MailedCode::parse("000000").unwrap().matches(&derive("k", 0)));
+    }
+}
