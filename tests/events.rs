@@ -68,6 +68,8 @@ const EVENTS: &[(&str, u16, &str)] = &[
     ),
     ("verify-resend.json", 200, ""),
     ("verify-email.json", 200, ""),
+    ("code-request.json", 200, ""),
+    ("code-confirm.json", 401, "code_invalid"),
     // No authenticator has answered the options.
     ("passkey-register-options.json", 200, ""),
     ("passkey-register.json", 400, "validation_failed"),

@@ -12,6 +12,8 @@ mod bots;
 mod browser;
 mod change_password;
 mod claims;
+mod code_confirm;
+mod code_request;
 mod console;
 mod cookie_mode;
 mod delete_account;

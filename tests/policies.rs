@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use harness::client::{unique_email, unique_password, unique_username};
 use harness::dynamodb::stream_record;
 use harness::passkey::{self, Passkey};
-use harness::{Account, Answer, Authenticator, Client, World, service, template, until};
+use harness::{Account, Answer, Authenticator, Client, World, code, service, template, until};
 use local::iam::Right;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -52,7 +52,8 @@ async fn login_from(client: &Client, agent: &str, body: &Value) -> Answer {
 /// others. A role that allows more than this tour of all functions uses fails this test.
 #[tokio::test]
 async fn every_right_of_a_role_is_used_by_its_function() {
-    let Some(world) = service::world().start() else {
+    let allowed = service::world().variable("SIGN_UP_BY_CODE", "true");
+    let Some(world) = allowed.start() else {
         return;
     };
     let client = world.client();
@@ -62,6 +63,7 @@ async fn every_right_of_a_role_is_used_by_its_function() {
     let account = passwords(&world, &client, account).await;
     second_factor(&world, &client, &account).await;
     ending(&client).await;
+    mailed_codes(&world, &client).await;
     passkeys(&world, &client).await;
     until("the mailer has had its turn", async || {
         let outbox = world.dynamodb().items("OUTBOX#").await;
@@ -307,6 +309,38 @@ async fn second_factor(world: &World, client: &Client, account: &Account) {
     }
 }
 
+async fn mailed_codes(world: &World, client: &Client) {
+    let ask = async |email: &str| code::ask(world, client, email).await;
+    code::request(client, "ada@intranet").await; // which cannot sign up
+    // A stranger's account, of which nothing is left.
+    let account = client.register().await;
+    client.enrol(&account).await;
+    let (token, digits) = ask(&account.email).await;
+    let wrong = code::confirm(client, &token, &code::other_than(&digits)).await;
+    assert_eq!(wrong.status, 401);
+    ok(code::confirm(client, &token, &digits)).await;
+    // With a second factor.
+    let account = passkey::proven(world, client).await;
+    let (mut app, codes) = client.enrol(&account).await;
+    for second in [app.next().await, codes[0].clone()] {
+        let (token, digits) = ask(&account.email).await;
+        let body = json!({ "requestToken": token, "code": digits, "twoFactorToken": second });
+        ok(client.post("/api/auth/code/confirm", body)).await;
+    }
+    // On the device of the registration.
+    let body = json!({ "email": unique_email(), "username": unique_username(), "password": unique_password() });
+    let registered = ok(client.post("/api/auth/register", body.clone())).await;
+    let email = body["email"].as_str().unwrap();
+    let (token, digits) = ask(email).await;
+    let body = json!({ "requestToken": token, "code": digits });
+    let request = client.request(Method::POST, "/api/auth/code/confirm");
+    let request = request.header("x-device-token", registered.text("deviceToken"));
+    ok(client.send(request.json(&body))).await;
+    // A new account.
+    let (token, digits) = ask(&unique_email()).await;
+    ok(code::confirm(client, &token, &digits)).await;
+}
+
 async fn passkeys(world: &World, client: &Client) {
     let account = passkey::proven(world, client).await;
     let passkey = &mut Passkey {
@@ -419,6 +453,7 @@ fn only_these_functions_reach_credentials_and_mail() {
 
     let expected = [
         "change-password",
+        "code-confirm",
         "delete-account",
         "login",
         "mail-events",

@@ -1,6 +1,8 @@
 //! The whole system on a Redis cluster, which refuses any command that touches two slots at once.
 
 use harness::cluster::Cluster;
+use harness::code;
+use harness::passkey::Passkey;
 use harness::world::Builder;
 use harness::{World, until};
 use serde_json::json;
@@ -49,7 +51,7 @@ fn scripts_touch_no_key_that_they_do_not_name() {
         }
         scripts += 1;
     }
-    assert_eq!(scripts, 11);
+    assert_eq!(scripts, 12);
 }
 
 /// Over TLS, only as the user that the functions have in the cloud; the node may forget its scripts at any time.
@@ -66,6 +68,14 @@ async fn everything_works_on_a_cluster() {
     let account = world.client().register().await;
     let forgetting = cluster.forgets_scripts();
 
+    let token = world.mailed_token("verify_email", &account.email).await;
+    world.client().verify_email(&account, &token).await;
+    let mut passkey = Passkey::of(&world.client(), &account).await;
+    let signed_in = passkey.login(&world.client()).await;
+    assert_eq!(signed_in.status, 200, "{signed_in:?}");
+    let (request_token, mailed) = code::ask(&world, &world.client(), &account.email).await;
+    let signed_in = code::confirm(&world.client(), &request_token, &mailed).await;
+    assert_eq!(signed_in.status, 200, "{signed_in:?}");
     let (access, refresh) = world.client().login(&account).await;
     let wrong = json!({ "email": account.email, "password": "Wrong-7-horse" });
     for left in (0..5).rev() {
@@ -83,7 +93,7 @@ async fn everything_works_on_a_cluster() {
     assert_eq!(renewed.status, 200, "{renewed:?}");
     let access = renewed.text("accessToken");
     let sessions = client.sessions(&access).await;
-    assert_eq!(sessions["sessions"].as_array().unwrap().len(), 2);
+    assert_eq!(sessions["sessions"].as_array().unwrap().len(), 4);
     for _ in 0..20 {
         client.profile(&access).await;
     }
@@ -135,7 +145,11 @@ async fn a_function_that_starts_and_ends_no_sessions_cannot() {
     let changed = client.update_profile(&account.access, named).await;
     assert_eq!(changed.status, 200, "{changed:?}");
     let email = json!({ "email": account.email });
-    for path in ["/forgot-password", "/api/auth/verify-email/resend"] {
+    for path in [
+        "/forgot-password",
+        "/api/auth/verify-email/resend",
+        "/api/auth/code/request",
+    ] {
         let asked = client.post(path, email.clone()).await;
         assert_eq!(asked.status, 200, "{path}: {asked:?}");
     }
@@ -170,6 +184,7 @@ async fn a_function_that_starts_and_ends_no_sessions_cannot() {
         let resource = resource.split("\n\n").next().unwrap();
         let reads = [
             "Authorizer",
+            "CodeRequest",
             "Introspect",
             "Profile",
             "ResetRequest",

@@ -106,6 +106,7 @@ const CODES: [(u16, &[&str]); 11] = [
             "token_revoked",
             "invalid_credentials",
             "two_factor_invalid",
+            "code_invalid",
             "passkey_invalid",
             "refresh_token_invalid",
             "refresh_token_expired",

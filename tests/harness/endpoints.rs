@@ -129,6 +129,12 @@ fn sample(operation: &str, account: &Account) -> (Option<Value>, u16, &'static [
         ),
         "POST verify-email" => (json!({ "token": token }), 400, &[DynamoDb]),
         "POST verify-resend" => (json!({ "email": account.email }), 200, &[DynamoDb]),
+        "POST code-request" => (json!({ "email": account.email }), 200, &[Redis, DynamoDb]),
+        "POST code-confirm" => (
+            json!({ "requestToken": token, "code": "123456" }),
+            401,
+            &[Redis],
+        ),
         "passkey-register/options" => (json!({}), 403, &[Redis, DynamoDb]),
         "POST passkey-register" => (json!({ "credential": {} }), 403, &[Redis, DynamoDb]),
         "passkey-login/options" => (json!({}), 200, &[Redis]),

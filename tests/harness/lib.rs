@@ -5,6 +5,7 @@ pub mod authenticator;
 pub mod browser;
 pub mod client;
 pub mod cluster;
+pub mod code;
 pub mod dynamodb;
 pub mod endpoints;
 pub mod kms;

@@ -423,8 +423,7 @@ impl World {
     pub async fn mail(&self, to: &str, subject: &str) -> Mail {
         let started = Instant::now();
         loop {
-            let is_asked = |mail: &Mail| mail.to == [to] && mail.subject.contains(subject);
-            if let Some(mail) = self.inbox().await.into_iter().find(is_asked) {
+            if let Some(mail) = self.mails_about(to, subject).await.into_iter().next() {
                 return mail;
             }
             assert!(
@@ -433,6 +432,13 @@ impl World {
             );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Returns the mails to this address with this text in their subjects, newest first.
+    pub async fn mails_about(&self, to: &str, subject: &str) -> Vec<Mail> {
+        let mut mails = self.inbox().await;
+        mails.retain(|mail| mail.to == [to] && mail.subject.contains(subject));
+        mails
     }
 
     /// Returns all sent mails, newest first.

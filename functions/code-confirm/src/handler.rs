@@ -99,11 +99,7 @@ async fn exchange(
 }
 
 /// Records a wrong code.
-async fn refuse(
-    app: &App,
-    user: Option<&User>,
-    client: &ClientInfo,
-) -> Result<ApiError, ApiError> {
+async fn refuse(app: &App, user: Option<&User>, client: &ClientInfo) -> Result<ApiError, ApiError> {
     match user {
         Some(user) => {
             let (audit, id) = (&app.accounts.audit, Some(user.id));

@@ -62,11 +62,7 @@ async fn write(
     });
     app.codes.create(hash, entry.as_ref()).await?;
     let mail = Links::button(token_id);
-    let writes = |user: &User| {
-        [links
-            .outbox
-            .create(Kind::SignInCode, user, &mail, client)]
-    };
+    let writes = |user: &User| [links.outbox.create(Kind::SignInCode, user, &mail, client)];
     let event = Event::CodeRequest;
     links.write(recipient.as_ref(), event, client, writes).await
 }

@@ -10,6 +10,8 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("/api/auth/2fa/undo", "POST"),
     ("/api/auth/2fa/verify", "POST"),
     ("/api/auth/change-password", "POST"),
+    ("/api/auth/code/confirm", "POST"),
+    ("/api/auth/code/request", "POST"),
     ("/api/auth/csrf-token", "POST"),
     ("/api/auth/docs", "GET"),
     ("/api/auth/docs/{file}", "GET"),

@@ -1,5 +1,6 @@
 //! The operations of the API: every route of the template, with what it takes and answers.
 
+mod mailed_codes;
 mod passkeys;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -538,6 +539,7 @@ pub fn operations() -> Vec<Operation> {
             errors: &[(400, "invalid_verification_token"), (403, "bot_detected")],
         },
     ];
+    operations.extend(mailed_codes::operations());
     operations.extend(passkeys::operations());
     operations.extend([
         Operation {

@@ -57,7 +57,10 @@ mod tests {
     use super::*;
 
     fn derive(secret: &str, id: u8) -> MailedCode {
-        MailedCode::derive(&SecretString::from(secret.repeat(32)), &TokenId::new([id; 16]))
+        MailedCode::derive(
+            &SecretString::from(secret.repeat(32)),
+            &TokenId::new([id; 16]),
+        )
     }
 
     #[test]
@@ -79,6 +82,10 @@ mod tests {
         for bad in ["", "12345", "1234567", "12345a", "１２３４５６"] {
             assert!(MailedCode::parse(bad).is_err(), "{bad}");
         }
-        assert!(!MailedCode::parse("000000").unwrap().matches(&derive("k", 0)));
+        assert!(
+            !MailedCode::parse("000000")
+                .unwrap()
+                .matches(&derive("k", 0))
+        );
     }
 }

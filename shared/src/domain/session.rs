@@ -52,7 +52,13 @@ impl AuthenticationMethods {
     /// A passkey, whose authenticator has verified its user: possession of a key, and the presence of the user.
     pub const PASSKEY: Self = Self(4 | 8);
 
-    const NAMES: [(u8, &str); 5] = [(1, "pwd"), (16, "email"), (2, "otp"), (4, "pop"), (8, "user")];
+    const NAMES: [(u8, &str); 5] = [
+        (1, "pwd"),
+        (16, "email"),
+        (2, "otp"),
+        (4, "pop"),
+        (8, "user"),
+    ];
 
     /// Returns the names, as far as there are any those of RFC 8176, 2.
     pub fn names(self) -> Vec<&'static str> {

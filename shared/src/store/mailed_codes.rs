@@ -66,7 +66,9 @@ impl MailedCodes {
         let mut command = redis::cmd("SET");
         command.arg(key(hash));
         match entry.map(serde_json::to_string) {
-            Some(entry) => command.arg(entry.map_err(|error| Error::Unexpected(error.to_string()))?),
+            Some(entry) => {
+                command.arg(entry.map_err(|error| Error::Unexpected(error.to_string()))?)
+            }
             None => command.arg("nobody").arg("XX"),
         };
         command.arg("EX").arg(LIFETIME_SECONDS);

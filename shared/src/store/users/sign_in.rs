@@ -3,9 +3,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Deserialize;
 
-use super::{
-    END_SESSIONS, NO_SECOND_FACTOR, Users, expect_epoch, no_second_factor, profile_key,
-};
+use super::{END_SESSIONS, NO_SECOND_FACTOR, Users, expect_epoch, no_second_factor, profile_key};
 use crate::domain::email_token::TokenHash;
 use crate::domain::session::SessionId;
 use crate::domain::timestamp::Timestamp;
@@ -174,7 +172,9 @@ impl Users {
                 ", #device_tokens_since = :now, #password_reset_required = :false, {END_SESSIONS}, \
                  {RESET_FAILURES}, {NO_SECOND_FACTOR}"
             ));
-            remove.push_str(", #reset_token, #kept_session, #undo_token, #username, #name, #avatar_url");
+            remove.push_str(
+                ", #reset_token, #kept_session, #undo_token, #username, #name, #avatar_url",
+            );
             values.extend(no_second_factor());
         }
         let changes = Expression {
