@@ -129,6 +129,60 @@ async fn a_user_adds_a_passkey_and_signs_in_with_it_alone() {
 }
 
 #[tokio::test]
+async fn a_user_signs_in_with_a_mailed_code_or_by_the_mails_link() {
+    let Some((world, browser)) = system_and_browser().await else {
+        return;
+    };
+    let account = world.client().register().await;
+    let ask = async || {
+        browser
+            .open(&format!("{}/#code-request", world.url()))
+            .await;
+        browser.clear("#field-email").await;
+        browser.type_into("#field-email", &account.email).await;
+        browser.click("#operation .main").await;
+        browser.wait_for_text("#shown", "a mail with a code").await;
+    };
+    ask().await;
+    let mail = world.mail(&account.email, "Your code").await;
+    let (_, code) = mail.text.split_once("/sign-in#code=").expect("a link");
+    let (code, link) = (
+        &code[..6],
+        format!("{}/_local/sign-in#code={}", world.url(), &code[..6]),
+    );
+    browser.click("#operation-code-confirm").await;
+    browser.type_into("#field-code", code).await;
+    browser.click("#operation .main").await;
+    browser.wait_for_text("#shown", "Signed in").await;
+    browser.wait_for_text("#who", &account.email).await;
+    browser.screenshot("console-code").await;
+
+    // security.md 53: in a browser that has not asked, the link signs nobody in.
+    browser.open(&link).await;
+    browser
+        .wait_for_text("#result", "No code was asked for")
+        .await;
+    browser.screenshot("sign-in-elsewhere").await;
+    ask().await;
+    harness::until("the second mail", async || {
+        world.mails_about(&account.email, "Your code").await.len() == 2
+    })
+    .await;
+    let mail = world.mail(&account.email, "Your code").await;
+    let (_, code) = mail.text.split_once("/sign-in#code=").expect("a link");
+    browser
+        .open(&format!(
+            "{}/_local/sign-in#code={}",
+            world.url(),
+            &code[..6]
+        ))
+        .await;
+    browser.screenshot("sign-in").await;
+    browser.click("#confirm").await;
+    browser.wait_for_text("#result", "Signed in").await;
+}
+
+#[tokio::test]
 async fn a_broken_field_is_told_at_the_field() {
     let Some((world, browser)) = system_and_browser().await else {
         return;

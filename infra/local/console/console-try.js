@@ -14,11 +14,16 @@ const values = { email: `ada${number}@example.com`, username: `ada${number}`, pa
 const field = (name, label, more = {}) => ({ name, label, ...more });
 const PASSWORD = { type: "password", autocomplete: "current-password" };
 const NEW_PASSWORD = { type: "password", autocomplete: "new-password" };
+/** Where the page `/_local/sign-in`, which the mail's link opens, finds the value that binds a code to this browser. */
+const CODE_REQUEST = "gatehouse-code-request";
+const CODE_OF_MAIL = { inputmode: "numeric", autocomplete: "one-time-code" };
 const CODE = { inputmode: "numeric", autocomplete: "one-time-code", isCode: true };
 
 const OPERATIONS = [
   { id: "register", title: "Sign up", method: "POST", path: "/api/auth/register", fields: [field("email", "Address", { type: "email" }), field("username", "Username (optional)"), field("password", "Password", NEW_PASSWORD)], next: "profile" },
   { id: "login", title: "Sign in", method: "POST", path: "/api/auth/login", fields: [field("identifier", "Address or username"), field("password", "Password", PASSWORD), field("twoFactorToken", "Code, if two-factor authentication is on", CODE), field("rememberMe", "Stay signed in for 30 days", { type: "checkbox" })], next: "profile" },
+  { id: "code-request", title: "Mail a code", method: "POST", path: "/api/auth/code/request", fields: [field("email", "Address", { type: "email" })], after: "The mail is in the inbox; its link opens a page that signs in, and the next form takes the code.", isPublic: true, next: "code-confirm" },
+  { id: "code-confirm", title: "Sign in with the code", method: "POST", path: "/api/auth/code/confirm", fields: [field("code", "Code of the mail", CODE_OF_MAIL), field("twoFactorToken", "Code, if two-factor authentication is on", CODE)], body: () => ({ requestToken: localStorage.getItem(CODE_REQUEST) ?? undefined }), isPublic: true, next: "profile" },
   { id: "passkey-login", title: "Sign in with a passkey", method: "POST", path: "/api/auth/passkeys/login", fields: [field("rememberMe", "Stay signed in for 30 days", { type: "checkbox" })], isPublic: true, ceremony: use, next: "profile" },
   { id: "profile", title: "Profile", method: "GET", path: "/api/auth/profile", needsUser: true, fields: [], next: "update" },
   { id: "update", title: "Change the profile", method: "PUT", path: "/api/auth/profile", needsUser: true, fields: [field("name", "Name"), field("username", "Username"), field("avatarUrl", "Picture (https://…)")] },
@@ -168,6 +173,8 @@ function keep(operation, answer, body) {
   if (operation.id === "register") Object.assign(values, { identifier: body.email, currentPassword: body.password });
   if (operation.id === "password") Object.assign(values, { password: body.newPassword, currentPassword: body.newPassword });
   if (operation.id === "setup") setup = answer;
+  if (answer.requestToken) localStorage.setItem(CODE_REQUEST, answer.requestToken);
+  if (operation.id === "code-confirm") localStorage.removeItem(CODE_REQUEST);
   if (operation.id === "logout" || operation.id === "delete") session = null;
   if (operation.id === "disable") setup = null;
   showWho();

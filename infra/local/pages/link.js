@@ -1,7 +1,8 @@
 // Shared by the pages that links in mails open.
-const token = new URLSearchParams(location.hash.slice(1)).get("token");
+const fragment = new URLSearchParams(location.hash.slice(1));
+const token = fragment.get("token");
 const result = document.getElementById("result"), form = document.querySelector("form");
-const names = { newPassword: "The password", password: "The password", token: "The link" };
+const names = { newPassword: "The password", password: "The password", token: "The link", code: "The code", twoFactorToken: "The code" };
 const show = (good, text) => { result.className = good ? "good" : "bad"; result.textContent = text; };
 // Replaces the form by its result and a link to continue.
 const finish = () => {
@@ -18,4 +19,4 @@ const post = async (path, body) => {
   if (response.ok) finish();
   return answer;
 };
-if (!token) { finish(); show(false, "This page needs a link from a mail."); }
+if (!token && !fragment.has("code")) { finish(); show(false, "This page needs a link from a mail."); }

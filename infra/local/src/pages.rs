@@ -26,7 +26,7 @@ pub const CONSOLE: Page = Page {
 };
 
 /// All pages beneath `/_local`.
-pub const PAGES: [Page; 14] = [
+pub const PAGES: [Page; 15] = [
     Page {
         path: "/_local/console.css",
         content_type: CSS,
@@ -71,6 +71,11 @@ pub const PAGES: [Page; 14] = [
         path: "/_local/verify-email",
         content_type: HTML,
         content: include_str!("../pages/verify-email.html"),
+    },
+    Page {
+        path: "/_local/sign-in",
+        content_type: HTML,
+        content: include_str!("../pages/sign-in.html"),
     },
     Page {
         path: "/_local/reject-email",
