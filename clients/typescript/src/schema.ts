@@ -140,6 +140,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/auth/code/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sign in with a mailed code and, if it is on, the second factor. */
+        post: operations["codeConfirm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/code/request": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask for a mail with a code to sign in with. */
+        post: operations["codeRequest"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/auth/csrf-token": {
         parameters: {
             query?: never;
@@ -741,6 +775,39 @@ export interface components {
             /** @description Six digits of an authenticator app, or a backup code; required with two-factor authentication. */
             twoFactorToken?: (components["schemas"]["TotpCode"] | components["schemas"]["BackupCode"]) | null;
         };
+        /** @description The body of a sign-in with a mailed code. */
+        CodeConfirmRequest: {
+            /** @description The six digits of the mail. */
+            code: string;
+            /** @description Whether the session should last longer. */
+            rememberMe?: boolean | null;
+            /** @description The value of the answer to the request for the code. */
+            requestToken: string;
+            /** @description Six digits of an authenticator app, or a backup code. */
+            twoFactorToken?: (components["schemas"]["TotpCode"] | components["schemas"]["BackupCode"]) | null;
+        };
+        /** @description The body of a request for a mailed code. */
+        CodeRequest: {
+            /**
+             * Format: email
+             * @description The address; it need not belong to an account.
+             */
+            email: string;
+        };
+        /** @description The answer to a successful request. */
+        CodeRequestAnswer: {
+            /**
+             * Format: uint64
+             * @description The seconds until the code expires.
+             */
+            expiresIn: number;
+            /** @description A message for people. */
+            message: string;
+            /** @description A value that the client keeps: the code works only together with it. */
+            requestToken: string;
+            /** @description Always true. */
+            success: boolean;
+        };
         /** @description The answer to a successful request. */
         CsrfTokenAnswer: {
             /** @description The CSRF token, to be sent with the refresh token's cookie. */
@@ -900,38 +967,6 @@ export interface components {
             lastUsedAt: string | null;
             /** @description The name given by the user. */
             name: string;
-        };
-        /** @description The answer to a successful request. */
-        PasskeyLoginAnswer: {
-            /** @description The access token, a JWT (RFC 9068). */
-            accessToken: string;
-            /** @description The CSRF token, to be sent with the refresh token's cookie; only in cookie mode. */
-            csrfToken?: string;
-            /**
-             * @description The device token, which gives the device a failure counter of its own; only when a session starts, and not in
-             *     cookie mode.
-             */
-            deviceToken?: string;
-            /**
-             * Format: uint64
-             * @description The seconds until the access token expires.
-             */
-            expiresIn: number;
-            /** @description A message for people. */
-            message: string;
-            /**
-             * Format: uint64
-             * @description The seconds until the refresh token expires.
-             */
-            refreshExpiresIn: number;
-            /** @description The refresh token, to be exchanged for the next tokens; not in cookie mode. */
-            refreshToken?: string;
-            /** @description Always true. */
-            success: boolean;
-            /** @description `Bearer` (RFC 6750). */
-            tokenType: string;
-            /** @description The user. */
-            user: components["schemas"]["User"];
         };
         /** @description The body of a request for options: empty, and may be left out. */
         PasskeyLoginOptionsRequest: Record<string, never>;
@@ -1120,6 +1155,38 @@ export interface components {
             sessions: components["schemas"]["Session"][];
             /** @description Always true. */
             success: boolean;
+        };
+        /** @description The answer to a successful request. */
+        SignedIn: {
+            /** @description The access token, a JWT (RFC 9068). */
+            accessToken: string;
+            /** @description The CSRF token, to be sent with the refresh token's cookie; only in cookie mode. */
+            csrfToken?: string;
+            /**
+             * @description The device token, which gives the device a failure counter of its own; only when a session starts, and not in
+             *     cookie mode.
+             */
+            deviceToken?: string;
+            /**
+             * Format: uint64
+             * @description The seconds until the access token expires.
+             */
+            expiresIn: number;
+            /** @description A message for people. */
+            message: string;
+            /**
+             * Format: uint64
+             * @description The seconds until the refresh token expires.
+             */
+            refreshExpiresIn: number;
+            /** @description The refresh token, to be exchanged for the next tokens; not in cookie mode. */
+            refreshToken?: string;
+            /** @description Always true. */
+            success: boolean;
+            /** @description `Bearer` (RFC 6750). */
+            tokenType: string;
+            /** @description The user. */
+            user: components["schemas"]["User"];
         };
         /** @description The answer to a successful request. */
         Tokens: {
@@ -2263,6 +2330,283 @@ export interface operations {
             };
         };
     };
+    codeConfirm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "code": "123456",
+                 *       "requestToken": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0"
+                 *     }
+                 */
+                "application/json": components["schemas"]["CodeConfirmRequest"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "accessToken": "eyJhbGciOiJSUzI1NiIs…",
+                     *       "deviceToken": "eyJhbGciOiJIUzI1NiIs…",
+                     *       "expiresIn": 900,
+                     *       "message": "Signed in.",
+                     *       "refreshExpiresIn": 604800,
+                     *       "refreshToken": "eyJhbGciOiJIUzI1NiIs…",
+                     *       "success": true,
+                     *       "tokenType": "Bearer",
+                     *       "user": {
+                     *         "avatarUrl": null,
+                     *         "createdAt": "2026-11-21T10:00:00.000Z",
+                     *         "email": "ada@example.com",
+                     *         "emailVerified": false,
+                     *         "id": "01JDV3M9XG4T8WZ5K2N7Q6R1YC",
+                     *         "lastLoginAt": null,
+                     *         "name": "Ada L.",
+                     *         "role": "user",
+                     *         "twoFactorEnabled": false,
+                     *         "updatedAt": "2026-11-21T10:00:00.000Z",
+                     *         "username": "ada"
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["SignedIn"];
+                };
+            };
+            /** @description `malformed_json`, `validation_failed` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "malformed_json" | "validation_failed";
+                    };
+                };
+            };
+            /** @description `code_invalid`, `two_factor_invalid` */
+            401: {
+                headers: {
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "code_invalid" | "two_factor_invalid";
+                    };
+                };
+            };
+            /** @description `account_disabled`, `bot_detected`, `forbidden`, `password_reset_required`, `two_factor_required` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "account_disabled" | "bot_detected" | "forbidden" | "password_reset_required" | "two_factor_required";
+                    };
+                };
+            };
+            /** @description `payload_too_large` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "payload_too_large";
+                    };
+                };
+            };
+            /** @description `unsupported_media_type` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "unsupported_media_type";
+                    };
+                };
+            };
+            /** @description `account_locked`, `rate_limited` */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "account_locked" | "rate_limited";
+                    };
+                };
+            };
+            /** @description `internal_error` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable` */
+            503: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    codeRequest: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "email": "ada@example.com"
+                 *     }
+                 */
+                "application/json": components["schemas"]["CodeRequest"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "expiresIn": 600,
+                     *       "message": "If this address can sign in, a mail with a code is on its way.",
+                     *       "requestToken": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0",
+                     *       "success": true
+                     *     }
+                     */
+                    "application/json": components["schemas"]["CodeRequestAnswer"];
+                };
+            };
+            /** @description `malformed_json`, `validation_failed` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "malformed_json" | "validation_failed";
+                    };
+                };
+            };
+            /** @description `bot_detected`, `forbidden` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "bot_detected" | "forbidden";
+                    };
+                };
+            };
+            /** @description `payload_too_large` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "payload_too_large";
+                    };
+                };
+            };
+            /** @description `unsupported_media_type` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "unsupported_media_type";
+                    };
+                };
+            };
+            /** @description `rate_limited` */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "rate_limited";
+                    };
+                };
+            };
+            /** @description `internal_error` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable` */
+            503: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     csrfToken: {
         parameters: {
             query?: never;
@@ -3303,7 +3647,7 @@ export interface operations {
                      *       }
                      *     }
                      */
-                    "application/json": components["schemas"]["PasskeyLoginAnswer"];
+                    "application/json": components["schemas"]["SignedIn"];
                 };
             };
             /** @description `malformed_json`, `validation_failed` */
