@@ -314,3 +314,56 @@ async fn the_state_of_the_account_counts() {
     let Account { access, .. } = account;
     assert_eq!(client.profile(&access).await.status, 200);
 }
+
+/// security.md 56: the owner of the address removes a stranger's account, and then types the code that was mailed while
+/// it existed. The stranger's session does not come back with a new account.
+#[tokio::test]
+async fn a_code_of_an_account_that_was_removed_is_void() {
+    let allowed = World::build().variable("SIGN_UP_BY_CODE", "true");
+    let Some(world) = allowed.start() else { return };
+    let (stranger, owner) = (world.client(), world.client());
+    let account = stranger.register().await;
+    let (token, digits) = code::ask(&world, &owner, &account.email).await;
+    let rejection = world.rejection_token(&account.email).await;
+    let body = json!({ "token": rejection, "reject": true });
+    let removed = owner.post("/api/auth/verify-email", body).await;
+    assert_eq!(removed.status, 200, "{removed:?}");
+
+    let late = code::confirm(&owner, &token, &digits).await;
+
+    assert_refused(&late, "its account is gone");
+    let (token, digits) = code::ask(&world, &owner, &account.email).await;
+    let signed_up = code::confirm(&owner, &token, &digits).await;
+    assert_eq!(signed_up.status, 200, "{signed_up:?}");
+    assert_ne!(signed_up["user"]["id"], account.id);
+    let session = stranger.profile(&account.access).await;
+    assert_eq!(session.code(), "token_revoked");
+}
+
+/// security.md 54: a right password does not clear the count of guessed codes.
+#[tokio::test]
+async fn thirty_wrong_codes_of_an_address_void_its_codes_for_a_day() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    let account = passkey::proven(&world, &client).await;
+    for _ in 0..6 {
+        let (token, digits) = code::ask(&world, &client, &account.email).await;
+        for _ in 0..5 {
+            let guess = code::confirm(&client, &token, &code::other_than(&digits)).await;
+            assert_refused(&guess, "a guess");
+        }
+        let login = client.try_login(&account.email, &account.password).await;
+        assert_eq!(login.status, 200, "{login:?}");
+    }
+
+    let (token, digits) = code::ask(&world, &client, &account.email).await;
+    let right = code::confirm(&client, &token, &digits).await;
+
+    assert_refused(&right, "the thirty-first");
+    let ttl = world.redis_keys("mailed_code_failures:*");
+    assert_eq!(ttl.len(), 1);
+    let other = passkey::proven(&world, &client).await;
+    let (token, digits) = code::ask(&world, &client, &other.email).await;
+    let signed_in = code::confirm(&client, &token, &digits).await;
+    assert_eq!(signed_in.status, 200, "another address: {signed_in:?}");
+}

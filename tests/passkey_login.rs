@@ -98,6 +98,9 @@ async fn an_answer_from_elsewhere_or_of_another_kind_is_refused() {
     signature.replace_range(20..21, if &signature[20..21] == "A" { "B" } else { "A" });
     credential["response"]["signature"] = signature.into();
     assert_refused(&login(&client, credential).await, "a changed signature");
+    let mut long = passkey.get(&login_options(&client).await);
+    long["rawId"] = "A".repeat(4000).into();
+    assert_refused(&login(&client, long).await, "an id longer than any");
     for (what, credential) in [
         ("no answer", json!({})),
         (

@@ -128,8 +128,15 @@ async fn an_account_has_ten_passkeys_at_most_also_in_parallel() {
     let listed = listed(&client, &account.access).await.len();
     assert_eq!(listed, done);
     assert!(done <= 10, "{added:?}");
+    let options = register_options(&client, &account.access, json!({})).await;
     for _ in done..10 {
         Passkey::of(&client, &account).await;
+    }
+    if done < 10 {
+        let credential = Passkey::default().create(&options["publicKey"]);
+        let body = json!({ "credential": credential });
+        let late = client.post_as(&account.access, path, body).await;
+        assert_invalid(&late, "too_many", "with options of before");
     }
     let surplus = register_options(&client, &account.access, json!({})).await;
     assert_invalid(&surplus, "too_many", "the eleventh");

@@ -312,6 +312,8 @@ async fn second_factor(world: &World, client: &Client, account: &Account) {
 async fn mailed_codes(world: &World, client: &Client) {
     let ask = async |email: &str| code::ask(world, client, email).await;
     code::request(client, "ada@intranet").await; // which cannot sign up
+    let unknown = code::confirm(client, &"0".repeat(64), "123456").await;
+    assert_eq!(unknown.status, 401);
     // A stranger's account, of which nothing is left.
     let account = client.register().await;
     client.enrol(&account).await;

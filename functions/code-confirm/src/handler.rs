@@ -1,9 +1,12 @@
+use std::time::Duration;
+
 use shared::StartError;
 use shared::api::code_confirm::CodeConfirmRequest;
 use shared::api::{Field, SignedIn};
 use shared::auth::device;
 use shared::auth::email_tokens::EmailTokens;
 use shared::auth::failures::Failures;
+use shared::auth::lockout::MailedCodeLockout;
 use shared::auth::reauthentication::record_failure;
 use shared::auth::sign_in::{Client, Proof, Refused, SignIn};
 use shared::auth::two_factor::{TwoFactor, VerifiedCode};
@@ -13,6 +16,7 @@ use shared::domain::client_info::ClientInfo;
 use shared::domain::code::Code;
 use shared::domain::device_token::{Device, DeviceTokenVerifier};
 use shared::domain::email_token::TokenHash;
+use shared::domain::id::Id;
 use shared::domain::password_hash::PasswordHasher;
 use shared::domain::session::AuthenticationMethods;
 use shared::domain::user::User;
@@ -20,13 +24,16 @@ use shared::error::ApiError;
 use shared::http::cookie_mode::TokenDelivery;
 use shared::http::{Request, Response};
 use shared::serve::{Endpoint, PublicGuard, RequestLimits};
-use shared::store::audit::{self, Event, Outcome};
+use shared::store::audit::Event;
 use shared::store::dynamodb::Write;
 use shared::store::mailed_codes::{MailedCodeEntry, MailedCodes};
 use shared::{random, telemetry, timing};
 
 const LIMIT: Endpoint = Endpoint::per_client("CODE_CONFIRM", "5/15m").of_failures();
 const EVENT: Event = Event::CodeLogin;
+
+/// The unit of the answer time: it covers the writes that a wrong code of an account takes.
+const ANSWER_TIME: Duration = Duration::from_millis(100);
 
 /// A valid request.
 struct Confirmation {
@@ -49,7 +56,9 @@ pub async fn confirm_code(
     request: Request,
     limits: RequestLimits,
 ) -> Result<Response, ApiError> {
-    let result = exchange(app, &request, &limits).await;
+    // A code of nobody takes the time of a wrong one (ASVS 5.0, 6.3.8).
+    let work = exchange(app, &request, &limits);
+    let result = timing::in_multiples_of(ANSWER_TIME, work).await;
     match &result {
         // The client has the code; something else is missing.
         Err(
@@ -82,17 +91,29 @@ async fn exchange(
         delivery,
     };
     let Some(entry) = app.codes.try_code(&confirmation.request_token).await? else {
-        audit::log(None, EVENT, Outcome::Failure, client);
+        record_failure(&app.accounts.audit, None, EVENT, false, client).await?;
         return Err(ApiError::CodeInvalid);
     };
+    let guesses = app.guesses.attempt(&entry.email, client).await;
+    // Told as a wrong code: only an address with an account has a count.
+    let attempt = guesses.map_err(|error| match error {
+        ApiError::AccountLocked(_) => ApiError::CodeInvalid,
+        error => error,
+    })?;
     let claimed = app.accounts.users.find_id_by_email(&entry.email, now);
     let found = match claimed.await? {
         Some(id) => app.accounts.users.find(id, now).await?,
         None => None,
     };
     let code = body.code.into_inner();
-    if !app.email_tokens.code(&entry.token_id).matches(&code) {
+    let expected = app.email_tokens.code(&entry.token_id, &entry.email);
+    if !expected.matches(&code) {
         return Err(refuse(app, found.as_ref(), client).await?);
+    }
+    attempt.forgive(client).await;
+    // The account that the code was for may have been removed, or another one registered in its place.
+    if entry.user_id.is_some() && entry.user_id != found.as_ref().map(|user| user.id) {
+        return Err(ApiError::CodeInvalid);
     }
     let owner = owner(app, found, &entry, request).await?;
     sign_in(app, &owner, &entry, &confirmation, request, limits).await
@@ -106,7 +127,7 @@ async fn refuse(app: &App, user: Option<&User>, client: &ClientInfo) -> Result<A
             record_failure(audit, id, EVENT, false, client).await?;
             app.failures.count(user, client).await?;
         }
-        None => audit::log(None, EVENT, Outcome::Failure, client),
+        None => record_failure(&app.accounts.audit, None, EVENT, false, client).await?,
     }
     Ok(ApiError::CodeInvalid)
 }
@@ -123,8 +144,8 @@ async fn owner(
     let (accounts, client) = (&app.accounts, request.client());
     let unusable = || app.hasher.decoy(random::bytes());
     let Some(user) = found else {
-        let (id, email) = (entry.user_id, entry.email.clone());
-        let mut user = User::new(id, email, None, None, client.received_at);
+        let (now, email) = (client.received_at, entry.email.clone());
+        let mut user = User::new(Id::new(now, random::bytes()), email, None, None, now);
         user.email_verified = true;
         accounts.create_proven(&user, &unusable(), client).await?;
         telemetry::count("Registrations", &[]);
@@ -242,6 +263,7 @@ pub struct App {
     sign_in: SignIn,
     two_factor: TwoFactor,
     failures: Failures,
+    guesses: MailedCodeLockout,
     device_tokens: DeviceTokenVerifier,
     hasher: PasswordHasher,
 }
@@ -257,6 +279,7 @@ impl App {
             sign_in: SignIn::from_env(&mut environment),
             two_factor: TwoFactor::from_env(&mut environment),
             failures: Failures::from_env(&mut environment),
+            guesses: MailedCodeLockout::from_env(&mut environment),
             device_tokens: DeviceTokenVerifier::from_env(&mut environment),
             hasher: PasswordHasher::from_env(&mut environment),
         };

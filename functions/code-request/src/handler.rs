@@ -46,6 +46,7 @@ async fn write(
     let (links, now) = (&app.links, client.received_at);
     let found = links.find(email, now).await?;
     let may_sign_up = app.sign_up && (app.intranet_addresses_are_allowed || email.is_public());
+    let owner = found.as_ref().map(|user| user.id);
     let recipient = match found {
         None if may_sign_up => {
             let id = Id::new(now, random::bytes());
@@ -56,7 +57,7 @@ async fn write(
     let token_id = TokenId::new(random::bytes());
     let entry = recipient.as_ref().map(|user| MailedCodeEntry {
         email: user.email.clone(),
-        user_id: user.id,
+        user_id: owner,
         token_id: token_id.clone(),
         tries: 0,
     });

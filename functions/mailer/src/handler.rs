@@ -64,8 +64,9 @@ async fn send(app: &App, entry: &Entry) -> Result<(), TryAgain> {
     let recipient = recipient(app, entry).await;
     let sent = match recipient.map_err(|error| again(entry, "store", &error))? {
         Ok(to) => {
-            let message = compose(app, entry);
-            app.sender.send(&entry.envelope(&to), &message).await
+            let message = compose(app, entry, &to);
+            let mailbox = to.mailbox();
+            app.sender.send(&entry.envelope(&mailbox), &message).await
         }
         Err(refusal) => Err(refusal),
     };
@@ -86,8 +87,8 @@ async fn send(app: &App, entry: &Entry) -> Result<(), TryAgain> {
     }
 }
 
-/// Returns the recipient's mailbox, or the reason why the mail is not sent, before any server is asked.
-async fn recipient(app: &App, entry: &Entry) -> Result<Result<String, Refusal>, Error> {
+/// Returns the recipient's address, or the reason why the mail is not sent, before any server is asked.
+async fn recipient(app: &App, entry: &Entry) -> Result<Result<EmailAddress, Refusal>, Error> {
     let refused = |code: &str| Ok(Err(Refusal::Final(code.to_owned())));
     let Ok(address) = EmailAddress::parse(&entry.mail.to) else {
         return refused("InvalidAddress"); // accepted by an older rule; no server would take it
@@ -100,7 +101,7 @@ async fn recipient(app: &App, entry: &Entry) -> Result<Result<String, Refusal>, 
     if !app.mail_counts.count(&address, mail.kind, pk, now).await? {
         return refused(CAPPED);
     }
-    Ok(Ok(address.mailbox()))
+    Ok(Ok(address))
 }
 
 /// Records the outcome of a try; returns whether the entry is done.
@@ -151,7 +152,7 @@ fn again(entry: &Entry, what: &str, error: &dyn std::fmt::Display) -> TryAgain {
 }
 
 /// Composes the message. Its token is derived here and stored nowhere; a URL fragment reaches no server's log.
-fn compose(app: &App, entry: &Entry) -> Message {
+fn compose(app: &App, entry: &Entry, to: &EmailAddress) -> Message {
     let mail = &entry.mail;
     let link = |page: &str, purpose, id: &Option<TokenId>| {
         let token = app.email_tokens.derive(purpose, id.as_ref()?);
@@ -167,8 +168,8 @@ fn compose(app: &App, entry: &Entry) -> Message {
         _ => ("reset-password", Purpose::ResetPassword),
     };
     let id = mail.token_id.as_ref();
-    let code = id.filter(|_| mail.kind == Kind::SignInCode);
-    let code = code.map(|id| app.email_tokens.code(id));
+    let id = id.filter(|_| mail.kind == Kind::SignInCode);
+    let code = id.map(|id| app.email_tokens.code(id, to));
     let code = code.as_ref().map(MailedCode::expose);
     let base = app.frontends.of(mail.origin.as_deref());
     let reject_link = link(

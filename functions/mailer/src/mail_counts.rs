@@ -27,6 +27,9 @@ const NOTICES: &[(usize, Duration)] = &[(3, HOUR), (10, DAY)];
 /// registration sends one. This cap comes after those limits and refuses nothing that they allow. It has no daily
 /// number: a stranger could use it up and keep the owner out.
 const LINKS: &[(usize, Duration)] = &[(10, HOUR)];
+/// The most mails with codes within a time, for the same reasons (`RATE_LIMIT_CODE_REQUEST`: 10 an hour about an address,
+/// 20 if limits are balanced).
+const CODES: &[(usize, Duration)] = &[(20, HOUR)];
 
 /// Tries at a count that another mailer changes at the same time.
 const MAX_TRIES: u32 = 5;
@@ -127,6 +130,7 @@ fn sk(kind: Kind) -> String {
 fn caps(kind: Kind) -> &'static [(usize, Duration)] {
     match kind {
         Kind::VerifyEmail | Kind::ResetPassword => LINKS,
+        Kind::SignInCode => CODES,
         // No cap: an attacker who turns the second factor on and off until a cap is reached must not keep the undo link
         // from the owner. The endpoint's rate limit bounds these mails.
         Kind::TwoFactorOn => &[],

@@ -49,8 +49,8 @@ async fn begin(app: &App, request: &Request, limits: &RequestLimits) -> Result<R
     Ok(Response::ok("Use the passkey.", answer))
 }
 
-/// Exchanges the answer of a passkey for a session. Nobody can guess it, so it has no lockout: a stranger's wrong
-/// passwords do not keep the owner of a passkey out. The state of the account counts as with every other method.
+/// Exchanges the answer of a passkey for a session. Nobody can guess it, so it has no lockout, and a lockout for wrong
+/// passwords does not hold here. The state of the account counts as with every other method, a required reset included.
 async fn exchange(
     app: &App,
     request: &Request,

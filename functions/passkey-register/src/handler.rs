@@ -119,6 +119,7 @@ async fn finish(app: &App, caller: &Caller, request: &Request) -> Result<Respons
     if let Some((id, passkey)) = passkeys.find(|(_, own)| id == Some(&own.credential_id)) {
         return Ok(added(*id, passkey));
     }
+    check_count(user)?;
     let name = body.name.map(Field::into_inner);
     let (session_id, now) = (caller.session_id, client.received_at);
     let finished = app

@@ -3,6 +3,7 @@
 use secrecy::SecretString;
 
 use crate::config::Environment;
+use crate::domain::email_address::EmailAddress;
 use crate::domain::email_token::{self, Purpose, TokenHash, TokenId};
 use crate::domain::mailed_code::MailedCode;
 use crate::random;
@@ -28,9 +29,9 @@ impl EmailTokens {
         (token, hash)
     }
 
-    /// Derives the code of an identifier.
-    pub fn code(&self, id: &TokenId) -> MailedCode {
-        MailedCode::derive(&self.0, id)
+    /// Derives the code of a mail to this address.
+    pub fn code(&self, id: &TokenId, address: &EmailAddress) -> MailedCode {
+        MailedCode::derive(&self.0, id, address)
     }
 
     /// Derives the token of an identifier, for the mail.

@@ -7,12 +7,15 @@
 //!   account; and, at a higher limit, the account, whichever identifier was typed. A device from which the user has
 //!   signed in has a counter of its own (OWASP, "Slow Down Online Guessing Attacks with Device Cookies");
 //! - a password of a signed-in user: the session;
+//! - a mailed code: the address;
 //! - a code: the account, and a client address that tries codes for many accounts.
 
 use crate::config::Environment;
 use crate::domain::client_address::ClientAddress;
 use crate::domain::client_info::ClientInfo;
 use crate::domain::device_token::Device;
+use crate::domain::duration::days;
+use crate::domain::email_address::EmailAddress;
 use crate::domain::rate_limit::{Limit, Policy, Quota};
 use crate::domain::session::SessionId;
 use crate::domain::user::{User, UserId};
@@ -55,6 +58,13 @@ pub struct CodeLockout {
     limiter: RateLimiter,
     /// The policy of an account, and of the number of accounts per client address.
     policy: Option<Policy>,
+}
+
+/// Counts wrong mailed codes of an address. Five tries at each code do not bound the guesses at many codes.
+pub struct MailedCodeLockout {
+    limiter: RateLimiter,
+    hasher: TextHasher,
+    policy: Policy,
 }
 
 /// An attempt, counted as a failure until it succeeds.
@@ -278,6 +288,41 @@ impl CodeLockout {
 async fn clear(limiter: &RateLimiter, counters: &[Counter]) {
     if let Err(error) = limiter.clear(counters).await {
         tracing::warn!(cause = %error, "failures stay counted");
+    }
+}
+
+impl MailedCodeLockout {
+    /// Thirty wrong codes a day: who tries without an end finds one of a million with a chance of one percent a year.
+    const LIMIT: Limit = Limit {
+        max: 30,
+        window: days(1),
+    };
+
+    /// Reads `EMAIL_TOKEN_SECRET` and the variables of Redis.
+    pub fn from_env(environment: &mut Environment) -> Self {
+        Self {
+            limiter: RateLimiter::from_env(environment),
+            hasher: TextHasher::new(&environment.secret("EMAIL_TOKEN_SECRET")),
+            policy: Policy {
+                name: "mailed-code-lockout".to_owned(),
+                limit: Self::LIMIT,
+            },
+        }
+    }
+
+    /// Counts an attempt at a code of this address.
+    ///
+    /// # Errors
+    /// `account_locked`, and `service_unavailable` or `internal_error` if the store fails.
+    pub async fn attempt(
+        &self,
+        address: &EmailAddress,
+        client: &ClientInfo,
+    ) -> Result<Attempt, ApiError> {
+        let subject = Subject::Text(self.hasher.email(address));
+        let counters = vec![Counter::mailed_code_failures(&self.policy, &subject)];
+        let attempt = Attempt::new(&self.limiter, counters.clone(), counters);
+        attempt.count(None, client).await
     }
 }
 

@@ -29,6 +29,9 @@ use crate::random;
 use crate::store::passkey_challenges::PasskeyChallenges;
 use crate::store::passkeys::{PasskeyStore, StoredPasskey};
 
+/// The most bytes of a credential id (WebAuthn Level 3, 4); a longer one has no place in a key of the table.
+const MAX_CREDENTIAL_ID: usize = 1023;
+
 /// Registers and verifies passkeys.
 pub struct Passkeys {
     /// `None` if there is no relying party, and so no passkeys.
@@ -192,6 +195,9 @@ impl Passkeys {
         let (Some(answer), Some(challenge)) = (answer, challenge(&credential)) else {
             return Ok(Err(Unverified::Invalid(None)));
         };
+        if answer.get_credential_id().len() > MAX_CREDENTIAL_ID {
+            return Ok(Err(Unverified::Invalid(None)));
+        }
         let credential_id = URL_SAFE_NO_PAD.encode(answer.get_credential_id());
         let (began, stored) = tokio::join!(
             self.challenges.take::<Authentication>(&challenge),
@@ -310,7 +316,12 @@ impl RelyingParty {
             let url = Url::parse(&format!("https://{text}")).ok()?;
             (url.domain() == Some(text)).then(|| text.to_owned())
         });
-        let first = frontends.urls().iter().find_map(Url::domain);
+        let is_page = |url: &&Url| ["http", "https"].contains(&url.scheme());
+        let first = frontends
+            .urls()
+            .iter()
+            .filter(is_page)
+            .find_map(Url::domain);
         let id = chosen.or_else(|| first.map(str::to_owned))?;
         let is_within = |url: &&Url| match (url.scheme(), url.domain()) {
             ("http" | "https", Some(domain)) => domain == id || domain.ends_with(&format!(".{id}")),
@@ -360,7 +371,7 @@ mod tests {
     use super::*;
 
     fn relying_party(variables: &[(&str, &str)]) -> (Option<(String, Vec<String>)>, bool) {
-        let base = [("APP_NAME", "Gatehouse")];
+        let base = [("ENVIRONMENT", "dev"), ("APP_NAME", "Gatehouse")];
         let variables = [&base[..], variables].concat();
         let mut environment = Environment::of(&variables);
         let party = RelyingParty::from_env(&mut environment);

@@ -234,7 +234,7 @@ impl SignIn {
         client: &Client<'_>,
         settle: impl Future<Output = ()>,
     ) -> Result<(), ApiError> {
-        let refusal = proof.refusal;
+        let (refusal, passkey) = (proof.refusal, proof.passkey);
         let writes = self.writes(user, proof, client);
         let (recorded, ()) = tokio::join!(self.dynamodb.transact(writes), settle);
         match recorded {
@@ -243,6 +243,9 @@ impl SignIn {
                 let now = client.request.received_at();
                 let user = self.users.find(user.id, now).await?;
                 let user = user.ok_or_else(refusal)?;
+                if passkey.is_some_and(|id| !user.passkeys.contains_key(&id)) {
+                    return Err(refusal());
+                }
                 match self.check(&user, refusal()) {
                     Err(error) if !user.is_active() => Err(error),
                     _ => Err(Refused::Changed.into()),

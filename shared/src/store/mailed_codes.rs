@@ -32,8 +32,8 @@ pub struct MailedCodes {
 pub struct MailedCodeEntry {
     /// The address that it was mailed to.
     pub email: EmailAddress,
-    /// The identifier of the account, or of the one to be created.
-    pub user_id: UserId,
+    /// The account that had the address when the code was asked for; `None` for a sign-up.
+    pub user_id: Option<UserId>,
     /// The mail's identifier.
     pub token_id: TokenId,
     /// The number of tries.

@@ -120,6 +120,11 @@ impl Counter {
         Self::new("reauthentication_failures", policy, subject)
     }
 
+    /// Counts the wrong mailed codes of an address.
+    pub fn mailed_code_failures(policy: &Policy, subject: &Subject) -> Self {
+        Self::new("mailed_code_failures", policy, subject)
+    }
+
     /// Counts the wrong codes of an account, or of a client.
     pub fn two_factor_failures(policy: &Policy, subject: &Subject) -> Self {
         Self::new("two_factor_failures", policy, subject)
