@@ -16,6 +16,8 @@ async fn every_address_gets_the_same_answer() {
         .dynamodb()
         .set_user(&disabled.id, "status", status)
         .await;
+    let codes = || world.redis_keys("mailed_code:*").len();
+    let before = codes(); // of the registrations
     let mut shapes = Vec::new();
     for email in [&account.email, &disabled.email, &unique_email()] {
         let body = json!({ "email": email });
@@ -30,7 +32,7 @@ async fn every_address_gets_the_same_answer() {
     assert_eq!(shapes[0], shapes[1]);
     assert_eq!(shapes[0], shapes[2]);
     assert_eq!(shapes[0].2, 600);
-    assert_eq!(world.redis_keys("mailed_code:*").len(), 1);
+    assert_eq!(codes(), before + 1);
 }
 
 #[tokio::test]

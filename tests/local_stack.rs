@@ -241,7 +241,7 @@ async fn every_problem_of_every_function_is_shown_and_the_stack_does_not_hang() 
     }
     assert_eq!(
         error.matches("EMAIL_TOKEN_SECRET is missing").count(),
-        9,
+        11,
         "the functions that derive mailed tokens: {error}"
     );
     assert_eq!(

@@ -270,7 +270,10 @@ async fn a_request_for_a_link_that_meets_others_is_answered_as_ever() {
         let known = ask(&account.email).await;
 
         assert_eq!(faulty.faults_left(), 0, "four tries");
-        assert_eq!((known.status, &known.body), (unknown.status, &unknown.body));
+        let answers = [&known, &unknown];
+        let [known, unknown] =
+            answers.map(|answer| (answer.status, answer.body_without_request_token()));
+        assert_eq!(known, unknown);
     }
 }
 

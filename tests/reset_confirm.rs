@@ -1,11 +1,11 @@
 //! `POST /api/auth/password-reset/confirm`.
 
 use futures_util::future::join_all;
-use harness::client::unique_password;
+use harness::client::{unique_email, unique_password};
 use harness::peers::Fault;
-use harness::{Account, Answer, Client, World, until};
+use harness::{Account, Answer, Client, World, code, until};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const PATH: &str = "/api/auth/password-reset/confirm";
 
@@ -404,5 +404,116 @@ async fn refreshes_racing_a_reset_leave_no_usable_token() {
             .unwrap_or(&account.refresh);
         let answer = client.refresh(refresh).await;
         assert_eq!(answer.code(), "refresh_token_invalid");
+    }
+}
+
+/// security.md 53 and 54: beside the link, some gateways of which drop what follows `#`, the mail has a code for the
+/// client that asked.
+#[tokio::test]
+async fn the_code_of_the_mail_sets_a_password_for_the_one_who_asked() {
+    let Some(world) = World::with_mail() else {
+        return;
+    };
+    let (client, thief) = (world.client(), world.client());
+    let account = client.register().await;
+    let asked = client.request_reset(&account.email).await;
+    let unknown = thief.request_reset(&unique_email()).await;
+    assert_eq!(
+        asked.fields(),
+        unknown.fields(),
+        "the same for every address"
+    );
+    let digits = code::of_mail(&world, &account.email, "Reset your").await;
+    let password = unique_password();
+    let confirm = async |asked: &Answer, code: &str| {
+        let body =
+            json!({ "requestToken": asked["requestToken"], "code": code, "newPassword": password });
+        client.post("/api/auth/password-reset/confirm", body).await
+    };
+
+    let stolen = confirm(&unknown, &digits).await;
+    assert_eq!(stolen.code(), "invalid_reset_token", "another request");
+    let body = json!({ "requestToken": asked["requestToken"], "code": digits });
+    let sign_in = client.post("/api/auth/code/confirm", body).await;
+    assert_eq!(sign_in.code(), "code_invalid", "it is not for signing in");
+    let asked = client.request_reset(&account.email).await;
+    let digits = until_other(&world, &account.email, &digits).await;
+    let set = confirm(&asked, &digits).await;
+    assert_eq!(set.status, 200, "{set:?}");
+    let again = confirm(&asked, &digits).await;
+    assert_eq!(again.code(), "invalid_reset_token", "once");
+    assert_eq!(
+        client.try_login(&account.email, &password).await.status,
+        200
+    );
+}
+
+/// Returns the code of the newest mail once it is another one.
+async fn until_other(world: &World, email: &str, old: &str) -> String {
+    harness::until("the next mail", async || {
+        code::of_mail(world, email, "Reset your").await != old
+    })
+    .await;
+    code::of_mail(world, email, "Reset your").await
+}
+
+/// security.md 54.
+#[tokio::test]
+async fn wrong_codes_use_the_code_up_and_after_thirty_only_the_link_works() {
+    let Some(world) = World::inside() else { return };
+    let client = world.client();
+    let account = client.register().await;
+    let ask = async || client.request_reset(&account.email).await["requestToken"].clone();
+    let confirm = async |kept: &Value, code: &str| {
+        let body = json!({ "requestToken": kept, "code": code, "newPassword": unique_password() });
+        client.post("/api/auth/password-reset/confirm", body).await
+    };
+    let kept = ask().await;
+    let digits = code::of_mail(&world, &account.email, "Reset your").await;
+    for _ in 0..5 {
+        let wrong = confirm(&kept, &code::other_than(&digits)).await;
+        assert_eq!(wrong.code(), "invalid_reset_token");
+    }
+    let right = confirm(&kept, &digits).await;
+    assert_eq!(right.code(), "invalid_reset_token", "{right:?}");
+    let mut digits = digits;
+    for _ in 0..5 {
+        let kept = ask().await;
+        digits = until_other(&world, &account.email, &digits).await;
+        for _ in 0..5 {
+            confirm(&kept, &code::other_than(&digits)).await;
+        }
+    }
+    let kept = ask().await;
+    digits = until_other(&world, &account.email, &digits).await;
+    let right = confirm(&kept, &digits).await;
+    assert_eq!(right.code(), "invalid_reset_token", "{right:?}");
+    let token = world.mailed_token("reset_password", &account.email).await;
+    let body = json!({ "token": token, "newPassword": unique_password() });
+    let set = client.post("/api/auth/password-reset/confirm", body).await;
+    assert_eq!(set.status, 200, "{set:?}");
+}
+
+#[tokio::test]
+async fn either_the_token_or_the_code_is_required() {
+    let world = World::start();
+    let client = world.client();
+    let token = "0".repeat(64);
+    for body in [
+        json!({}),
+        json!({ "requestToken": token }),
+        json!({ "code": "123456" }),
+        json!({ "token": token, "code": "123456" }),
+        json!({ "token": token, "requestToken": token, "code": "123456" }),
+    ] {
+        for path in ["/api/auth/password-reset/confirm", "/api/auth/verify-email"] {
+            let mut body = body.clone();
+            if path.contains("reset") {
+                body["newPassword"] = unique_password().into();
+            }
+            let answer = client.post(path, body).await;
+            assert!(answer.names(&["token"]), "{path}: {answer:?}");
+            assert_eq!(answer["details"][0]["code"], "exactly_one", "{path}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use harness::client::{unique_email, unique_password, unique_username};
-use harness::{Account, Answer, Client, World};
+use harness::{Account, Answer, Client, World, code};
 use serde_json::json;
 
 const PATH: &str = "/api/auth/verify-email";
@@ -353,4 +353,44 @@ async fn a_malformed_token_is_told_apart_from_one_that_is_not_valid() {
     assert!(none.names(&["token"]));
     let unknown = client.post(PATH, json!({ "token": "0".repeat(64) })).await;
     assert_eq!(unknown.code(), "invalid_verification_token");
+}
+
+/// security.md 53: the code of the mail is for the client that registered, or that asked for another mail.
+#[tokio::test]
+async fn the_code_of_the_mail_proves_the_address_for_the_one_who_registered() {
+    let Some(world) = World::with_mail() else {
+        return;
+    };
+    let client = world.client();
+    let (email, password) = (unique_email(), unique_password());
+    let body = json!({ "email": email, "password": password });
+    let registered = client.post("/api/auth/register", body).await;
+    let kept = &registered["verification"]["requestToken"];
+    let digits = code::of_mail(&world, &email, "Verify").await;
+    let verify = async |code: &str, password: Option<&str>| {
+        let body = json!({ "requestToken": kept, "code": code, "password": password });
+        client.post("/api/auth/verify-email", body).await
+    };
+
+    let wrong = verify(&code::other_than(&digits), Some(&password)).await;
+    assert_eq!(wrong.code(), "invalid_verification_token");
+    let without = verify(&digits, None).await;
+    assert_eq!(without.code(), "confirmation_required", "as with the link");
+    let verified = verify(&digits, Some(&password)).await;
+    assert_eq!(verified.status, 200, "{verified:?}");
+    let login = client.try_login(&email, &password).await;
+    assert_eq!(login["user"]["emailVerified"], true);
+
+    let account = client.register().await;
+    code::of_mail(&world, &account.email, "Verify").await;
+    let asked = client.resend_verification(&account.email).await;
+    harness::until("the second mail", async || {
+        world.mails_about(&account.email, "Verify").await.len() == 2
+    })
+    .await;
+    let digits = code::of_mail(&world, &account.email, "Verify").await;
+    let body = json!({ "requestToken": asked["requestToken"], "code": digits });
+    let path = "/api/auth/verify-email";
+    let verified = client.post_as(&account.access, path, body).await;
+    assert_eq!(verified.status, 200, "{verified:?}");
 }

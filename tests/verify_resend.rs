@@ -42,7 +42,12 @@ async fn every_address_gets_the_same_answer_and_only_who_needs_it_a_mail() {
     let unknown = unique_email();
     let mut answers = Vec::new();
     for email in [&open.email, &verified.email, &unknown] {
-        answers.push(client.resend_verification(email).await.body);
+        answers.push(
+            client
+                .resend_verification(email)
+                .await
+                .body_without_request_token(),
+        );
     }
 
     assert_eq!(answers[0], answers[1]);

@@ -143,12 +143,12 @@ impl ApiError {
             Self::InvalidResetToken => (
                 StatusCode::BAD_REQUEST,
                 "invalid_reset_token",
-                "The link is not valid any more. Ask for a new one.",
+                "The link or the code is not valid any more. Ask for a new one.",
             ),
             Self::InvalidVerificationToken => (
                 StatusCode::BAD_REQUEST,
                 "invalid_verification_token",
-                "The link is not valid any more. Ask for a new one.",
+                "The link or the code is not valid any more. Ask for a new one.",
             ),
             Self::EmailNotVerified => (
                 StatusCode::FORBIDDEN,

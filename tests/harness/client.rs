@@ -477,6 +477,20 @@ impl Answer {
             .to_owned()
     }
 
+    /// Returns the body without the value that the client keeps, which differs in each answer. It must be there.
+    pub fn body_without_request_token(&self) -> Value {
+        let mut body = self.body.clone();
+        let removed = body
+            .as_object_mut()
+            .expect("an object")
+            .remove("requestToken");
+        assert_eq!(
+            removed.as_ref().and_then(Value::as_str).map(str::len),
+            Some(64)
+        );
+        body
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .get(name)

@@ -3,7 +3,7 @@ import { isGatehouseError } from "./errors.js";
 import { apiUrl, isOverload, repeating, send, type SendOptions, type Transport } from "./http.js";
 import { bearer, isSessionOver, keepSession, type AuthEvent, type AuthState } from "./session.js";
 import { memoryStore, webStore, type Store } from "./storage.js";
-import type { AnswerAt, AnswerOf, BodyAt, BodyOf, Method, PathOf, RequestOptions, User } from "./types.js";
+import type { AnswerAt, AnswerOf, BodyAt, BodyOf, Method, PathOf, RequestedCode, RequestOptions, User } from "./types.js";
 
 export interface ClientOptions {
   /** The API's address, without `/api/auth`. */
@@ -279,9 +279,9 @@ export function createClient(options: ClientOptions) {
       await devices.keep(session.held()?.user, deviceToken);
     },
 
-    /** Sends a mail with a link. The answer is the same for every address. */
-    async requestPasswordReset(fields: BodyOf<"requestPasswordReset">, options?: RequestOptions): Promise<void> {
-      await guest("/api/auth/password-reset/request", fields, options);
+    /** Sends a mail with a link and a code. The answer is the same for every address; keep it, as the code works only with it. */
+    async requestPasswordReset(fields: BodyOf<"requestPasswordReset">, options?: RequestOptions): Promise<RequestedCode> {
+      return await guest("/api/auth/password-reset/request", fields, options);
     },
 
     /** Sets a new password with the token of the mailed link. It ends every session and does not sign in. */
@@ -297,9 +297,9 @@ export function createClient(options: ClientOptions) {
       await reread(options?.signal);
     },
 
-    /** Sends the mail again. The answer is the same for every address. */
-    async resendVerification(fields: BodyOf<"resendVerification">, options?: RequestOptions): Promise<void> {
-      await guest("/api/auth/verify-email/resend", fields, options);
+    /** Sends the mail again. The answer is the same for every address; keep it, as the code works only with it. */
+    async resendVerification(fields: BodyOf<"resendVerification">, options?: RequestOptions): Promise<RequestedCode> {
+      return await guest("/api/auth/verify-email/resend", fields, options);
     },
 
     /** Calls `listener` after every change, also of other tabs. Returns the function that ends it. */

@@ -4,6 +4,8 @@ type Schemas = components["schemas"];
 
 /** A user, without hash, secret or internal key. */
 export type User = Schemas["User"];
+/** What binds a mailed code to the client that asked for the mail. */
+export type RequestedCode = Schemas["RequestedCode"];
 export type Role = Schemas["Role"];
 /** A session in the list of sessions. */
 export type Session = Schemas["Session"];

@@ -4,9 +4,8 @@ use shared::StartError;
 use shared::api::code_confirm::CodeConfirmRequest;
 use shared::api::{Field, SignedIn};
 use shared::auth::device;
-use shared::auth::email_tokens::EmailTokens;
 use shared::auth::failures::Failures;
-use shared::auth::lockout::MailedCodeLockout;
+use shared::auth::mailed_codes::{MailedCodes, Tried};
 use shared::auth::reauthentication::record_failure;
 use shared::auth::sign_in::{Client, Proof, Refused, SignIn};
 use shared::auth::two_factor::{TwoFactor, VerifiedCode};
@@ -17,6 +16,7 @@ use shared::domain::code::Code;
 use shared::domain::device_token::{Device, DeviceTokenVerifier};
 use shared::domain::email_token::TokenHash;
 use shared::domain::id::Id;
+use shared::domain::mailed_code::CodePurpose;
 use shared::domain::password_hash::PasswordHasher;
 use shared::domain::session::AuthenticationMethods;
 use shared::domain::user::User;
@@ -26,7 +26,7 @@ use shared::http::{Request, Response};
 use shared::serve::{Endpoint, PublicGuard, RequestLimits};
 use shared::store::audit::Event;
 use shared::store::dynamodb::Write;
-use shared::store::mailed_codes::{MailedCodeEntry, MailedCodes};
+use shared::store::mailed_codes::MailedCodeEntry;
 use shared::{random, telemetry, timing};
 
 const LIMIT: Endpoint = Endpoint::per_client("CODE_CONFIRM", "5/15m").of_failures();
@@ -90,27 +90,25 @@ async fn exchange(
         is_remembered: body.remember_me.is_some_and(Field::into_inner),
         delivery,
     };
-    let Some(entry) = app.codes.try_code(&confirmation.request_token).await? else {
-        record_failure(&app.accounts.audit, None, EVENT, false, client).await?;
-        return Err(ApiError::CodeInvalid);
+    let code = body.code.into_inner();
+    let (purpose, kept) = (CodePurpose::SignIn, &confirmation.request_token);
+    let tried = app.codes.try_code(purpose, kept, &code, client);
+    let (entry, is_right) = match tried.await? {
+        Tried::Right(entry) => (entry, true),
+        Tried::Wrong(entry) => (entry, false),
+        Tried::Void => {
+            record_failure(&app.accounts.audit, None, EVENT, false, client).await?;
+            return Err(ApiError::CodeInvalid);
+        }
     };
-    let guesses = app.guesses.attempt(&entry.email, client).await;
-    // Told as a wrong code: only an address with an account has a count.
-    let attempt = guesses.map_err(|error| match error {
-        ApiError::AccountLocked(_) => ApiError::CodeInvalid,
-        error => error,
-    })?;
     let claimed = app.accounts.users.find_id_by_email(&entry.email, now);
     let found = match claimed.await? {
         Some(id) => app.accounts.users.find(id, now).await?,
         None => None,
     };
-    let code = body.code.into_inner();
-    let expected = app.email_tokens.code(&entry.token_id, &entry.email);
-    if !expected.matches(&code) {
+    if !is_right {
         return Err(refuse(app, found.as_ref(), client).await?);
     }
-    attempt.forgive(client).await;
     // The account that the code was for may have been removed, or another one registered in its place.
     if entry.user_id.is_some() && entry.user_id != found.as_ref().map(|user| user.id) {
         return Err(ApiError::CodeInvalid);
@@ -205,7 +203,7 @@ async fn sign_in(
     }
     let code = checked?;
     let result = async {
-        if !app.codes.remove(&confirmation.request_token).await? {
+        if !app.codes.store.remove(&confirmation.request_token).await? {
             return Err(ApiError::CodeInvalid); // another request has used it
         }
         let device = owner.device.map(|device| device.id);
@@ -227,7 +225,10 @@ async fn sign_in(
         two_factor.settle(code, &result, client).await;
     }
     if let Err(ApiError::ServiceUnavailable(_)) = &result {
-        let kept = app.codes.create(&confirmation.request_token, Some(entry));
+        let kept = app
+            .codes
+            .store
+            .create(&confirmation.request_token, Some(entry));
         timing::best_effort("keeping a code for another try", kept).await;
     }
     let tokens = result?;
@@ -258,12 +259,10 @@ fn proof(app: &App, code: Option<&VerifiedCode>, client: &ClientInfo) -> Proof {
 pub struct App {
     pub guard: PublicGuard,
     codes: MailedCodes,
-    email_tokens: EmailTokens,
     accounts: UnprovenAccounts,
     sign_in: SignIn,
     two_factor: TwoFactor,
     failures: Failures,
-    guesses: MailedCodeLockout,
     device_tokens: DeviceTokenVerifier,
     hasher: PasswordHasher,
 }
@@ -274,12 +273,10 @@ impl App {
         let app = Self {
             guard: PublicGuard::public(&mut environment, LIMIT),
             codes: MailedCodes::from_env(&mut environment),
-            email_tokens: EmailTokens::from_env(&mut environment),
             accounts: UnprovenAccounts::from_env(&mut environment),
             sign_in: SignIn::from_env(&mut environment),
             two_factor: TwoFactor::from_env(&mut environment),
             failures: Failures::from_env(&mut environment),
-            guesses: MailedCodeLockout::from_env(&mut environment),
             device_tokens: DeviceTokenVerifier::from_env(&mut environment),
             hasher: PasswordHasher::from_env(&mut environment),
         };

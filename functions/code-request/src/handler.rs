@@ -1,18 +1,19 @@
 use shared::StartError;
-use shared::api::code_request::{CodeRequest, CodeRequestAnswer};
+use shared::api::code_request::CodeRequest;
+use shared::auth::mailed_codes::{CodeOfMail, MailedCodes};
 use shared::auth::mailed_links::MailedLinks;
 use shared::config::Environment;
 use shared::domain::client_info::ClientInfo;
 use shared::domain::email_address::EmailAddress;
 use shared::domain::email_token::{TokenHash, TokenId};
 use shared::domain::id::Id;
+use shared::domain::mailed_code::CodePurpose;
 use shared::domain::user::User;
 use shared::error::ApiError;
 use shared::http::{Request, Response};
 use shared::random;
 use shared::serve::{Endpoint, PublicGuard, RequestLimits};
 use shared::store::audit::Event;
-use shared::store::mailed_codes::{LIFETIME_SECONDS, MailedCodeEntry, MailedCodes};
 use shared::store::outbox::{Kind, Links};
 
 const LIMIT: Endpoint = Endpoint::per_client("CODE_REQUEST", "10/1h");
@@ -25,13 +26,10 @@ pub async fn request_code(
     let body: CodeRequest = request.json()?;
     let email = body.email.into_inner();
     limits.charge_about(app.links.hash(&email)).await?;
-    let (request_token, hash) = app.links.tokens.mint_request_token();
+    let (request_token, hash) = app.codes.mint();
     let work = write(app, &email, &hash, request.client());
     app.links.in_equal_time(work).await?;
-    let answer = CodeRequestAnswer {
-        request_token,
-        expires_in: LIFETIME_SECONDS,
-    };
+    let answer = MailedCodes::requested(request_token);
     let message = "If this address can sign in, a mail with a code is on its way.";
     Ok(Response::ok(message, answer))
 }
@@ -55,14 +53,13 @@ async fn write(
         found => found.filter(User::is_active),
     };
     let token_id = TokenId::new(random::bytes());
-    let entry = recipient.as_ref().map(|user| MailedCodeEntry {
-        email: user.email.clone(),
-        user_id: owner,
-        token_id: token_id.clone(),
-        tries: 0,
+    let mail = recipient.as_ref().map(|user| CodeOfMail {
+        to: &user.email,
+        owner,
+        token_id: &token_id,
     });
-    app.codes.create(hash, entry.as_ref()).await?;
-    let mail = Links::button(token_id);
+    app.codes.create(hash, CodePurpose::SignIn, mail).await?;
+    let mail = Links::button(token_id).with_code();
     let writes = |user: &User| [links.outbox.create(Kind::SignInCode, user, &mail, client)];
     let event = Event::CodeRequest;
     links.write(recipient.as_ref(), event, client, writes).await

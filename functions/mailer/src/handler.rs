@@ -7,7 +7,7 @@ use shared::auth::frontends::Frontends;
 use shared::config::Environment;
 use shared::domain::email_address::EmailAddress;
 use shared::domain::email_token::{Purpose, TokenId};
-use shared::domain::mailed_code::MailedCode;
+use shared::domain::mailed_code::{CodePurpose, MailedCode};
 use shared::domain::rule::Parse;
 use shared::store::Error;
 use shared::store::outbox::{Kind, OutboxEntry};
@@ -154,33 +154,32 @@ fn again(entry: &Entry, what: &str, error: &dyn std::fmt::Display) -> TryAgain {
 /// Composes the message. Its token is derived here and stored nowhere; a URL fragment reaches no server's log.
 fn compose(app: &App, entry: &Entry, to: &EmailAddress) -> Message {
     let mail = &entry.mail;
+    let (id, base) = (&mail.token_id, app.frontends.of(mail.origin.as_deref()));
     let link = |page: &str, purpose, id: &Option<TokenId>| {
         let token = app.email_tokens.derive(purpose, id.as_ref()?);
-        let (base, token) = (
-            app.frontends.of(mail.origin.as_deref()),
-            token.expose_secret(),
-        );
-        Some(format!("{base}/{page}#token={token}"))
+        Some(format!("{base}/{page}#token={}", token.expose_secret()))
     };
-    let (page, purpose) = match mail.kind {
-        Kind::VerifyEmail => ("verify-email", Purpose::VerifyEmail),
-        Kind::TwoFactorOn => ("undo-two-factor", Purpose::UndoTwoFactor),
-        _ => ("reset-password", Purpose::ResetPassword),
+    let code = |purpose| {
+        let id = id.as_ref().filter(|_| mail.has_code)?;
+        Some(app.email_tokens.code(purpose, id, to))
     };
-    let id = mail.token_id.as_ref();
-    let id = id.filter(|_| mail.kind == Kind::SignInCode);
-    let code = id.map(|id| app.email_tokens.code(id, to));
-    let code = code.as_ref().map(MailedCode::expose);
-    let base = app.frontends.of(mail.origin.as_deref());
-    let reject_link = link(
-        "reject-email",
-        Purpose::RejectEmail,
-        &mail.rejection_token_id,
-    );
-    let link = match code {
-        Some(code) => Some(format!("{base}/sign-in#code={code}")),
-        None => link(page, purpose, &mail.token_id),
+    let (target, code) = match mail.kind {
+        Kind::SignInCode => {
+            let code = code(CodePurpose::SignIn);
+            let target = |code: &MailedCode| format!("{base}/sign-in#code={}", code.expose());
+            (code.as_ref().map(target), code)
+        }
+        Kind::VerifyEmail => (
+            link("verify-email", Purpose::VerifyEmail, id),
+            code(CodePurpose::VerifyEmail),
+        ),
+        Kind::TwoFactorOn => (link("undo-two-factor", Purpose::UndoTwoFactor, id), None),
+        _ => (
+            link("reset-password", Purpose::ResetPassword, id),
+            code(CodePurpose::ResetPassword),
+        ),
     };
+    let rejection = &mail.rejection_token_id;
     app.templates.message(&Occasion {
         kind: mail.kind,
         language: mail.language,
@@ -189,9 +188,9 @@ fn compose(app: &App, entry: &Entry, to: &EmailAddress) -> Message {
         ip: &mail.ip,
         user_agent: &mail.user_agent,
         account: &mail.to,
-        code,
-        link,
-        reject_link,
+        code: code.as_ref().map(MailedCode::expose),
+        link: target,
+        reject_link: link("reject-email", Purpose::RejectEmail, rejection),
     })
 }
 

@@ -60,6 +60,7 @@ struct Texts {
     greeting_without_name: String,
     footer: String,
     origin: String,
+    code: String,
     unknown_agent: String,
     letters: BTreeMap<String, MessageTexts>,
 }
@@ -86,7 +87,7 @@ struct Parts<'a> {
     subject: &'a str,
     greeting: &'a str,
     paragraphs: &'a [String],
-    code: Option<&'a str>,
+    code: Option<(Option<&'a str>, &'a str)>,
     button: Option<(&'a str, &'a str)>,
     reject: Option<(&'a str, &'a str)>,
     footer: &'a str,
@@ -136,6 +137,8 @@ impl Templates {
                 .replace("{account}", occasion.account);
             paragraphs.push(client);
         }
+        // The text of a mail that is about a code says it itself.
+        let hint = (occasion.kind != Kind::SignInCode).then_some(texts.code.as_str());
         let subject = fill(&message.subject);
         let footer = fill(&texts.footer);
         let parts = Parts {
@@ -143,7 +146,7 @@ impl Templates {
             subject: &subject,
             greeting: &greeting,
             paragraphs: &paragraphs,
-            code: occasion.code,
+            code: occasion.code.map(|code| (hint, code)),
             button: message.button.as_deref().zip(occasion.link.as_deref()),
             reject: message
                 .reject

@@ -4,6 +4,7 @@ use shared::StartError;
 use shared::api::Field;
 use shared::api::register::{RegisterAnswer, RegisterRequest};
 use shared::auth::email_tokens::EmailTokens;
+use shared::auth::mailed_codes::{CodeOfMail, MailedCodes};
 use shared::auth::token_issuer::{TokenIssuer, Tokens};
 use shared::auth::tokens::{refresh_expiry, session_max_age};
 use shared::config::Environment;
@@ -12,6 +13,7 @@ use shared::domain::device_token::{Device, DeviceTokenIssuer};
 use shared::domain::duration::days;
 use shared::domain::email_token::{Purpose, TokenHash};
 use shared::domain::id::Id;
+use shared::domain::mailed_code::CodePurpose;
 use shared::domain::password::Policy;
 use shared::domain::password_hash::{PasswordHash, PasswordHasher};
 use shared::domain::session::{AuthenticationMethods, Lifetime, Session};
@@ -21,6 +23,7 @@ use shared::error::ApiError;
 use shared::http::cookie_mode::TokenDelivery;
 use shared::http::{Request, Response};
 use shared::serve::{Endpoint, PublicGuard, RequestLimits};
+use shared::store::Error;
 use shared::store::audit::{Audit, Event};
 use shared::store::credentials::Credentials;
 use shared::store::dynamodb::Write;
@@ -28,7 +31,7 @@ use shared::store::mailed_tokens::MailedTokens;
 use shared::store::outbox::{Kind, Links, Outbox};
 use shared::store::sessions::{NewSession, Sessions};
 use shared::store::users::Users;
-use shared::{random, telemetry};
+use shared::{random, telemetry, timing};
 
 const LIMIT: Endpoint = Endpoint::per_client("REGISTER", "5/15m").of_failures_if_balanced();
 
@@ -78,12 +81,16 @@ pub async fn register(
     // Nobody can use an unverified account; it must not hold an address and a username for ever.
     let expiry = app.unverified_expiry.map(|expiry| now.plus(expiry));
     user.ttl = expiry.map(Timestamp::seconds);
+    let (request_token, request) = app.codes.mint();
+    let verification = MailedCodes::requested(request_token);
     let mail = Mail {
         links: Links {
             token_id: Some(token_id),
             rejection_token_id: Some(rejection_token_id),
+            has_code: true,
         },
         rejection,
+        request,
     };
 
     let Ok(allowed) = user.check_sign_in(app.verification_is_required) else {
@@ -92,7 +99,12 @@ pub async fn register(
         telemetry::count("Registrations", &[]);
         let (user, tokens) = ((&user).into(), None);
         let message = "The account was created. The address must be verified before signing in.";
-        return Ok(Response::created(message, RegisterAnswer { user, tokens }));
+        let answer = RegisterAnswer {
+            user,
+            tokens,
+            verification,
+        };
+        return Ok(Response::created(message, answer));
     };
     // The session comes first: if Redis is down, nothing has been created. If the account then cannot be created, the
     // session belongs to nobody, and its tokens are never handed out.
@@ -132,13 +144,19 @@ pub async fn register(
         tokens.with_device_token(app.device_tokens.issue(device, now));
     let (user, tokens) = ((&user).into(), Some(body));
     let message = "The account was created.";
-    Ok(Response::created(message, RegisterAnswer { user, tokens }).with_cookies(cookies))
+    let answer = RegisterAnswer {
+        user,
+        tokens,
+        verification,
+    };
+    Ok(Response::created(message, answer).with_cookies(cookies))
 }
 
-/// The links of the first mail, and the stored hash of the rejection token.
+/// The links of the first mail, and the stored hashes of the rejection token and of the value that the client keeps.
 struct Mail {
     links: Links,
     rejection: TokenHash,
+    request: TokenHash,
 }
 
 /// Creates the account with all its items, all or nothing: if two registrations race for an address or a username,
@@ -181,7 +199,20 @@ async fn create(
     }));
     let (events, refused) = ([Event::Register], Refused::Collision);
     let committed = app.audit.commit(user.id, &events, client, writes, refused);
-    Ok(committed.await?)
+    // Without the code, the link still works.
+    let code = async {
+        if let Some(id) = &mail.links.token_id {
+            let purpose = CodePurpose::VerifyEmail;
+            let created = app
+                .codes
+                .create(&mail.request, purpose, Some(CodeOfMail::of(user, id)));
+            created.await?;
+        }
+        Ok::<_, Error>(())
+    };
+    let stored = timing::best_effort("storing the code of a mail", code);
+    let (committed, ()) = tokio::join!(committed, stored);
+    Ok(committed?)
 }
 
 /// Ends the session. Best effort: a session that is left behind expires by itself.
@@ -204,6 +235,7 @@ pub struct App {
     tokens: TokenIssuer,
     device_tokens: DeviceTokenIssuer,
     email_tokens: EmailTokens,
+    codes: MailedCodes,
     verification_is_required: bool,
     /// How long an account with an unverified address stays; `None` if verification is not required.
     unverified_expiry: Option<Duration>,
@@ -233,6 +265,7 @@ impl App {
             tokens: TokenIssuer::from_env(&mut environment),
             device_tokens: DeviceTokenIssuer::from_env(&mut environment),
             email_tokens: EmailTokens::from_env(&mut environment),
+            codes: MailedCodes::from_env(&mut environment),
             verification_is_required,
             unverified_expiry: verification_is_required.then_some(unverified_expiry),
             intranet_addresses_are_allowed: environment.boolean("ALLOW_INTRANET_ADDRESSES", false),

@@ -1,10 +1,13 @@
 use shared::StartError;
+use shared::api::MailedProof;
 use shared::api::reset_confirm::ResetConfirmRequest;
 use shared::auth::lockout::LoginLockout;
+use shared::auth::mailed_codes::MailedCodes;
 use shared::auth::retry::{Stale, write_current};
 use shared::config::Environment;
 use shared::domain::client_info::ClientInfo;
-use shared::domain::email_token::TokenHash;
+use shared::domain::email_token::{Purpose, TokenHash};
+use shared::domain::mailed_code::CodePurpose;
 use shared::domain::password::{Owner, Policy};
 use shared::domain::password_hash::{PasswordHash, PasswordHasher};
 use shared::domain::user::User;
@@ -25,10 +28,13 @@ use shared::{random, telemetry, timing};
 const LIMIT: Endpoint = Endpoint::per_client("PASSWORD_RESET_CONFIRM", "5/15m");
 
 pub async fn confirm_reset(app: &App, request: Request) -> Result<Response, ApiError> {
-    let check = |body: &ResetConfirmRequest| body.check_new_password(&app.policy);
+    let check = |body: &ResetConfirmRequest| body.check(&app.policy);
     let body = request.json_with(check)?;
-    let (token, password) = (body.token.into_inner(), body.new_password);
-    let client = request.client();
+    let (client, password) = (request.client(), body.new_password);
+    let proof = MailedProof::of(body.token, body.request_token, body.code);
+    let purposes = (Purpose::ResetPassword, CodePurpose::ResetPassword);
+    let token = app.codes.token(purposes, proof, client).await?;
+    let token = token.ok_or(ApiError::InvalidResetToken)?;
     let user = find_owner(app, &token, client).await?;
     // Checked again now that the owner is known, before the token is used: a refused password does not cost the token.
     let owner = Owner {
@@ -105,6 +111,7 @@ pub struct App {
     outbox: Outbox,
     audit: Audit,
     reset_tokens: ResetTokens,
+    codes: MailedCodes,
     two_factor: TwoFactorStore,
     mailed_tokens: MailedTokens,
     sessions: Sessions,
@@ -125,6 +132,7 @@ impl App {
             outbox: Outbox::from_env(&mut environment),
             audit: Audit::from_env(&mut environment),
             reset_tokens: ResetTokens::from_env(&mut environment),
+            codes: MailedCodes::from_env(&mut environment),
             sessions: Sessions::from_env(&mut environment),
             policy: Policy::from_env(&mut environment),
             hasher: PasswordHasher::from_env(&mut environment),

@@ -1,15 +1,17 @@
 use shared::StartError;
-use shared::api::Field;
 use shared::api::verify_email::VerifyEmailRequest;
+use shared::api::{Field, MailedProof};
 use shared::auth::authentication::Authenticator;
 use shared::auth::device;
 use shared::auth::lockout::{LoginLockout, Target};
+use shared::auth::mailed_codes::MailedCodes;
 use shared::auth::reauthentication::record_failure;
 use shared::auth::unproven_accounts::UnprovenAccounts;
 use shared::config::Environment;
 use shared::domain::client_info::ClientInfo;
 use shared::domain::device_token::DeviceTokenVerifier;
 use shared::domain::email_token::{Purpose, TokenHash};
+use shared::domain::mailed_code::CodePurpose;
 use shared::domain::password::Password;
 use shared::domain::password_hash::{PasswordHasher, Verification};
 use shared::domain::user::User;
@@ -27,8 +29,11 @@ const LIMIT: Endpoint = Endpoint::per_client("EMAIL_VERIFICATION", "10/15m");
 struct Invalid;
 
 pub async fn verify_email(app: &App, request: Request) -> Result<Response, ApiError> {
-    let body: VerifyEmailRequest = request.json()?;
-    let token = body.token.into_inner();
+    let body: VerifyEmailRequest = request.json_with(VerifyEmailRequest::check)?;
+    let proof = MailedProof::of(body.token, body.request_token, body.code);
+    let purposes = (Purpose::VerifyEmail, CodePurpose::VerifyEmail);
+    let token = app.codes.token(purposes, proof, request.client()).await?;
+    let token = token.ok_or(ApiError::InvalidVerificationToken)?;
     match body.reject.is_some_and(Field::into_inner) {
         true => reject(app, &token, request.client()).await,
         false => {
@@ -182,6 +187,7 @@ pub struct App {
     pub guard: AccessTokenGuard,
     accounts: UnprovenAccounts,
     authenticator: Authenticator,
+    codes: MailedCodes,
     device_tokens: DeviceTokenVerifier,
     lockout: LoginLockout,
     hasher: PasswordHasher,
@@ -201,6 +207,7 @@ impl App {
             guard: AccessTokenGuard::public_with_access_tokens(&mut environment, LIMIT),
             accounts: UnprovenAccounts::from_env(&mut environment),
             authenticator: Authenticator::from_env(&mut environment),
+            codes: MailedCodes::from_env(&mut environment),
             device_tokens: DeviceTokenVerifier::from_env(&mut environment),
             lockout: LoginLockout::from_env(&mut environment),
             hasher: PasswordHasher::from_env(&mut environment),

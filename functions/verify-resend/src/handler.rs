@@ -1,10 +1,12 @@
 use shared::StartError;
 use shared::api::verify_resend::VerifyResendRequest;
+use shared::auth::mailed_codes::{CodeOfMail, MailedCodes};
 use shared::auth::mailed_links::MailedLinks;
 use shared::config::Environment;
 use shared::domain::client_info::ClientInfo;
 use shared::domain::email_address::EmailAddress;
-use shared::domain::email_token::Purpose;
+use shared::domain::email_token::{Purpose, TokenHash};
+use shared::domain::mailed_code::CodePurpose;
 use shared::domain::user::User;
 use shared::error::ApiError;
 use shared::http::{Request, Response};
@@ -12,6 +14,7 @@ use shared::serve::{Endpoint, PublicGuard, RequestLimits};
 use shared::store::audit::Event;
 use shared::store::mailed_tokens::MailedTokens;
 use shared::store::outbox::{Kind, Links};
+use shared::timing;
 
 const LIMIT: Endpoint = Endpoint::per_client("EMAIL_RESEND", "3/1h");
 
@@ -23,23 +26,35 @@ pub async fn resend(
     let body: VerifyResendRequest = request.json()?;
     let email = body.email.into_inner();
     limits.charge_about(app.links.hash(&email)).await?;
-    let work = write(app, &email, request.client());
+    let (request_token, hash) = app.codes.mint();
+    let work = write(app, &email, &hash, request.client());
     app.links.in_equal_time(work).await?;
-    Ok(Response::done(
-        "If there is something to verify about this address, a mail is on its way.",
-    ))
+    let message = "If there is something to verify about this address, a mail is on its way.";
+    Ok(Response::ok(message, MailedCodes::requested(request_token)))
 }
 
 /// Writes the token and the mail if the address belongs to an active, unverified account.
-async fn write(app: &App, email: &EmailAddress, client: &ClientInfo) -> Result<(), ApiError> {
+async fn write(
+    app: &App,
+    email: &EmailAddress,
+    hash: &TokenHash,
+    client: &ClientInfo,
+) -> Result<(), ApiError> {
     let (links, now) = (&app.links, client.received_at);
     let found = links.find(email, now).await?;
     let found = found.filter(|user| user.is_active() && !user.email_verified);
     let (token_id, token) = links.mint(Purpose::VerifyEmail);
+    let of_mail = |user| CodeOfMail::of(user, &token_id);
+    let mail = found.as_ref().map(of_mail);
+    let (codes, purpose) = (&app.codes, CodePurpose::VerifyEmail);
+    // Without the code, the link still works.
+    let created = codes.create(hash, purpose, mail);
+    timing::best_effort("storing the code of a mail", created).await;
     let kind = Kind::VerifyEmail;
     let links_of = |user: &User| Links {
         token_id: Some(token_id.clone()),
         rejection_token_id: user.rejection.clone().map(|rejection| rejection.token_id),
+        has_code: true,
     };
     let writes = |user: &User| {
         [
@@ -57,6 +72,7 @@ pub struct App {
     pub guard: PublicGuard,
     links: MailedLinks,
     mailed_tokens: MailedTokens,
+    codes: MailedCodes,
 }
 
 impl App {
@@ -66,6 +82,7 @@ impl App {
             guard: PublicGuard::public(&mut environment, LIMIT),
             links: MailedLinks::from_env(&mut environment),
             mailed_tokens: MailedTokens::from_env(&mut environment),
+            codes: MailedCodes::from_env(&mut environment),
         };
         environment.finish(app)
     }

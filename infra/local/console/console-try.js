@@ -14,8 +14,9 @@ const values = { email: `ada${number}@example.com`, username: `ada${number}`, pa
 const field = (name, label, more = {}) => ({ name, label, ...more });
 const PASSWORD = { type: "password", autocomplete: "current-password" };
 const NEW_PASSWORD = { type: "password", autocomplete: "new-password" };
-/** Where the page `/_local/sign-in`, which the mail's link opens, finds the value that binds a code to this browser. */
-const CODE_REQUEST = "gatehouse-code-request";
+/** Where the pages that the mails' links open find the values that bind codes to this browser. */
+const KEPT = { "code-request": "gatehouse-code-request", register: "gatehouse-verify-request", resend: "gatehouse-verify-request", reset: "gatehouse-reset-request" };
+const CODE_REQUEST = KEPT["code-request"];
 const CODE_OF_MAIL = { inputmode: "numeric", autocomplete: "one-time-code" };
 const CODE = { inputmode: "numeric", autocomplete: "one-time-code", isCode: true };
 
@@ -173,7 +174,8 @@ function keep(operation, answer, body) {
   if (operation.id === "register") Object.assign(values, { identifier: body.email, currentPassword: body.password });
   if (operation.id === "password") Object.assign(values, { password: body.newPassword, currentPassword: body.newPassword });
   if (operation.id === "setup") setup = answer;
-  if (answer.requestToken) localStorage.setItem(CODE_REQUEST, answer.requestToken);
+  const requestToken = answer.requestToken ?? answer.verification?.requestToken;
+  if (requestToken) localStorage.setItem(KEPT[operation.id], requestToken);
   if (operation.id === "code-confirm") localStorage.removeItem(CODE_REQUEST);
   if (operation.id === "logout" || operation.id === "delete") session = null;
   if (operation.id === "disable") setup = null;

@@ -2,7 +2,7 @@
 const fragment = new URLSearchParams(location.hash.slice(1));
 const token = fragment.get("token");
 const result = document.getElementById("result"), form = document.querySelector("form");
-const names = { newPassword: "The password", password: "The password", token: "The link", code: "The code", twoFactorToken: "The code" };
+const names = { newPassword: "The password", password: "The password", token: "The link", requestToken: "The code", code: "The code", twoFactorToken: "The code" };
 const show = (good, text) => { result.className = good ? "good" : "bad"; result.textContent = text; };
 // Replaces the form by its result and a link to continue.
 const finish = () => {
@@ -19,4 +19,16 @@ const post = async (path, body) => {
   if (response.ok) finish();
   return answer;
 };
-if (!token && !fragment.has("code")) { finish(); show(false, "This page needs a link from a mail."); }
+// Some mail gateways drop what follows `#`. The console keeps the value that belongs to the code of the mail.
+const kept = (name) => localStorage.getItem(`gatehouse-${name}`);
+const needLink = () => { finish(); show(false, "This page needs a link from a mail."); };
+// Returns the proof to send: the link's token, or the code that is typed into `field`, which is shown without a token.
+const proofOf = (requestToken, field) => {
+  if (!token && !requestToken) needLink();
+  if (token || !requestToken) return () => ({ token });
+  field.hidden = false;
+  const input = field.querySelector("input");
+  input.required = true;
+  return () => ({ requestToken, code: input.value });
+};
+if (!token && !fragment.has("code") && !document.querySelector(".code-of-mail")) needLink();

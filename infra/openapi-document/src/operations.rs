@@ -21,7 +21,7 @@ use shared::api::two_factor_undo::TwoFactorUndoRequest;
 use shared::api::two_factor_verify::{TwoFactorVerifyAnswer, TwoFactorVerifyRequest};
 use shared::api::verify_email::VerifyEmailRequest;
 use shared::api::verify_resend::VerifyResendRequest;
-use shared::api::{Empty, Success, Tokens};
+use shared::api::{Empty, RequestedCode, Success, Tokens};
 
 /// Returns the schema of a type, and adds it to the generator's definitions.
 pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
@@ -121,6 +121,15 @@ fn device_token() -> Value {
     json!({ "deviceToken": "eyJhbGciOiJIUzI1NiIs…" })
 }
 
+/// What binds a mailed code to the client that asked.
+fn code_request() -> Value {
+    json!({ "requestToken": MAILED_TOKEN, "expiresIn": 600 })
+}
+
+fn requested_code(text: &str) -> Answer {
+    answer::<RequestedCode>(text, &[code_request()])
+}
+
 /// Returns a successful answer with these fields.
 fn success(message: &str, fields: &[Value]) -> Value {
     let mut answer = json!({ "success": true, "message": message });
@@ -168,7 +177,11 @@ pub fn operations() -> Vec<Operation> {
                 schema::<Success<RegisterAnswer>>,
                 success(
                     "The account was created.",
-                    &[json!({ "user": user() }), tokens(), device_token()],
+                    &[
+                        json!({ "user": user(), "verification": code_request() }),
+                        tokens(),
+                        device_token(),
+                    ],
                 ),
             ),
             errors: &[
@@ -342,14 +355,16 @@ pub fn operations() -> Vec<Operation> {
                 "/forgot-password",
             ],
             id: "requestPasswordReset",
-            summary: "Mail a link to set a new password; the answer is the same for every address.",
+            summary: "Mail a link and a code to set a new password; the answer is the same for every address.",
             tag: account,
             security: Security::Public,
             body: Body::Required(
                 schema::<ResetRequest>,
                 json!({ "email": "ada@example.com" }),
             ),
-            answer: message("If the address has an account, a mail is on its way."),
+            answer: requested_code(
+                "If there is an account with this address, a mail is on its way.",
+            ),
             errors: &[(403, "bot_detected")],
         },
         Operation {
@@ -360,7 +375,7 @@ pub fn operations() -> Vec<Operation> {
                 "/reset-password",
             ],
             id: "confirmPasswordReset",
-            summary: "Set a new password with the mailed token; all sessions end.",
+            summary: "Set a new password with the mailed token or code; all sessions end.",
             tag: account,
             security: Security::Public,
             body: Body::Required(
@@ -374,7 +389,7 @@ pub fn operations() -> Vec<Operation> {
             method: "post",
             paths: &["/api/auth/verify-email"],
             id: "verifyEmail",
-            summary: "Prove the address with the mailed token, or reject the account.",
+            summary: "Prove the address with the mailed token or code, or reject the account.",
             tag: account,
             security: Security::MaybeAccessToken,
             body: Body::Required(
@@ -397,14 +412,16 @@ pub fn operations() -> Vec<Operation> {
             method: "post",
             paths: &["/api/auth/verify-email/resend"],
             id: "resendVerification",
-            summary: "Mail the link again; the answer is the same for every address.",
+            summary: "Mail the link and a code again; the answer is the same for every address.",
             tag: account,
             security: Security::Public,
             body: Body::Required(
                 schema::<VerifyResendRequest>,
                 json!({ "email": "ada@example.com" }),
             ),
-            answer: message("If the address waits for verification, a mail is on its way."),
+            answer: requested_code(
+                "If there is something to verify about this address, a mail is on its way.",
+            ),
             errors: &[(403, "bot_detected")],
         },
         Operation {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::{Validate, ValidationErrors};
 
-use super::{Field, Tokens, User, optional};
+use super::{Field, RequestedCode, Tokens, User, optional};
 use crate::domain::email_address::{self, EmailAddress};
 use crate::domain::password::{Owner, Password, Policy};
 use crate::domain::person_name::PersonName;
@@ -70,4 +70,6 @@ pub struct RegisterAnswer {
     /// The tokens of the first session.
     #[serde(flatten)]
     pub tokens: Option<Tokens>,
+    /// For the code in the mail that proves the address.
+    pub verification: RequestedCode,
 }

@@ -1,4 +1,4 @@
-//! `POST /api/auth/verify-email/resend`. The answer is only a message, the same for every address.
+//! `POST /api/auth/verify-email/resend`. The answer is [`super::RequestedCode`], for every address.
 
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use crate::config::Environment;
 use crate::domain::email_address::EmailAddress;
 use crate::domain::email_token::{self, Purpose, TokenHash, TokenId};
-use crate::domain::mailed_code::MailedCode;
+use crate::domain::mailed_code::{CodePurpose, MailedCode};
 use crate::random;
 
 /// Creates and derives tokens with the secret of this deployment.
@@ -30,8 +30,13 @@ impl EmailTokens {
     }
 
     /// Derives the code of a mail to this address.
-    pub fn code(&self, id: &TokenId, address: &EmailAddress) -> MailedCode {
-        MailedCode::derive(&self.0, id, address)
+    pub fn code(&self, purpose: CodePurpose, id: &TokenId, to: &EmailAddress) -> MailedCode {
+        MailedCode::derive(&self.0, purpose, id, to)
+    }
+
+    /// Derives the hash of the token of an identifier.
+    pub fn hash(&self, purpose: Purpose, id: &TokenId) -> TokenHash {
+        email_token::hash(&self.derive(purpose, id))
     }
 
     /// Derives the token of an identifier, for the mail.

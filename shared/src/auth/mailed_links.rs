@@ -40,8 +40,7 @@ pub struct MailedLinks {
     audit: Audit,
     decoys: DecoyWrites,
     hasher: TextHasher,
-    /// The tokens and codes of mails.
-    pub tokens: EmailTokens,
+    tokens: EmailTokens,
 }
 
 impl MailedLinks {

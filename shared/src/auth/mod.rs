@@ -7,6 +7,7 @@ pub mod email_tokens;
 pub mod failures;
 pub mod frontends;
 pub mod lockout;
+pub mod mailed_codes;
 pub mod mailed_links;
 pub mod passkeys;
 pub mod passwords;

@@ -4,6 +4,7 @@
 use aws_lc_rs::{constant_time, hmac};
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
 use validator::ValidationError;
 
 use super::characters::compact;
@@ -13,6 +14,28 @@ use super::rule::{Parse, rule};
 
 /// The number of codes: six digits (NIST SP 800-63B-4, 3.1.3.2: at least 20 bits, or a limit of tries).
 const CODES: u64 = 1_000_000;
+
+/// The purpose of a mailed code. It is part of the derivation, so that a code of one kind is never valid as another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CodePurpose {
+    /// Signs in.
+    SignIn,
+    /// Proves the ownership of an address, like the link beside it.
+    VerifyEmail,
+    /// Allows setting a new password, like the link beside it.
+    ResetPassword,
+}
+
+impl CodePurpose {
+    fn label(self) -> &'static [u8] {
+        match self {
+            Self::SignIn => b"sign-in-code",
+            Self::VerifyEmail => b"verify-email-code",
+            Self::ResetPassword => b"reset-password-code",
+        }
+    }
+}
 
 /// Six digits.
 #[derive(Clone, Debug, JsonSchema)]
@@ -30,17 +53,17 @@ impl Parse for MailedCode {
 }
 
 impl MailedCode {
-    /// Derives the code of a mail: `HMAC-SHA256(secret, "sign-in-code" ‖ token_id ‖ address)`, reduced to six digits. The
-    /// address is its canonical form: whoever can write the stored entry gets no code for another address.
-    pub fn derive(secret: &SecretString, id: &TokenId, address: &EmailAddress) -> Self {
+    /// Derives the code of a mail: `HMAC-SHA256(secret, purpose ‖ token_id ‖ address)`, reduced to six digits. The address
+    /// is its canonical form: whoever can write the stored entry gets no code for another address.
+    pub fn derive(
+        secret: &SecretString,
+        purpose: CodePurpose,
+        id: &TokenId,
+        address: &EmailAddress,
+    ) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
-        let address = address.canonical();
-        let parts = [
-            &b"sign-in-code"[..],
-            id.as_str().as_bytes(),
-            address.as_bytes(),
-        ];
-        let message = parts.concat();
+        let (id, address) = (id.as_str().as_bytes(), address.canonical());
+        let message = [purpose.label(), id, address.as_bytes()].concat();
         let tag = hmac::sign(&key, &message);
         // Of 2⁶⁴ numbers, no code has noticeably more than another.
         let number = tag.as_ref().iter().take(8);
@@ -64,14 +87,16 @@ impl MailedCode {
 mod tests {
     use super::*;
 
+    use CodePurpose::{ResetPassword, SignIn, VerifyEmail};
+
     fn derive(secret: &str, id: u8) -> MailedCode {
-        derive_for(secret, id, "ada@example.com")
+        derive_for(SignIn, secret, id, "ada@example.com")
     }
 
-    fn derive_for(secret: &str, id: u8, address: &str) -> MailedCode {
+    fn derive_for(purpose: CodePurpose, secret: &str, id: u8, address: &str) -> MailedCode {
         let secret = SecretString::from(secret.repeat(32));
         let address = EmailAddress::parse(address).unwrap();
-        MailedCode::derive(&secret, &TokenId::new([id; 16]), &address)
+        MailedCode::derive(&secret, purpose, &TokenId::new([id; 16]), &address)
     }
 
     #[test]
@@ -81,10 +106,14 @@ mod tests {
         assert_eq!(derive("k", 0).expose(), "131190");
         assert_ne!(derive("k", 0).expose(), derive("k", 1).expose());
         assert_ne!(derive("k", 0).expose(), derive("l", 0).expose());
-        let other = derive_for("k", 0, "eve@example.com");
+        let other = derive_for(SignIn, "k", 0, "eve@example.com");
         assert_ne!(derive("k", 0).expose(), other.expose());
-        let spelling = derive_for("k", 0, "Ada@EXAMPLE.com");
+        let spelling = derive_for(SignIn, "k", 0, "Ada@EXAMPLE.com");
         assert_eq!(derive("k", 0).expose(), spelling.expose());
+        let purposes = [SignIn, VerifyEmail, ResetPassword];
+        let codes = purposes.map(|purpose| derive_for(purpose, "k", 0, "ada@example.com"));
+        assert!(!codes[0].matches(&codes[1]) && !codes[0].matches(&codes[2]));
+        assert!(!codes[1].matches(&codes[2]));
     }
 
     #[test]

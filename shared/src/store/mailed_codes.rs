@@ -3,7 +3,7 @@
 //!
 //! | key | type | content |
 //! |---|---|---|
-//! | `mailed_code:<sha256 of the request token>` | string | JSON: email, user_id, token_id, tries |
+//! | `mailed_code:<sha256 of the request token>` | string | JSON: purpose, email, user_id, token_id, tries |
 
 use std::sync::{Arc, LazyLock};
 
@@ -14,6 +14,7 @@ use super::redis::{Redis, Script};
 use crate::config::Environment;
 use crate::domain::email_address::EmailAddress;
 use crate::domain::email_token::{TokenHash, TokenId};
+use crate::domain::mailed_code::CodePurpose;
 use crate::domain::user::UserId;
 
 /// The lifetime of a code: 10 min (NIST SP 800-63B-4, 3.1.3.2).
@@ -30,6 +31,8 @@ pub struct MailedCodes {
 /// A code that was mailed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MailedCodeEntry {
+    /// What the code is for.
+    pub purpose: CodePurpose,
     /// The address that it was mailed to.
     pub email: EmailAddress,
     /// The account that had the address when the code was asked for; `None` for a sign-up.

@@ -3,7 +3,7 @@
 //!
 //! | pk | sk | attributes |
 //! |---|---|---|
-//! | `OUTBOX#01J…` | `EMAIL` | kind (`verify_email`), user_id, to, name, token_id, rejection_token_id, ip, user_agent, origin, language (`en`), created_at, ttl; sent_at or given_up, sending_until while it is being sent, tries that were deferred |
+//! | `OUTBOX#01J…` | `EMAIL` | kind (`verify_email`), user_id, to, name, token_id, rejection_token_id, has_code, ip, user_agent, origin, language (`en`), created_at, ttl; sent_at or given_up, sending_until while it is being sent, tries that were deferred |
 
 use std::time::Duration;
 
@@ -74,6 +74,8 @@ pub struct Links {
     pub token_id: Option<TokenId>,
     /// The token of the link "this wasn't me".
     pub rejection_token_id: Option<TokenId>,
+    /// Whether the client that asked may type a code instead of opening the button's link.
+    pub has_code: bool,
 }
 
 impl Links {
@@ -86,7 +88,15 @@ impl Links {
     pub fn button(token_id: TokenId) -> Self {
         Self {
             token_id: Some(token_id),
-            rejection_token_id: None,
+            ..Self::default()
+        }
+    }
+
+    /// Adds a code, which is derived from the same identifier as the button's token.
+    pub fn with_code(self) -> Self {
+        Self {
+            has_code: true,
+            ..self
         }
     }
 }
@@ -108,6 +118,9 @@ pub struct OutboxEntry {
     /// The identifier of the token in the link "this wasn't me".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejection_token_id: Option<TokenId>,
+    /// Whether the mail has a code as well.
+    #[serde(default)]
+    pub has_code: bool,
     /// The IP address of the client that caused the mail.
     #[serde(default)]
     pub ip: String,
@@ -157,6 +170,7 @@ impl Outbox {
             name: name.map(|name| name.as_str().to_owned()),
             token_id: links.token_id.clone(),
             rejection_token_id: links.rejection_token_id.clone(),
+            has_code: links.has_code,
             ip: client.ip.clone(),
             user_agent: client.user_agent.clone(),
             origin: client.origin.clone(),

@@ -3,9 +3,12 @@
 use serde_json::json;
 use shared::api::SignedIn;
 use shared::api::code_confirm::CodeConfirmRequest;
-use shared::api::code_request::{CodeRequest, CodeRequestAnswer};
+use shared::api::code_request::CodeRequest;
 
-use super::{Body, MAILED_TOKEN, Operation, Security, answer, device_token, schema, tokens, user};
+use super::{
+    Body, MAILED_TOKEN, Operation, Security, answer, device_token, requested_code, schema, tokens,
+    user,
+};
 
 const TAG: &str = "Mailed codes";
 
@@ -19,9 +22,8 @@ pub(super) fn operations() -> Vec<Operation> {
             tag: TAG,
             security: Security::Public,
             body: Body::Required(schema::<CodeRequest>, json!({ "email": "ada@example.com" })),
-            answer: answer::<CodeRequestAnswer>(
+            answer: requested_code(
                 "If this address can sign in, a mail with a code is on its way.",
-                &[json!({ "requestToken": MAILED_TOKEN, "expiresIn": 600 })],
             ),
             errors: &[(403, "bot_detected")],
         },
