@@ -43,6 +43,16 @@ pub enum ApiError {
     CodeInvalid,
     /// The passkey is unknown or was removed, its challenge was used or has expired, or its signature is wrong.
     PasskeyInvalid,
+    /// The sign-in with another provider was used, has expired, or was begun by another client.
+    OauthGrantInvalid,
+    /// No account has the provider's identity, and the provider has not verified its address.
+    OauthEmailUnverified,
+    /// Another account has the provider's identity.
+    IdentityTaken,
+    /// The account has another identity of the provider.
+    ProviderAlreadyLinked,
+    /// Nothing else would be left to sign in with.
+    LastSignInMethod,
     /// The refresh token was not issued here, or its session has ended.
     RefreshTokenInvalid,
     /// The refresh token has expired.
@@ -114,6 +124,19 @@ impl ApiError {
     /// Creates the error of one field that breaks a rule.
     pub fn invalid(field: &str, rule: ValidationError) -> Self {
         Self::ValidationFailed(vec![Detail::new(field, rule)])
+    }
+
+    /// Returns whether the client has proven who it is, and only something else is missing: then the request is no failed
+    /// guess.
+    pub fn holds_proof(&self) -> bool {
+        matches!(
+            self,
+            Self::TwoFactorRequired
+                | Self::TwoFactorUsed
+                | Self::EmailNotVerified
+                | Self::AccountDisabled
+                | Self::PasswordResetRequired
+        )
     }
 
     /// Converts the error for a caller who is signed in: the password or the code is wrong, not the authentication (RFC
@@ -199,6 +222,31 @@ impl ApiError {
                 StatusCode::UNAUTHORIZED,
                 "passkey_invalid",
                 "The passkey is not accepted. Ask for new options, or sign in another way.",
+            ),
+            Self::OauthGrantInvalid => (
+                StatusCode::UNAUTHORIZED,
+                "oauth_grant_invalid",
+                "The sign-in with the provider is not valid here any more. Begin again in this browser.",
+            ),
+            Self::OauthEmailUnverified => (
+                StatusCode::FORBIDDEN,
+                "oauth_email_unverified",
+                "The provider has not verified an address. Sign in another way, then link the provider.",
+            ),
+            Self::IdentityTaken => (
+                StatusCode::CONFLICT,
+                "identity_taken",
+                "Another account signs in with this identity.",
+            ),
+            Self::ProviderAlreadyLinked => (
+                StatusCode::CONFLICT,
+                "provider_already_linked",
+                "The account has another identity of this provider. Unlink that one first.",
+            ),
+            Self::LastSignInMethod => (
+                StatusCode::CONFLICT,
+                "last_sign_in_method",
+                "Nothing else would be left to sign in with. Set a password or add a passkey first.",
             ),
             Self::RefreshTokenInvalid => (
                 StatusCode::UNAUTHORIZED,

@@ -53,7 +53,7 @@ const OTHER_HEADERS: [&str; 13] = [
 
 /// The codes of broken rules, with the names of their parameters: a closed list (docs/api.md, "What a field can
 /// break").
-const DETAIL_CODES: [(&str, &[&str]); 27] = [
+const DETAIL_CODES: [(&str, &[&str]); 29] = [
     ("common_password", &[]),
     ("contains_link", &[]),
     ("control_characters", &[]),
@@ -62,7 +62,9 @@ const DETAIL_CODES: [(&str, &[&str]); 27] = [
     ("invalid_characters", &[]),
     ("invalid_code", &[]),
     ("invalid_email", &[]),
+    ("invalid_grant", &[]),
     ("invalid_passkey", &[]),
+    ("invalid_provider", &[]),
     ("invalid_token", &[]),
     ("invalid_url", &[]),
     ("invalid_value", &[]),
@@ -108,6 +110,7 @@ const CODES: [(u16, &[&str]); 11] = [
             "two_factor_invalid",
             "code_invalid",
             "passkey_invalid",
+            "oauth_grant_invalid",
             "refresh_token_invalid",
             "refresh_token_expired",
             "refresh_token_reused",
@@ -126,6 +129,7 @@ const CODES: [(u16, &[&str]); 11] = [
             "reauthentication_required",
             "confirmation_required",
             "password_reset_required",
+            "oauth_email_unverified",
             // For a signed-in user, who stays signed in.
             "invalid_credentials",
             "two_factor_invalid",
@@ -139,6 +143,9 @@ const CODES: [(u16, &[&str]); 11] = [
             "email_taken",
             "username_taken",
             "two_factor_already_enabled",
+            "identity_taken",
+            "provider_already_linked",
+            "last_sign_in_method",
         ],
     ),
     (413, &["payload_too_large"]),
@@ -254,6 +261,7 @@ impl Client {
             "deviceToken",
             "secret",
             "otpauthUrl",
+            "requestToken",
         ] {
             answer.body[token]
                 .as_str()
@@ -322,6 +330,8 @@ impl Client {
             "currentPassword",
             "token",
             "twoFactorToken",
+            "grant",
+            "requestToken",
         ] {
             // Shorter texts occur in any log by chance.
             let text = body[field].as_str().map(str::trim);

@@ -139,6 +139,20 @@ fn sample(operation: &str, account: &Account) -> (Option<Value>, u16, &'static [
         "POST passkey-register" => (json!({ "credential": {} }), 403, &[Redis, DynamoDb]),
         "passkey-login/options" => (json!({}), 200, &[Redis]),
         "POST passkey-login" => (json!({ "credential": {} }), 401, &[]), // no answer to look up
+        "POST oauth-start" => (json!({ "provider": "google" }), 404, &[]), // none is configured
+        "GET oauth-callback" => return (None, 303, &[]),                 // without a state
+        "POST oauth-callback" => (json!({}), 303, &[]),
+        "POST oauth-login" => (
+            json!({ "grant": token, "requestToken": token }),
+            401,
+            &[DynamoDb],
+        ),
+        "POST oauth-link" => (
+            json!({ "grant": token, "requestToken": token }),
+            403,
+            &[Redis, DynamoDb],
+        ),
+        "DELETE oauth-unlink" => (json!({}), 404, &[Redis, DynamoDb]),
         "DELETE passkey-remove" => (json!({}), 404, &[Redis, DynamoDb]),
         "POST two-factor-setup" => (json!({}), 200, &[Redis, DynamoDb]),
         "POST two-factor-verify" => (

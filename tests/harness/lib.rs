@@ -9,6 +9,7 @@ pub mod code;
 pub mod dynamodb;
 pub mod endpoints;
 pub mod kms;
+pub mod oauth;
 pub mod observed;
 pub mod operations;
 pub mod passkey;

@@ -17,6 +17,7 @@ use shared::serve::{AuthenticatedGuard, Endpoint};
 use shared::store::audit::{Audit, Event};
 use shared::store::credentials::Credentials;
 use shared::store::dynamodb::{TransactionError, Write};
+use shared::store::identities::Identities;
 use shared::store::mailed_tokens::MailedTokens;
 use shared::store::outbox::{Kind, Links, Outbox};
 use shared::store::passkeys::PasskeyStore;
@@ -96,6 +97,8 @@ async fn write(
     items.extend(rejection.map(|rejection| app.mailed_tokens.discard_rejection(rejection)));
     let passkeys = user.passkeys.values();
     items.extend(passkeys.map(|passkey| app.passkeys.expire(&passkey.credential_id, purge_at)));
+    let identities = user.identities.values();
+    items.extend(identities.map(|identity| app.identities.expire(identity, user.id, purge_at)));
     // The device or the backup code that authorised the deletion is removed at once, so that the code is used up.
     let mut used_up = Vec::new();
     for device in store.find_devices(user.id, now).await? {
@@ -128,6 +131,7 @@ pub struct App {
     credentials: Credentials,
     two_factor: TwoFactor,
     passkeys: PasskeyStore,
+    identities: Identities,
     mailed_tokens: MailedTokens,
     outbox: Outbox,
     audit: Audit,
@@ -144,6 +148,7 @@ impl App {
             credentials: Credentials::from_env(&mut environment),
             two_factor: TwoFactor::from_env(&mut environment),
             passkeys: PasskeyStore::from_env(&mut environment),
+            identities: Identities::from_env(&mut environment),
             mailed_tokens: MailedTokens::from_env(&mut environment),
             outbox: Outbox::from_env(&mut environment),
             audit: Audit::from_env(&mut environment),

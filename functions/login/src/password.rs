@@ -40,7 +40,7 @@ pub fn proof(
         writes: code_use.into_iter().chain([password]).collect(),
         is_used_up: code.is_some(),
         has_backup_code: code.is_some_and(VerifiedCode::is_backup_code),
-        passkey: None,
+        used: None,
         refusal: || ApiError::InvalidCredentials,
     }
 }

@@ -214,6 +214,8 @@ fn key(kind: Kind) -> &'static str {
         Kind::PasskeyAdded => "passkey_added",
         Kind::PasskeyRemoved => "passkey_removed",
         Kind::PasskeyCopied => "passkey_copied",
+        Kind::IdentityLinked => "identity_linked",
+        Kind::IdentityUnlinked => "identity_unlinked",
         Kind::BackupCodeUsed => "backup_code_used",
         Kind::TwoFactorLocked => "two_factor_locked",
         Kind::ResetRequired => "reset_required",
@@ -226,7 +228,7 @@ fn key(kind: Kind) -> &'static str {
 mod tests {
     use super::*;
 
-    const KINDS: [Kind; 16] = [
+    const KINDS: [Kind; 18] = [
         Kind::VerifyEmail,
         Kind::ResetPassword,
         Kind::PasswordChanged,
@@ -238,6 +240,8 @@ mod tests {
         Kind::PasskeyAdded,
         Kind::PasskeyRemoved,
         Kind::PasskeyCopied,
+        Kind::IdentityLinked,
+        Kind::IdentityUnlinked,
         Kind::BackupCodeUsed,
         Kind::TwoFactorLocked,
         Kind::ResetRequired,

@@ -10,7 +10,7 @@ use shared::config::Environment;
 use shared::domain::client_info::ClientInfo;
 use shared::domain::device_token::DeviceTokenVerifier;
 use shared::domain::session::AuthenticationMethods;
-use shared::domain::user::{User, UserId};
+use shared::domain::user::{UsedMethod, User, UserId};
 use shared::error::ApiError;
 use shared::http::cookie_mode::TokenDelivery;
 use shared::http::{Request, Response};
@@ -108,7 +108,7 @@ fn proof(app: &App, verified: VerifiedPasskey) -> Proof {
         methods: AuthenticationMethods::PASSKEY,
         writes: counted.into_iter().collect(),
         is_used_up: false,
-        passkey: Some(stored.id),
+        used: Some(UsedMethod::Passkey(stored.id)),
         has_backup_code: false,
         refusal: || ApiError::PasskeyInvalid,
     }

@@ -1,6 +1,8 @@
 use shared::StartError;
 use shared::api::Field;
-use shared::api::profile::{Passkey, ProfileAnswer, UpdateProfileAnswer, UpdateProfileRequest};
+use shared::api::profile::{
+    Identity, Passkey, ProfileAnswer, UpdateProfileAnswer, UpdateProfileRequest,
+};
 use shared::auth::authentication::Caller;
 use shared::auth::retry::{Refusal, write_current};
 use shared::config::Environment;
@@ -94,13 +96,17 @@ pub async fn profile(app: &App, caller: Caller, request: Request) -> Result<Resp
 }
 
 fn show(user: &User) -> Response {
-    let passkeys = user.passkeys.iter();
+    let (passkeys, identities) = (user.passkeys.iter(), user.identities.iter());
     let answer = ProfileAnswer {
         user: user.into(),
         two_factor: user.into(),
         passkeys: passkeys
             .map(|(id, passkey)| Passkey::new(*id, passkey))
             .collect(),
+        identities: identities
+            .map(|(provider, identity)| Identity::new(provider, identity))
+            .collect(),
+        has_password: !user.has_no_password,
     };
     Response::ok("The profile.", answer)
 }

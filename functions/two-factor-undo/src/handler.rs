@@ -11,6 +11,7 @@ use shared::http::{Request, Response};
 use shared::serve::{Endpoint, PublicGuard};
 use shared::store::audit::{Audit, Event};
 use shared::store::dynamodb::{TransactionError, Write};
+use shared::store::identities::Identities;
 use shared::store::mailed_tokens::MailedTokens;
 use shared::store::outbox::{Kind, Links, Outbox};
 use shared::store::passkeys::PasskeyStore;
@@ -53,7 +54,7 @@ async fn find_owner(app: &App, token: &TokenHash, client: &ClientInfo) -> Result
         .ok_or(ApiError::InvalidVerificationToken)
 }
 
-/// Removes the second factor and the passkeys, ends every session, and blocks sign-in until a new password is set: whoever turned the
+/// Removes the second factor, the passkeys and the identities of other providers, ends every session, and blocks sign-in until a new password is set: whoever turned the
 /// second factor on knows the old password or holds a session of the account.
 async fn write(
     app: &App,
@@ -71,6 +72,8 @@ async fn write(
     items.extend(app.two_factor.remove_all(user.id, now).await?);
     let passkeys = user.passkeys.values();
     items.extend(passkeys.map(|passkey| app.passkeys.remove(&passkey.credential_id)));
+    let identities = user.identities.values();
+    items.extend(identities.map(|identity| app.identities.remove(identity, user.id)));
     let (events, writes) = ([Event::TwoFactorUndo], Write::all(items, Stale));
     app.audit
         .commit(user.id, &events, client, writes, Stale)
@@ -83,6 +86,7 @@ pub struct App {
     users: Users,
     two_factor: TwoFactorStore,
     passkeys: PasskeyStore,
+    identities: Identities,
     mailed_tokens: MailedTokens,
     reset_tokens: ResetTokens,
     outbox: Outbox,
@@ -99,6 +103,7 @@ impl App {
             users: Users::from_env(&mut environment),
             two_factor: TwoFactorStore::from_env(&mut environment),
             passkeys: PasskeyStore::from_env(&mut environment),
+            identities: Identities::from_env(&mut environment),
             mailed_tokens: MailedTokens::from_env(&mut environment),
             reset_tokens: ResetTokens::from_env(&mut environment),
             outbox: Outbox::from_env(&mut environment),

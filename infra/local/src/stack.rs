@@ -82,6 +82,8 @@ impl Stack {
         // Passkeys are bound to a domain, and 127.0.0.1 is none.
         chosen.insert("RP_ID".to_owned(), "localhost".to_owned());
         chosen.insert("RP_ORIGINS".to_owned(), "http://localhost".to_owned());
+        let callback = format!("{url}/api/auth/oauth/callback");
+        chosen.insert("OAUTH_CALLBACK_URL".to_owned(), callback);
         chosen.insert("AWS_ENDPOINT_URL_SESV2".to_owned(), ses.url.clone());
         chosen.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), dynamodb.url.clone());
         if let Some(redis) = &redis {

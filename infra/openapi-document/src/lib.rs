@@ -275,11 +275,11 @@ impl Schemas {
             Answer::Standard(schema, example) => (200, json(schema.clone(), example)),
             Answer::Page => (200, text("The page.", &["text/html"])),
             Answer::Files(types) => (200, text("The file.", types)),
-            Answer::Redirect => {
+            Answer::Redirect(status) => {
                 let location = json!({ "schema": { "type": "string", "format": "uri" } });
                 let headers = json!({ "Location": location });
                 (
-                    302,
+                    *status,
                     json!({ "description": "The page is there.", "headers": headers }),
                 )
             }

@@ -1,6 +1,7 @@
 //! The operations of the API: every route of the template, with what it takes and answers.
 
 mod mailed_codes;
+mod oauth;
 mod passkeys;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -71,8 +72,8 @@ pub enum Answer {
     Page,
     /// A file of one of these types.
     Files(&'static [&'static str]),
-    /// A redirection.
-    Redirect,
+    /// A redirection with this status.
+    Redirect(u16),
 }
 
 /// An operation.
@@ -287,7 +288,7 @@ pub fn operations() -> Vec<Operation> {
             answer: answer::<ProfileAnswer>(
                 "The profile.",
                 &[
-                    json!({ "user": user(), "twoFactor": { "devices": [], "backupCodesLeft": 0 }, "passkeys": [passkeys::passkey()] }),
+                    json!({ "user": user(), "twoFactor": { "devices": [], "backupCodesLeft": 0 }, "passkeys": [passkeys::passkey()], "identities": [oauth::identity()], "hasPassword": true }),
                 ],
             ),
             errors: &[],
@@ -558,6 +559,7 @@ pub fn operations() -> Vec<Operation> {
     ];
     operations.extend(mailed_codes::operations());
     operations.extend(passkeys::operations());
+    operations.extend(oauth::operations());
     operations.extend([
         Operation {
             method: "post",
@@ -624,7 +626,7 @@ pub fn operations() -> Vec<Operation> {
             tag: pages,
             security: Security::Public,
             body: Body::None,
-            answer: Answer::Redirect,
+            answer: Answer::Redirect(302),
             errors: &[],
         },
         Operation {

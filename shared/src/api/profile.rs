@@ -8,8 +8,9 @@ use super::{Field, User, clearable};
 use crate::domain;
 use crate::domain::avatar_url::AvatarUrl;
 use crate::domain::person_name::PersonName;
+use crate::domain::provider::ProviderName;
 use crate::domain::timestamp::Timestamp;
-use crate::domain::user::{PasskeyId, TwoFactorDevice};
+use crate::domain::user::{LinkedIdentity, PasskeyId, TwoFactorDevice};
 use crate::domain::username::{NewUsername, Username};
 
 /// The changes: a missing or empty field keeps its value, null clears it.
@@ -32,7 +33,7 @@ pub struct UpdateProfileRequest {
     pub avatar_url: Option<Option<Field<AvatarUrl>>>,
 }
 
-/// The user, the second factor and the passkeys.
+/// The user, and what the user signs in with.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProfileAnswer {
@@ -42,6 +43,38 @@ pub struct ProfileAnswer {
     pub two_factor: TwoFactor,
     /// The passkeys, the oldest first.
     pub passkeys: Vec<Passkey>,
+    /// The identities of other providers, by the provider's name.
+    pub identities: Vec<Identity>,
+    /// Whether the user has a password. An account that began without one gets it by a reset.
+    pub has_password: bool,
+}
+
+/// An identity of another provider.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "LinkedIdentity")]
+pub struct Identity {
+    /// The provider.
+    pub provider: ProviderName,
+    /// The address at the provider when the identity was linked.
+    pub email: Option<String>,
+    /// The time of the link.
+    pub linked_at: Timestamp,
+    /// The time of the last sign-in with it.
+    pub last_used_at: Option<Timestamp>,
+}
+
+impl Identity {
+    /// Returns an identity as shown to its user.
+    pub fn new(provider: &ProviderName, identity: &LinkedIdentity) -> Self {
+        let email = identity.email.as_ref();
+        Self {
+            provider: provider.clone(),
+            email: email.map(|email| email.as_str().to_owned()),
+            linked_at: identity.linked_at,
+            last_used_at: identity.last_used_at,
+        }
+    }
 }
 
 /// The second factor of a user.

@@ -24,9 +24,7 @@ impl EmailTokens {
 
     /// Creates the value that binds a mailed code to the client that asked: 256 random bits in hexadecimal, and their hash.
     pub fn mint_request_token(&self) -> (SecretString, TokenHash) {
-        let token = SecretString::from(hex::encode(random::bytes::<32>()));
-        let hash = email_token::hash(&token);
-        (token, hash)
+        email_token::of_random(random::bytes())
     }
 
     /// Derives the code of a mail to this address.

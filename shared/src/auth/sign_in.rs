@@ -24,9 +24,9 @@ use super::token_issuer::{TokenIssuer, Tokens};
 use super::tokens::{refresh_expiry, remember_me_expiry, session_max_age};
 use crate::config::Environment;
 use crate::domain::device_token::{Device, DeviceTokenIssuer};
-use crate::domain::id::{Id, PasskeyId};
+use crate::domain::id::Id;
 use crate::domain::session::{AuthenticationMethods, Lifetime, SessionId};
-use crate::domain::user::{SignInAllowed, SignInRefused, User, UserId};
+use crate::domain::user::{SignInAllowed, SignInRefused, UsedMethod, User, UserId};
 use crate::error::ApiError;
 use crate::http::Request;
 use crate::http::cookie_mode::TokenDelivery;
@@ -64,8 +64,9 @@ pub struct Proof {
     pub writes: Vec<Write<Refused>>,
     /// Whether a write uses something up, which must not be lost without a session.
     pub is_used_up: bool,
-    /// The passkey, if one was used: its use is noted in the record, which refuses one that was removed meanwhile.
-    pub passkey: Option<PasskeyId>,
+    /// The passkey or the identity, if one was used: its use is noted in the record, which refuses one that was removed
+    /// meanwhile.
+    pub used: Option<UsedMethod>,
     /// Whether a backup code is among the proofs: its use is mailed to the owner and ends the other sessions.
     pub has_backup_code: bool,
     /// The error if the proof does not hold any more, or if the account was deleted.
@@ -234,7 +235,7 @@ impl SignIn {
         client: &Client<'_>,
         settle: impl Future<Output = ()>,
     ) -> Result<(), ApiError> {
-        let (refusal, passkey) = (proof.refusal, proof.passkey);
+        let (refusal, used) = (proof.refusal, proof.used.clone());
         let writes = self.writes(user, proof, client);
         let (recorded, ()) = tokio::join!(self.dynamodb.transact(writes), settle);
         match recorded {
@@ -243,7 +244,7 @@ impl SignIn {
                 let now = client.request.received_at();
                 let user = self.users.find(user.id, now).await?;
                 let user = user.ok_or_else(refusal)?;
-                if passkey.is_some_and(|id| !user.passkeys.contains_key(&id)) {
+                if used.is_some_and(|used| !used.is_listed(&user)) {
                     return Err(refusal());
                 }
                 match self.check(&user, refusal()) {
@@ -263,7 +264,7 @@ impl SignIn {
         let mut add = |item, refused| writes.push(Write::new(item, refused));
         let login = match proof.has_backup_code {
             true => self.users.record_login_with_backup_code(user, now),
-            false => self.users.record_login(user, proof.passkey.as_ref(), now),
+            false => self.users.record_login(user, proof.used.as_ref(), now),
         };
         add(login, Refused::Changed);
         for event in events {

@@ -62,6 +62,13 @@ pub fn mint(secret: &SecretString, purpose: Purpose, random: [u8; 16]) -> (Token
     (id, hash)
 }
 
+/// Creates a token that no secret derives, as its client gets it at once: 256 random bits in hexadecimal, and their hash.
+pub fn of_random(random: [u8; 32]) -> (SecretString, TokenHash) {
+    let token = SecretString::from(hex::encode(random));
+    let hash = hash(&token);
+    (token, hash)
+}
+
 impl Parse for TokenHash {
     /// Hashes a token of 64 hexadecimal characters.
     fn parse(text: &str) -> Result<Self, ValidationError> {

@@ -21,6 +21,7 @@ pub mod origin;
 pub mod password;
 pub mod password_hash;
 pub mod person_name;
+pub mod provider;
 pub mod rate_limit;
 pub mod rule;
 pub mod secret;

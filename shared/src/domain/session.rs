@@ -49,12 +49,17 @@ impl AuthenticationMethods {
     pub const MAILED_CODE: Self = Self(16);
     /// A mailed code, and a code of the second factor.
     pub const MAILED_CODE_AND_CODE: Self = Self(16 | 2);
+    /// A sign-in with another provider. It has no name in RFC 8176.
+    pub const FEDERATED: Self = Self(32);
+    /// A sign-in with another provider, and a code of the second factor.
+    pub const FEDERATED_AND_CODE: Self = Self(32 | 2);
     /// A passkey, whose authenticator has verified its user: possession of a key, and the presence of the user.
     pub const PASSKEY: Self = Self(4 | 8);
 
-    const NAMES: [(u8, &str); 5] = [
+    const NAMES: [(u8, &str); 6] = [
         (1, "pwd"),
         (16, "email"),
+        (32, "fed"),
         (2, "otp"),
         (4, "pop"),
         (8, "user"),
@@ -138,6 +143,11 @@ mod tests {
             (
                 AuthenticationMethods::MAILED_CODE_AND_CODE,
                 vec!["email", "otp", "mfa"],
+            ),
+            (AuthenticationMethods::FEDERATED, vec!["fed"]),
+            (
+                AuthenticationMethods::FEDERATED_AND_CODE,
+                vec!["fed", "otp", "mfa"],
             ),
             (AuthenticationMethods::PASSKEY, vec!["pop", "user", "mfa"]),
         ] {

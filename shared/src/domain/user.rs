@@ -12,6 +12,7 @@ use super::email_token::{TokenHash, TokenId};
 use super::id::SessionId;
 pub use super::id::{PasskeyId, UserId};
 use super::person_name::PersonName;
+use super::provider::ProviderName;
 use super::session::SessionEpoch;
 use super::timestamp::Timestamp;
 use super::username::Username;
@@ -52,6 +53,12 @@ pub struct User {
     /// The passkeys, the oldest first; their public keys are in the credentials table.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub passkeys: BTreeMap<PasskeyId, Passkey>,
+    /// The identities of other providers with which the user signs in, at most one of each provider.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub identities: BTreeMap<ProviderName, LinkedIdentity>,
+    /// Whether nobody has set a password: the account was created by another proof of the address.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_no_password: bool,
     /// The time of the registration.
     pub created_at: Timestamp,
     /// The time of the last change.
@@ -170,6 +177,46 @@ pub struct Passkey {
     pub last_used_at: Option<Timestamp>,
 }
 
+/// An identity of another provider as its user sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkedIdentity {
+    /// The issuer of the identity.
+    pub issuer: String,
+    /// The identifier of the user at the issuer.
+    pub subject: String,
+    /// The address at the provider when the identity was linked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<EmailAddress>,
+    /// The time of the link.
+    pub linked_at: Timestamp,
+    /// The time of the last sign-in with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// A passkey or an identity with which a user signs in. The user's record must still list it when the sign-in is
+/// recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UsedMethod {
+    /// A passkey.
+    Passkey(PasskeyId),
+    /// The identity of this subject at a provider.
+    Identity(ProviderName, String),
+}
+
+impl UsedMethod {
+    /// Returns whether the user's record lists it.
+    pub fn is_listed(&self, user: &User) -> bool {
+        match self {
+            Self::Passkey(id) => user.passkeys.contains_key(id),
+            Self::Identity(provider, subject) => {
+                let identity = user.identities.get(provider);
+                identity.is_some_and(|identity| identity.subject == *subject)
+            }
+        }
+    }
+}
+
 /// The permissions of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -222,6 +269,8 @@ impl User {
             two_factor_devices: Vec::new(),
             backup_codes_left: 0,
             passkeys: BTreeMap::new(),
+            identities: BTreeMap::new(),
+            has_no_password: false,
             created_at: now,
             updated_at: now,
             last_login_at: None,

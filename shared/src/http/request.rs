@@ -101,6 +101,15 @@ impl Request {
         self.http.path_parameters_ref()?.first(name)
     }
 
+    /// Returns a parameter of the query, decoded; `None` if it is not there exactly once.
+    pub fn query_parameter(&self, name: &str) -> Option<&str> {
+        let values = self.http.query_string_parameters_ref()?.all(name)?;
+        match values.as_slice() {
+            [value] => Some(value),
+            _ => None,
+        }
+    }
+
     /// Parses and validates the body.
     ///
     /// # Errors

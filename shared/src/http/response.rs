@@ -178,10 +178,22 @@ impl Response {
     /// # Errors
     /// `internal_error` if the URL is not a valid header value.
     pub fn found(url: &str) -> Result<Self, ApiError> {
+        Self::redirect(StatusCode::FOUND, url)
+    }
+
+    /// Returns a 303 to another page, which the browser gets without the body of its request (RFC 9700, 4.12).
+    ///
+    /// # Errors
+    /// `internal_error` if the URL is not a valid header value.
+    pub fn see_other(url: &str) -> Result<Self, ApiError> {
+        Self::redirect(StatusCode::SEE_OTHER, url)
+    }
+
+    fn redirect(status: StatusCode, url: &str) -> Result<Self, ApiError> {
         let location = HeaderValue::try_from(url);
         let location = location.map_err(|error| ApiError::Internal(error.into()))?;
         let message = "The header Location says where the page is.";
-        let mut response = Self::success(StatusCode::FOUND, message, Empty {});
+        let mut response = Self::success(status, message, Empty {});
         response.headers.insert(LOCATION, location);
         Ok(response)
     }

@@ -129,8 +129,20 @@ where
     H: Fn(Request) -> F + Sync,
     F: Future<Output = Result<Response, ApiError>> + Send,
 {
+    serve_unlimited_within(DEADLINE, handler).await
+}
+
+/// Serves everybody without limits and with another deadline: for answers that wait for services elsewhere.
+///
+/// # Errors
+/// Those of [`lambda::run`].
+pub async fn serve_unlimited_within<H, F>(deadline: Duration, handler: H) -> Result<(), StartError>
+where
+    H: Fn(Request) -> F + Sync,
+    F: Future<Output = Result<Response, ApiError>> + Send,
+{
     let handler = &handler;
-    run(|request| async move {
+    run_within(deadline, |request| async move {
         Handled {
             result: handler(request).await,
             charge: None,
@@ -163,8 +175,17 @@ async fn handle<P>(
     }
 }
 
-/// Answers requests until SIGTERM. A request that fails or panics gets a 5xx and affects no other.
+/// Answers requests until SIGTERM, each within [`DEADLINE`].
 async fn run<H, F>(handle: H) -> Result<(), StartError>
+where
+    H: Fn(Request) -> F + Sync,
+    F: Future<Output = Handled> + Send,
+{
+    run_within(DEADLINE, handle).await
+}
+
+/// Answers requests until SIGTERM. A request that fails or panics gets a 5xx and affects no other.
+async fn run_within<H, F>(deadline: Duration, handle: H) -> Result<(), StartError>
 where
     H: Fn(Request) -> F + Sync,
     F: Future<Output = Handled> + Send,
@@ -174,7 +195,7 @@ where
         .layer(CatchPanicLayer::custom(panicked))
         .layer(TimeoutLayer::with_status_code(
             StatusCode::SERVICE_UNAVAILABLE,
-            DEADLINE,
+            deadline,
         ))
         .service_fn(move |request| answer(handle, request));
     let service = ServiceBuilder::new()

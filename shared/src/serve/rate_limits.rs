@@ -40,6 +40,9 @@ impl Endpoint {
     /// The common limit of adding and removing passkeys.
     pub const PASSKEYS: Self = Self::per_caller("PASSKEYS", "20/15m");
 
+    /// The common limit of linking and unlinking identities of other providers.
+    pub const OAUTH_LINKS: Self = Self::per_caller("OAUTH_LINKS", "20/15m");
+
     /// The limit `RATE_LIMIT_<name>` of each user with a valid token, or else of each client. `strict` is its value
     /// with `RATE_LIMITS=strict`.
     pub const fn per_client(name: &'static str, strict: &'static str) -> Self {

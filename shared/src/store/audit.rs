@@ -42,6 +42,12 @@ pub enum Event {
     CodeRequest,
     /// An attempt to sign in with a mailed code.
     CodeLogin,
+    /// An attempt to sign in with another provider.
+    OauthLogin,
+    /// An identity of another provider was linked to the account.
+    OauthLink,
+    /// An identity of another provider was unlinked.
+    OauthUnlink,
     /// A passkey was registered.
     PasskeyRegister,
     /// A passkey was removed.
@@ -93,7 +99,10 @@ pub enum Event {
 impl Event {
     /// Returns whether the event is an attempt to sign in.
     pub fn is_sign_in(self) -> bool {
-        matches!(self, Self::Login | Self::PasskeyLogin | Self::CodeLogin)
+        matches!(
+            self,
+            Self::Login | Self::PasskeyLogin | Self::CodeLogin | Self::OauthLogin
+        )
     }
 
     fn name(self) -> &'static str {
@@ -103,6 +112,9 @@ impl Event {
             Self::PasskeyLogin => "passkey_login",
             Self::CodeRequest => "code_request",
             Self::CodeLogin => "code_login",
+            Self::OauthLogin => "oauth_login",
+            Self::OauthLink => "oauth_link",
+            Self::OauthUnlink => "oauth_unlink",
             Self::PasskeyRegister => "passkey_register",
             Self::PasskeyRemove => "passkey_remove",
             Self::RefreshTokenReuse => "refresh_token_reuse",

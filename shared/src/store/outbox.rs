@@ -55,6 +55,10 @@ pub enum Kind {
     PasskeyRemoved,
     /// A passkey was refused, as its counter went back.
     PasskeyCopied,
+    /// An identity of another provider was linked.
+    IdentityLinked,
+    /// An identity of another provider was unlinked.
+    IdentityUnlinked,
     /// A backup code was used.
     BackupCodeUsed,
     /// Too many wrong codes of the second factor after the right password.

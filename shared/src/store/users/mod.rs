@@ -22,6 +22,7 @@ use crate::domain::user::{TokenSubject, User, UserId};
 use crate::domain::username::Username;
 
 mod claims;
+mod identities;
 mod passkeys;
 mod sign_in;
 mod two_factor;

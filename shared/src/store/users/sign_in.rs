@@ -7,7 +7,7 @@ use super::{END_SESSIONS, NO_SECOND_FACTOR, Users, expect_epoch, no_second_facto
 use crate::domain::email_token::TokenHash;
 use crate::domain::session::SessionId;
 use crate::domain::timestamp::Timestamp;
-use crate::domain::user::{PasskeyId, User, UserId};
+use crate::domain::user::{UsedMethod, User, UserId};
 use crate::store::Error;
 use crate::store::items::{Expression, TransactWriteItem, number, text};
 
@@ -15,13 +15,13 @@ use crate::store::items::{Expression, TransactWriteItem, number, text};
 const RESET_FAILURES: &str = "#failed_attempts = :zero";
 
 impl Users {
-    /// Records a sign-in, with a passkey if one is given, and resets the failed attempts. Refused if the account is no
-    /// longer active, if a change has ended sessions (a new password, a second factor), or if the passkey was removed:
+    /// Records a sign-in, with a passkey or an identity if one is given, and resets the failed attempts. Refused if the account is no
+    /// longer active, if a change has ended sessions (a new password, a second factor), or if what was used was removed:
     /// the condition closes the race between reading the user and starting the session.
     pub fn record_login(
         &self,
         user: &User,
-        passkey: Option<&PasskeyId>,
+        used: Option<&UsedMethod>,
         now: Timestamp,
     ) -> TransactWriteItem {
         let mut expression = Expression {
@@ -33,10 +33,23 @@ impl Users {
                 (":zero", number(0)),
             ],
         };
-        if let Some(id) = passkey {
-            let used = format!(", #passkeys.#{id}.#last_used_at = :now");
-            expression.update.push_str(&used);
-            let is_listed = format!(" AND attribute_exists(#passkeys.#{id})");
+        let (entry, is_listed) = match used {
+            None => (None, String::new()),
+            Some(UsedMethod::Passkey(id)) => {
+                let entry = format!("#passkeys.#{id}");
+                let is_listed = format!(" AND attribute_exists({entry})");
+                (Some(entry), is_listed)
+            }
+            Some(UsedMethod::Identity(provider, subject)) => {
+                let entry = format!("#identities.#{}", provider.as_str());
+                let is_listed = format!(" AND {entry}.#subject = :subject");
+                expression.values.push((":subject", text(subject)));
+                (Some(entry), is_listed)
+            }
+        };
+        if let Some(entry) = entry {
+            let noted = format!(", {entry}.#last_used_at = :now");
+            expression.update.push_str(&noted);
             expression.condition.push_str(&is_listed);
         }
         expect_epoch(&mut expression, user);
@@ -127,7 +140,8 @@ impl Users {
             "SET #email_verified = :true, #updated_at = :now, #device_tokens_since = :now, \
              #password_reset_required = :false, {END_SESSIONS}, {RESET_FAILURES}"
         );
-        let mut remove = " REMOVE #reset_token, #verification_token, #kept_session".to_owned();
+        let mut remove =
+            " REMOVE #reset_token, #verification_token, #kept_session, #has_no_password".to_owned();
         let mut condition = "#reset_token = :token".to_owned();
         let mut values = vec![
             (":true", AttributeValue::Bool(true)),
@@ -169,7 +183,7 @@ impl Users {
         ];
         if removes_settings {
             set.push_str(&format!(
-                ", #device_tokens_since = :now, #password_reset_required = :false, {END_SESSIONS}, \
+                ", #device_tokens_since = :now, #password_reset_required = :false, #has_no_password = :true, {END_SESSIONS}, \
                  {RESET_FAILURES}, {NO_SECOND_FACTOR}"
             ));
             remove.push_str(
@@ -203,7 +217,7 @@ impl Users {
             update: format!(
                 "SET #updated_at = :now, #device_tokens_since = :now, #kept_session = :kept, \
                  #password_reset_required = :false, {END_SESSIONS}, {RESET_FAILURES}{backup_codes} \
-                 REMOVE #reset_token"
+                 REMOVE #reset_token, #has_no_password"
             ),
             condition: String::new(),
             values: vec![

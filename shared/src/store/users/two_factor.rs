@@ -11,7 +11,7 @@ use crate::domain::user::User;
 use crate::store::items::{Expression, TransactWriteItem, number, text};
 
 impl Users {
-    /// Turns the second factor off with a mailed token, removes the passkeys, ends all sessions, and blocks sign-in until a new password is
+    /// Turns the second factor off with a mailed token, removes the passkeys and the identities of other providers, ends all sessions, and blocks sign-in until a new password is
     /// set by the link with the `reset` token. Refused unless `undo` is the only valid token, and if the record has
     /// changed since it was read.
     pub fn undo_two_factor(
@@ -25,7 +25,7 @@ impl Users {
             update: format!(
                 "SET {NO_SECOND_FACTOR}, #password_reset_required = :true, #reset_token = :reset, \
                  #updated_at = :now, #device_tokens_since = :now, {END_SESSIONS} \
-                 REMOVE #undo_token, #kept_session, #passkeys"
+                 REMOVE #undo_token, #kept_session, #passkeys, #identities"
             ),
             condition: "#undo_token = :undo AND #version = :read".to_owned(),
             values: no_second_factor()

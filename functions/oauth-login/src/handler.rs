@@ -1,0 +1,238 @@
+use shared::StartError;
+use shared::api::oauth_login::OauthLoginRequest;
+use shared::api::{Field, SignedIn};
+use shared::auth::failures::Failures;
+use shared::auth::identity_links::IdentityLinks;
+use shared::auth::proven_owners::{ProvenOwner, ProvenOwners};
+use shared::auth::reauthentication::record_failure;
+use shared::auth::sign_in::{Client, Proof, Refused, SignIn};
+use shared::auth::two_factor::{TwoFactor, VerifiedCode};
+use shared::config::Environment;
+use shared::domain::client_info::ClientInfo;
+use shared::domain::code::Code;
+use shared::domain::email_token::TokenHash;
+use shared::domain::provider::ExternalIdentity;
+use shared::domain::session::AuthenticationMethods;
+use shared::domain::user::{UsedMethod, User};
+use shared::error::ApiError;
+use shared::http::cookie_mode::TokenDelivery;
+use shared::http::{Request, Response};
+use shared::serve::{Endpoint, PublicGuard, RequestLimits};
+use shared::store::audit::Event;
+use shared::store::dynamodb::Write;
+use shared::store::oauth_requests::OauthRequests;
+use shared::telemetry;
+
+const LIMIT: Endpoint = Endpoint::per_client("OAUTH_LOGIN", "5/15m").of_failures();
+const EVENT: Event = Event::OauthLogin;
+
+/// A valid request.
+struct Exchange {
+    grant: TokenHash,
+    second_factor: Option<Code>,
+    is_remembered: bool,
+    delivery: TokenDelivery,
+}
+
+pub async fn login(
+    app: &App,
+    request: Request,
+    limits: RequestLimits,
+) -> Result<Response, ApiError> {
+    let result = exchange(app, &request, &limits).await;
+    match &result {
+        Err(error) if error.holds_proof() => limits.take_back_of_owner().await,
+        Err(ApiError::ServiceUnavailable(_)) => limits.take_back().await,
+        _ => {}
+    }
+    let outcome = result.as_ref().map_or_else(ApiError::code, |_| "success");
+    telemetry::count("OauthLogins", &[("Outcome", outcome)]);
+    result
+}
+
+async fn exchange(
+    app: &App,
+    request: &Request,
+    limits: &RequestLimits,
+) -> Result<Response, ApiError> {
+    let (now, client) = (request.received_at(), request.client());
+    let delivery = TokenDelivery::requested_by(request)?;
+    let body: OauthLoginRequest = request.json()?;
+    let (hash, kept) = (body.grant.into_inner(), body.request_token.into_inner());
+    let Some(grant) = app.requests.find_grant(&hash, &kept, now).await? else {
+        record_failure(&app.owners.accounts.audit, None, EVENT, false, client).await?;
+        return Err(ApiError::OauthGrantInvalid);
+    };
+    let exchange = Exchange {
+        grant: hash,
+        second_factor: body.two_factor_token.map(Field::into_inner),
+        is_remembered: body.remember_me.is_some_and(Field::into_inner),
+        delivery,
+    };
+    let known = owner(app, &grant.identity, request).await?;
+    sign_in(app, known, &grant.identity, &exchange, (request, limits)).await
+}
+
+/// Returns the user with this identity, and whether it is linked yet. The identity decides; the address counts only if no
+/// account has the identity, and if the provider has verified it.
+async fn owner(
+    app: &App,
+    identity: &ExternalIdentity,
+    request: &Request,
+) -> Result<(ProvenOwner, bool), ApiError> {
+    let (now, users) = (request.received_at(), &app.owners.accounts.users);
+    let link = app
+        .links
+        .identities
+        .find(&identity.issuer, &identity.subject, now);
+    if let Some(link) = link.await? {
+        let user = users.find(link.user_id, now).await?;
+        let user = user.ok_or(ApiError::OauthGrantInvalid)?;
+        let device = app.owners.device(&user, request);
+        let owner = ProvenOwner {
+            user,
+            device,
+            is_new: false,
+        };
+        return Ok((owner, true));
+    }
+    let email = identity
+        .proven_email()
+        .ok_or(ApiError::OauthEmailUnverified)?;
+    let found = match users.find_id_by_email(email, now).await? {
+        Some(id) => users.find(id, now).await?,
+        None => None,
+    };
+    let owner = app
+        .owners
+        .owner(found, email, identity.name.clone(), request);
+    let owner = owner.await?;
+    IdentityLinks::check(&owner.user, identity)?;
+    Ok((owner, false))
+}
+
+/// Signs in. The provider is one factor: with two-factor authentication, the code is required as well. An identity is
+/// linked once everything else is right; the grant is used up with the record of the sign-in.
+async fn sign_in(
+    app: &App,
+    (owner, is_linked): (ProvenOwner, bool),
+    identity: &ExternalIdentity,
+    exchange: &Exchange,
+    (request, limits): (&Request, &RequestLimits),
+) -> Result<Response, ApiError> {
+    let (client, users) = (request.client(), &app.owners.accounts.users);
+    let user = owner.user;
+    if let Err(error) = app.sign_in.check(&user, ApiError::OauthGrantInvalid) {
+        let audit = &app.owners.accounts.audit;
+        record_failure(audit, Some(user.id), EVENT, false, client).await?;
+        return Err(error);
+    }
+    let (two_factor, code) = (&app.two_factor, exchange.second_factor.as_ref());
+    let checked = two_factor.check_if_enabled(&user, code, EVENT, client);
+    let checked = checked.await;
+    if let Err(ApiError::TwoFactorInvalid) = checked {
+        app.failures.count(&user, client).await?;
+    }
+    let code = checked?;
+    let result = async {
+        let id = user.id;
+        let user = match is_linked {
+            true => user,
+            false => {
+                let reread = || async {
+                    let user = users.find(id, client.received_at).await?;
+                    let user = user.filter(|user| user.email_verified);
+                    user.ok_or(ApiError::OauthGrantInvalid)
+                };
+                let link = app
+                    .links
+                    .link(user, identity, (owner.is_new, None), reread, client);
+                link.await?
+            }
+        };
+        let allowed = app.sign_in.check(&user, ApiError::OauthGrantInvalid)?;
+        let device = owner.device.map(|device| device.id);
+        let known = app
+            .sign_in
+            .sessions
+            .known_client(id, device, client)
+            .await?;
+        let from = Client {
+            request,
+            device: owner.device.filter(|_| known.device),
+            is_known: known.client || owner.is_new,
+            is_remembered: exchange.is_remembered,
+            delivery: exchange.delivery,
+        };
+        let proof = proof(app, &user, identity, (exchange, code.as_ref()), client);
+        let settle = limits.take_back_of_owner();
+        let tokens = app.sign_in.start(allowed, proof, &from, settle).await?;
+        let answer = SignedIn::new(&user, tokens.body, request.received_at());
+        Ok(Response::ok("Signed in.", answer).with_cookies(tokens.cookies))
+    };
+    let result = result.await;
+    if let Some(code) = &code {
+        two_factor.settle(code, &result, client).await;
+    }
+    result
+}
+
+fn proof(
+    app: &App,
+    user: &User,
+    identity: &ExternalIdentity,
+    (exchange, code): (&Exchange, Option<&VerifiedCode>),
+    client: &ClientInfo,
+) -> Proof {
+    let grant = app.requests.use_grant(&exchange.grant);
+    let mut writes = vec![Write::new(grant, Refused::ProofChanged)];
+    if let Some(code) = code {
+        let item = code.write(&app.two_factor.store, client);
+        writes.push(Write::new(item, Refused::CodeUsed));
+    }
+    // The configuration may have given the provider another name since the identity was linked.
+    let mut linked = user.identities.iter();
+    let name = linked.find(|(_, linked)| {
+        (&linked.issuer, &linked.subject) == (&identity.issuer, &identity.subject)
+    });
+    let name = name.map_or(&identity.provider, |(name, _)| name);
+    Proof {
+        event: EVENT,
+        methods: match code {
+            Some(_) => AuthenticationMethods::FEDERATED_AND_CODE,
+            None => AuthenticationMethods::FEDERATED,
+        },
+        writes,
+        is_used_up: true,
+        used: Some(UsedMethod::Identity(name.clone(), identity.subject.clone())),
+        has_backup_code: code.is_some_and(VerifiedCode::is_backup_code),
+        refusal: || ApiError::OauthGrantInvalid,
+    }
+}
+
+/// The endpoint's dependencies.
+pub struct App {
+    pub guard: PublicGuard,
+    requests: OauthRequests,
+    links: IdentityLinks,
+    owners: ProvenOwners,
+    sign_in: SignIn,
+    two_factor: TwoFactor,
+    failures: Failures,
+}
+
+impl App {
+    pub fn from_env() -> Result<Self, StartError> {
+        let mut environment = Environment::of_process();
+        let app = Self {
+            guard: PublicGuard::public(&mut environment, LIMIT),
+            requests: OauthRequests::from_env(&mut environment),
+            links: IdentityLinks::from_env(&mut environment),
+            owners: ProvenOwners::from_env(&mut environment),
+            sign_in: SignIn::from_env(&mut environment),
+            two_factor: TwoFactor::from_env(&mut environment),
+            failures: Failures::from_env(&mut environment),
+        };
+        environment.finish(app)
+    }
+}
