@@ -4,6 +4,7 @@ use harness::client::{unique_email, unique_password};
 use harness::dynamodb::stream_record;
 use harness::peers::Fault;
 use harness::smtp::SmtpServer;
+use harness::world::is_inside;
 use harness::{Account, World, token, until};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -763,6 +764,109 @@ async fn mails_have_the_look_of_the_team() {
     assert_eq!(server.mails()[0]["headers"]["reply-to"], reply_to);
 }
 
+/// The files in a folder replace the built-in ones; all others stay.
+#[tokio::test]
+async fn a_team_replaces_a_template_and_a_text() {
+    if !is_inside() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let template = "{{ greeting }}\n{% if button %}OURS {{ kind }}: {{ button.label }} {{ button.link }}{% endif %}";
+    std::fs::write(folder.path().join("message.txt"), template).unwrap();
+    let texts = r#"{ "letters": { "verify_email": { "button": "Come in & verify" } } }"#;
+    std::fs::write(folder.path().join("en.json"), texts).unwrap();
+    let world = World::build().variable("MAIL_TEMPLATES", folder.path().to_str().unwrap());
+    let Some(world) = world.start() else { return };
+
+    let account = world.client().register().await;
+    let mail = world.mail(&account.email, "Verify your address").await;
+
+    let link = format!("{}/_local/verify-email#token=", world.url());
+    let ours = format!("Hello,\nOURS verify_email: Come in & verify {link}");
+    assert!(mail.text.starts_with(&ours), "{}", mail.text);
+    assert!(mail.html.starts_with("<!doctype html>"), "{}", mail.html);
+    assert!(mail.html.contains(">Come in &#38; verify</a>"));
+    assert!(mail.html.contains("remove the account"), "{}", mail.html);
+}
+
+#[test]
+fn a_template_or_a_text_with_a_mistake_keeps_the_mailer_from_starting() {
+    if !is_inside() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let template = "{{ greeting }}\n{{ paragraf }}";
+    std::fs::write(folder.path().join("message.html"), template).unwrap();
+    let texts = r#"{ "letters": { "verify_emial": {} } }"#;
+    std::fs::write(folder.path().join("de.json"), texts).unwrap();
+    let path = folder.path().to_str().unwrap();
+
+    let world = World::build().variable("MAIL_TEMPLATES", path).try_start();
+
+    let error = world.err().expect("an error at the start");
+    let expected = "MAIL_TEMPLATES: de.json: letters.verify_emial is unknown";
+    assert!(error.contains(expected), "{error}");
+    std::fs::remove_file(folder.path().join("de.json")).unwrap();
+    let world = World::build().variable("MAIL_TEMPLATES", path).try_start();
+    let error = world.err().expect("an error at the start");
+    let expected = "MAIL_TEMPLATES: message.html: line 2: undefined value, `paragraf` is undefined";
+    assert!(error.contains(expected), "{error}");
+}
+
+/// Notices lead to the page where their reader can do something: the front end that was used, or one page for all. The
+/// link proves nothing, so whoever reads the mail later can do nothing with it.
+#[tokio::test]
+async fn every_notice_leads_to_the_account() {
+    let frontends = "https://app.example.com,https://admin.example.com/account/";
+    let page = "https://app.example.com/settings?tab=security#devices";
+    for (security_url, expected) in [("", "https://admin.example.com/account"), (page, page)] {
+        let world = World::build()
+            .variable("FRONTEND_URL", frontends)
+            .variable("SECURITY_URL", security_url);
+        let Some(world) = world.start() else { return };
+        let account = world.client().register().await;
+        world.mail(&account.email, "Verify").await;
+        let database = world.dynamodb();
+        let mut entry = database.items("OUTBOX#").await.remove(0);
+        let entry_of = entry.as_object_mut().unwrap();
+        for other in ["sent_at", "sending_until", "rejection_token_id", "has_code"] {
+            entry_of.remove(other);
+        }
+        entry["origin"] = json!({ "S": "https://admin.example.com" });
+        for (number, (kind, has_link)) in [
+            ("new_device", true),
+            ("password_changed", true),
+            ("password_was_reset", true),
+            ("two_factor_off", true),
+            ("two_factor_locked", true),
+            ("passkey_added", true),
+            ("passkey_removed", true),
+            ("passkey_copied", true),
+            ("backup_code_used", true),
+            ("session_used_elsewhere", true),
+            ("account_deleted", false),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let to = unique_email(); // an address gets ten mails a day
+            entry["pk"]["S"] = json!(format!("OUTBOX#01KAJ9W9G00000000000000{number:03}"));
+            entry["kind"]["S"] = json!(kind);
+            entry["to"]["S"] = json!(to);
+            let put = json!({ "TableName": database.users, "Item": entry });
+            database.call("PutItem", put).await;
+
+            let mail = world.mail(&to, "").await;
+
+            let text = format!("\nCheck your account:\n{expected}\n");
+            assert_eq!(mail.text.contains(&text), has_link, "{}", mail.text);
+            let html = format!("href=\"{expected}\">Check your account</a>");
+            assert_eq!(mail.html.contains(&html), has_link, "{}", mail.html);
+            assert!(!mail.text.contains("token="), "{}", mail.text);
+        }
+    }
+}
+
 #[test]
 fn a_look_that_is_none_keeps_the_mailer_from_starting() {
     for (name, value) in [
@@ -770,6 +874,7 @@ fn a_look_that_is_none_keeps_the_mailer_from_starting() {
         ("LOGO_URL", "http://cdn.example.com/logo.png"),
         ("MAIL_FOOTER", "a\nb"),
         ("EMAIL_REPLY_TO", "support"),
+        ("SECURITY_URL", "javascript:alert(1)"),
     ] {
         let world = World::build().variable(name, value).try_start();
         let error = world.err().expect("an error at the start");

@@ -1,29 +1,31 @@
 //! The look of the mails: the application's name, a colour, a logo, and a line at the end.
 
+use serde::{Serialize, Serializer};
 use shared::config::Environment;
 
-/// The button's colours where none is configured: in light and in dark mode.
-const DEFAULT: [Colours; 2] = [
-    Colours {
+/// The button's colours where none is configured.
+const DEFAULT: Button = Button {
+    light: Colours {
         background: Colour(0x1f, 0x5f, 0xd6),
         text: WHITE,
     },
-    Colours {
+    dark: Colours {
         background: Colour(0x4c, 0x8d, 0xff),
         text: DARK,
     },
-];
+};
 const WHITE: Colour = Colour(0xff, 0xff, 0xff);
 const DARK: Colour = Colour(0x0b, 0x15, 0x26);
 /// The maximum length of the line at the end, in characters.
 const MAX_FOOTER: usize = 300;
 
 /// The look of the mails.
+#[derive(Serialize)]
 pub struct Brand {
     /// The application's name.
     pub application: String,
-    /// The button's colours in light and in dark mode.
-    pub button: [Colours; 2],
+    /// The button's colours.
+    pub button: Button,
     /// The address of the logo.
     pub logo: Option<String>,
     /// The last line, such as the company's postal address.
@@ -34,8 +36,15 @@ pub struct Brand {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Colour(u8, u8, u8);
 
+/// The colours of the button in light and in dark mode.
+#[derive(Serialize)]
+pub struct Button {
+    light: Colours,
+    dark: Colours,
+}
+
 /// The colours of a button.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Colours {
     /// The button's.
     pub background: Colour,
@@ -59,7 +68,11 @@ impl Brand {
             application: environment.text("APP_NAME"),
             button: colour.map_or(DEFAULT, |background| {
                 let text = background.text();
-                [Colours { background, text }; 2]
+                let colours = Colours { background, text };
+                Button {
+                    light: colours,
+                    dark: colours,
+                }
             }),
             logo,
             footer,
@@ -110,6 +123,12 @@ impl Colour {
             }
         };
         0.2126 * channel(self.0) + 0.7152 * channel(self.1) + 0.0722 * channel(self.2)
+    }
+}
+
+impl Serialize for Colour {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

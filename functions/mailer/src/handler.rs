@@ -13,8 +13,8 @@ use shared::store::Error;
 use shared::store::outbox::{Kind, OutboxEntry};
 use shared::store::suppression_list::SuppressionList;
 use shared::{StartError, clock, telemetry};
+use url::Url;
 
-use crate::brand::Brand;
 use crate::deliveries::{Deliveries, Lease};
 use crate::delivery::{Envelope, Refusal};
 use crate::mail_counts::MailCounts;
@@ -63,11 +63,13 @@ async fn send(app: &App, entry: &Entry) -> Result<(), TryAgain> {
     }
     let recipient = recipient(app, entry).await;
     let sent = match recipient.map_err(|error| again(entry, "store", &error))? {
-        Ok(to) => {
-            let message = compose(app, entry, &to);
-            let mailbox = to.mailbox();
-            app.sender.send(&entry.envelope(&mailbox), &message).await
-        }
+        Ok(to) => match compose(app, entry, &to) {
+            Ok(message) => {
+                let mailbox = to.mailbox();
+                app.sender.send(&entry.envelope(&mailbox), &message).await
+            }
+            Err(refusal) => Err(refusal),
+        },
         Err(refusal) => Err(refusal),
     };
     let outcome = match &sent {
@@ -152,7 +154,7 @@ fn again(entry: &Entry, what: &str, error: &dyn std::fmt::Display) -> TryAgain {
 }
 
 /// Composes the message. Its token is derived here and stored nowhere; a URL fragment reaches no server's log.
-fn compose(app: &App, entry: &Entry, to: &EmailAddress) -> Message {
+fn compose(app: &App, entry: &Entry, to: &EmailAddress) -> Result<Message, Refusal> {
     let mail = &entry.mail;
     let (id, base) = (&mail.token_id, app.frontends.of(mail.origin.as_deref()));
     let link = |page: &str, purpose, id: &Option<TokenId>| {
@@ -174,13 +176,29 @@ fn compose(app: &App, entry: &Entry, to: &EmailAddress) -> Message {
             code(CodePurpose::VerifyEmail),
         ),
         Kind::TwoFactorOn => (link("undo-two-factor", Purpose::UndoTwoFactor, id), None),
-        _ => (
+        Kind::ResetPassword | Kind::ResetRequired => (
             link("reset-password", Purpose::ResetPassword, id),
             code(CodePurpose::ResetPassword),
         ),
+        Kind::PasswordChanged
+        | Kind::PasswordWasReset
+        | Kind::NewDevice
+        | Kind::TwoFactorOff
+        | Kind::TwoFactorLocked
+        | Kind::PasskeyAdded
+        | Kind::PasskeyRemoved
+        | Kind::PasskeyCopied
+        | Kind::IdentityLinked
+        | Kind::IdentityUnlinked
+        | Kind::BackupCodeUsed
+        | Kind::SessionUsedElsewhere => {
+            let page = app.security_page.as_ref().map(Url::as_str);
+            (Some(page.unwrap_or(base).to_owned()), None)
+        }
+        Kind::AccountDeleted => (None, None), // there is no account to check
     };
     let rejection = &mail.rejection_token_id;
-    app.templates.message(&Occasion {
+    let message = app.templates.message(&Occasion {
         kind: mail.kind,
         language: mail.language,
         name: mail.name.as_deref(),
@@ -191,6 +209,12 @@ fn compose(app: &App, entry: &Entry, to: &EmailAddress) -> Message {
         code: code.as_ref().map(MailedCode::expose),
         link: target,
         reject_link: link("reject-email", Purpose::RejectEmail, rejection),
+    });
+    // The error's details may be values of the mail. It waits until the template is corrected.
+    message.map_err(|error| {
+        let (pk, cause, template) = (&entry.pk, error.kind(), error.name());
+        tracing::error!(entry = pk, %cause, template, line = error.line(), "a template fails");
+        Refusal::Outage("Template".to_owned())
     })
 }
 
@@ -222,6 +246,8 @@ pub struct App {
     templates: Templates,
     email_tokens: EmailTokens,
     frontends: Frontends,
+    /// The page where users check their account; by default the front end itself.
+    security_page: Option<Url>,
 }
 
 impl App {
@@ -232,9 +258,10 @@ impl App {
             suppression_list: SuppressionList::from_env(&mut environment),
             mail_counts: MailCounts::from_env(&mut environment),
             sender: Sender::from_env(&mut environment),
-            templates: Templates::new(Brand::from_env(&mut environment)),
+            templates: Templates::from_env(&mut environment),
             email_tokens: EmailTokens::from_env(&mut environment),
             frontends: Frontends::from_env(&mut environment),
+            security_page: environment.optional_page_url("SECURITY_URL"),
         };
         environment.finish(app)
     }

@@ -2,12 +2,16 @@
 mod brand;
 mod deliveries;
 mod delivery;
+mod folder;
 mod handler;
+mod layout;
 mod mail_counts;
 mod message;
 mod sender;
 mod ses;
 mod smtp;
+mod texts;
+mod user_agent;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), shared::StartError> {

@@ -98,6 +98,8 @@ fn local_pages(pages: LocalPages) -> Router {
         .route("/_local/mail", get(mails).delete(clear_mails))
         .route("/_local/activity", get(activity))
         .route("/_local/state", get(state))
+        // The front end itself, to which notices by mail lead.
+        .route("/_local", get(async || Redirect::temporary("/")))
         .route("/_local/", get(async || Redirect::temporary("/#inbox")))
         .with_state(pages);
     PAGES.into_iter().fold(router, |router, page| {
