@@ -1,9 +1,10 @@
 //! The console at `/` of the local stack, in a real browser.
 
 use harness::authenticator::{decode_qr_code, step};
-use harness::browser::system_and_browser;
-use harness::client::unique_password;
-use harness::{Authenticator, World, until};
+use harness::browser::{Browser, system_and_browser};
+use harness::client::{unique_email, unique_password};
+use harness::oauth::{REAL, RealProvider};
+use harness::{Authenticator, World, passkey, until};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -349,4 +350,79 @@ async fn activity_tells_each_change_once_and_state_has_both_stores() {
         keys.iter().any(|key| key["key"] == sessions.as_str()),
         "{keys:?}"
     );
+}
+
+/// From the console to a certified provider and back: signing in, and linking.
+#[tokio::test]
+async fn a_user_signs_in_with_a_provider_and_links_it_to_another_account() {
+    let Some(provider) = RealProvider::start().await else {
+        return;
+    };
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let Some(world) = provider.configure(World::build()).start() else {
+        return;
+    };
+    let client = world.client();
+    let account = passkey::proven(&world, &client).await;
+    let email = unique_email();
+    let begin = async || {
+        browser.open(&format!("{}/#oauth-start", world.url())).await;
+        browser.click("#operation-oauth-start").await;
+        browser.clear("#field-provider").await;
+        browser.type_into("#field-provider", REAL).await;
+        browser.click("#operation .main").await;
+        browser
+            .wait_for_text("#shown", "Open the provider's page")
+            .await;
+        let page = browser.attribute("#provider-page", "href").await;
+        browser.open(&page.expect("a page")).await;
+    };
+
+    begin().await;
+    browser.type_into("input[name=login]", &email).await;
+    browser.type_into("input[name=password]", "any").await;
+    browser.click("button[type=submit]").await;
+    browser.wait_for_text("button", "Continue").await;
+    browser.click("button[type=submit]").await;
+    browser.wait_for_text("h1", "Sign in").await;
+    browser.screenshot("oauth-page").await;
+    browser.click("form button").await;
+    browser.wait_for_text("#result", "Signed in").await;
+
+    // The provider knows its user now, and sends the browser back at once.
+    begin().await;
+    browser.wait_for_text("h1", "Sign in").await;
+    browser.open(&format!("{}/#login", world.url())).await;
+    browser.click("#operation-login").await;
+    browser.clear("#field-identifier").await;
+    browser.type_into("#field-identifier", &account.email).await;
+    browser.clear("#field-password").await;
+    browser
+        .type_into("#field-password", &account.password)
+        .await;
+    browser.click("#operation .main").await;
+    browser.wait_for_text("#who", &account.email).await;
+    browser.click("#operation-oauth-link").await;
+    browser.click("#operation .main").await;
+    browser.wait_for_text("#answer", "409 identity_taken").await;
+
+    // The first account's user signs in in the console, and sees the provider in the profile.
+    begin().await;
+    browser.wait_for_text("h1", "Sign in").await;
+    browser.open(&format!("{}/#oauth-login", world.url())).await;
+    browser.click("#operation-oauth-login").await;
+    browser.click("#operation .main").await;
+    browser.wait_for_text("#who", &email).await;
+    browser.click("#operation-profile").await;
+    browser.click("#operation .main").await;
+    browser
+        .wait_for_text("#shown", &format!("{REAL} ({email})"))
+        .await;
+    browser.screenshot("console-identities").await;
+    browser.click("#shown li button").await;
+    browser
+        .wait_for_text("#answer", "409 last_sign_in_method")
+        .await;
 }

@@ -241,12 +241,12 @@ async fn every_problem_of_every_function_is_shown_and_the_stack_does_not_hang() 
     }
     assert_eq!(
         error.matches("EMAIL_TOKEN_SECRET is missing").count(),
-        11,
+        12,
         "the functions that derive mailed tokens: {error}"
     );
     assert_eq!(
         error.matches("JWT_EXPIRY must be a duration").count(),
-        5,
+        6,
         "the functions that issue tokens: {error}"
     );
     assert!(

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use harness::client::{unique_email, unique_password, unique_username};
 use harness::dynamodb::stream_record;
+use harness::oauth::{self, FAKE, FakeProvider, verified};
 use harness::passkey::{self, Passkey};
 use harness::{Account, Answer, Authenticator, Client, World, code, service, template, until};
 use local::iam::Right;
@@ -53,7 +54,8 @@ async fn login_from(client: &Client, agent: &str, body: &Value) -> Answer {
 #[tokio::test]
 async fn every_right_of_a_role_is_used_by_its_function() {
     let allowed = service::world().variable("SIGN_UP_BY_CODE", "true");
-    let Some(world) = allowed.start() else {
+    let provider = FakeProvider::start().await;
+    let Some(world) = provider.configure(allowed).start() else {
         return;
     };
     let client = world.client();
@@ -65,6 +67,7 @@ async fn every_right_of_a_role_is_used_by_its_function() {
     ending(&client).await;
     mailed_codes(&world, &client).await;
     passkeys(&world, &client).await;
+    other_providers(&world, &client, &provider).await;
     until("the mailer has had its turn", async || {
         let outbox = world.dynamodb().items("OUTBOX#").await;
         let is_done = |entry: &Value| !(entry["sent_at"].is_null() && entry["given_up"].is_null());
@@ -373,6 +376,61 @@ async fn passkeys(world: &World, client: &Client) {
     Passkey::of(client, &leaving).await;
     let deleted = client.delete_account(&leaving.access, &leaving.password);
     ok(deleted).await;
+}
+
+async fn other_providers(world: &World, client: &Client, provider: &FakeProvider) {
+    let begun = oauth::start(client, FAKE).await;
+    let unknown = oauth::login(client, &begun, &"0".repeat(64)).await;
+    assert_eq!(unknown.status, 401);
+    // A stranger's account, of which nothing is left.
+    let account = client.register().await;
+    client.enrol(&account).await;
+    provider.signed_in(client, verified(&account.email)).await;
+    // With a second factor.
+    let account = passkey::proven(world, client).await;
+    let (mut app, codes) = client.enrol(&account).await;
+    let claims = verified(&account.email);
+    for (second, status) in [("000000", 401), (&app.next().await, 200), (&codes[0], 200)] {
+        let (begun, fragment) = provider.answer(client, claims.clone()).await;
+        let grant = oauth::grant(&fragment);
+        let body = json!({ "grant": grant, "requestToken": begun.request_token, "twoFactorToken": second });
+        let answer = client.post("/api/auth/oauth/login", body).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    // On the device of the registration.
+    let body = json!({ "email": unique_email(), "username": unique_username(), "password": unique_password() });
+    let registered = ok(client.post("/api/auth/register", body.clone())).await;
+    let claims = verified(body["email"].as_str().unwrap());
+    let (begun, fragment) = provider.answer(client, claims).await;
+    let body = json!({ "grant": oauth::grant(&fragment), "requestToken": begun.request_token });
+    let request = client.request(Method::POST, "/api/auth/oauth/login");
+    let request = request.header("x-device-token", registered.text("deviceToken"));
+    ok(client.send(request.json(&body))).await;
+    // A new account.
+    provider.signed_in(client, verified(&unique_email())).await;
+    // Linked by a signed-in user, and unlinked.
+    let account = passkey::proven(world, client).await;
+    ok(provider.link(client, &account, verified(&unique_email()))).await;
+    let path = format!("/api/auth/oauth/links/{FAKE}");
+    for (password, status) in [("Wrong-7-horse", 403), (&account.password, 200)] {
+        let (begun, fragment) = provider.answer(client, verified(&unique_email())).await;
+        let grant = oauth::grant(&fragment);
+        let body =
+            json!({ "grant": grant, "requestToken": begun.request_token, "password": password });
+        let link = client.post_as(&account.access, "/api/auth/oauth/link", body);
+        assert_ne!(link.await.status, 200, "there is one already");
+        let body = json!({ "password": password });
+        let unlinked = client.delete_as(&account.access, &path, body).await;
+        assert_eq!(unlinked.status, status, "{unlinked:?}");
+    }
+    // Removed with the second factor, and with the account.
+    ok(provider.link(client, &account, verified(&unique_email()))).await;
+    client.enrol(&account).await;
+    let token = world.mailed_token("two_factor_on", &account.email).await;
+    ok(client.undo_two_factor(&token)).await;
+    let leaving = passkey::proven(world, client).await;
+    ok(provider.link(client, &leaving, verified(&unique_email()))).await;
+    ok(client.delete_account(&leaving.access, &leaving.password)).await;
 }
 
 async fn ending(client: &Client) {

@@ -9,14 +9,17 @@ let current = null;
 let setup = null;
 
 const number = Math.floor(Math.random() * 9000) + 1000;
-const values = { email: `ada${number}@example.com`, username: `ada${number}`, password: "Correct-7-horse", identifier: `ada${number}@example.com`, newPassword: "Better-8-horses", currentPassword: "Correct-7-horse", deviceName: "Phone", name: "Ada Lovelace" };
+const values = { email: `ada${number}@example.com`, username: `ada${number}`, password: "Correct-7-horse", identifier: `ada${number}@example.com`, newPassword: "Better-8-horses", provider: "google", currentPassword: "Correct-7-horse", deviceName: "Phone", name: "Ada Lovelace" };
 
 const field = (name, label, more = {}) => ({ name, label, ...more });
 const PASSWORD = { type: "password", autocomplete: "current-password" };
 const NEW_PASSWORD = { type: "password", autocomplete: "new-password" };
 /** Where the pages that the mails' links open find the values that bind codes to this browser. */
-const KEPT = { "code-request": "gatehouse-code-request", register: "gatehouse-verify-request", resend: "gatehouse-verify-request", reset: "gatehouse-reset-request" };
+const KEPT = { "code-request": "gatehouse-code-request", register: "gatehouse-verify-request", resend: "gatehouse-verify-request", reset: "gatehouse-reset-request", "oauth-start": "gatehouse-oauth-request" };
 const CODE_REQUEST = KEPT["code-request"];
+/** Where the page to which a provider sends the browser puts its grant. */
+const OAUTH_GRANT = "gatehouse-oauth-grant";
+const ofProvider = () => ({ grant: localStorage.getItem(OAUTH_GRANT) ?? undefined, requestToken: localStorage.getItem(KEPT["oauth-start"]) ?? undefined });
 const CODE_OF_MAIL = { inputmode: "numeric", autocomplete: "one-time-code" };
 const CODE = { inputmode: "numeric", autocomplete: "one-time-code", isCode: true };
 
@@ -26,11 +29,14 @@ const OPERATIONS = [
   { id: "code-request", title: "Mail a code", method: "POST", path: "/api/auth/code/request", fields: [field("email", "Address", { type: "email" })], after: "The mail is in the inbox; its link opens a page that signs in, and the next form takes the code.", isPublic: true, next: "code-confirm" },
   { id: "code-confirm", title: "Sign in with the code", method: "POST", path: "/api/auth/code/confirm", fields: [field("code", "Code of the mail", CODE_OF_MAIL), field("twoFactorToken", "Code, if two-factor authentication is on", CODE)], body: () => ({ requestToken: localStorage.getItem(CODE_REQUEST) ?? undefined }), isPublic: true, next: "profile" },
   { id: "passkey-login", title: "Sign in with a passkey", method: "POST", path: "/api/auth/passkeys/login", fields: [field("rememberMe", "Stay signed in for 30 days", { type: "checkbox" })], isPublic: true, ceremony: use, next: "profile" },
+  { id: "oauth-start", title: "Begin with a provider", method: "POST", path: "/api/auth/oauth/start", fields: [field("provider", "Provider, one of OAUTH_PROVIDERS")], isPublic: true, next: "oauth-login" },
+  { id: "oauth-login", title: "Sign in with the provider", method: "POST", path: "/api/auth/oauth/login", fields: [field("twoFactorToken", "Code, if two-factor authentication is on", CODE), field("rememberMe", "Stay signed in for 30 days", { type: "checkbox" })], body: ofProvider, isPublic: true, next: "profile" },
   { id: "profile", title: "Profile", method: "GET", path: "/api/auth/profile", needsUser: true, fields: [], next: "update" },
   { id: "update", title: "Change the profile", method: "PUT", path: "/api/auth/profile", needsUser: true, fields: [field("name", "Name"), field("username", "Username"), field("avatarUrl", "Picture (https://…)")] },
   { id: "refresh", title: "Refresh", method: "POST", path: "/api/auth/refresh", needsUser: true, fields: [], body: () => ({ refreshToken: session.refreshToken }), isPublic: true },
   { id: "sessions", title: "Sessions", method: "GET", path: "/api/auth/sessions", needsUser: true, fields: [] },
   { id: "passkey-register", title: "Add a passkey", method: "POST", path: "/api/auth/passkeys/register", needsUser: true, fields: [field("name", "Name of the passkey", { value: "Laptop" }), field("twoFactorToken", "Code, if two-factor authentication is on", { ...CODE, isForOptions: true })], ceremony: create, next: "profile" },
+  { id: "oauth-link", title: "Link the provider", method: "POST", path: "/api/auth/oauth/link", needsUser: true, fields: [], body: ofProvider, next: "profile" },
   { id: "setup", title: "Set up a second factor", method: "POST", path: "/api/auth/2fa/setup", needsUser: true, fields: [field("deviceName", "Name of the device")], next: "verify" },
   { id: "verify", title: "Confirm the second factor", method: "POST", path: "/api/auth/2fa/verify", needsUser: true, fields: [field("token", "Code of the app", CODE)] },
   { id: "disable", title: "Turn it off", method: "POST", path: "/api/auth/2fa/disable", needsUser: true, fields: [field("token", "Code of the app, or a backup code", CODE)] },
@@ -177,6 +183,7 @@ function keep(operation, answer, body) {
   const requestToken = answer.requestToken ?? answer.verification?.requestToken;
   if (requestToken) localStorage.setItem(KEPT[operation.id], requestToken);
   if (operation.id === "code-confirm") localStorage.removeItem(CODE_REQUEST);
+  if (operation.id === "oauth-login" || operation.id === "oauth-link") localStorage.removeItem(OAUTH_GRANT);
   if (operation.id === "logout" || operation.id === "delete") session = null;
   if (operation.id === "disable") setup = null;
   showWho();
@@ -198,6 +205,11 @@ function picture(operation, answer) {
       make("ul", { class: "codes" }, ...answer.backupCodes.map((code) => make("li", { text: code }))),
       copyButton(() => answer.backupCodes.join("\n"), "Copy the codes"))];
   }
+  if (answer.authorizationUrl) {
+    return [make("div", { class: "card" },
+      make("p", { text: "Sign in there. The page to which the provider sends you back can sign in, too; or go on here." }),
+      make("p", {}, make("a", { id: "provider-page", href: answer.authorizationUrl, target: "_blank", text: "Open the provider's page in another tab" })))];
+  }
   if (answer.sessions) {
     const item = (entry, what) => make("li", { class: "row" },
       make("span", { text: `${what}, ${entry.ip}, last used ${distance((Date.now() - new Date(entry.lastUsedAt)) / 1000)} ago${entry.current ? " (this one)" : ""}` }),
@@ -210,17 +222,21 @@ function picture(operation, answer) {
     return [
       make("dl", { class: "card" }, ...rows.flatMap(([label, value]) => [make("dt", { text: label }), make("dd", { text: value ?? "–" })])),
       ...(answer.passkeys?.length ? [make("ul", { class: "plain card" }, ...answer.passkeys.map(passkey))] : []),
+      ...(answer.identities?.length ? [make("ul", { class: "plain card" }, ...answer.identities.map(identity))] : []),
     ];
   }
   return [];
 }
 
-function passkey({ id, name, createdAt, lastUsedAt }) {
+const passkey = ({ id, name, createdAt, lastUsedAt }) => wayIn(`Passkey “${name}”, added`, createdAt, lastUsedAt, "Remove", `/api/auth/passkeys/${id}`);
+const identity = ({ provider, email, linkedAt, lastUsedAt }) => wayIn(`${provider}${email ? ` (${email})` : ""}, linked`, linkedAt, lastUsedAt, "Unlink", `/api/auth/oauth/links/${provider}`);
+
+function wayIn(what, addedAt, lastUsedAt, label, path) {
   const ago = (time) => `${distance((Date.now() - new Date(time)) / 1000)} ago`;
   return make("li", { class: "row" },
-    make("span", { text: `Passkey “${name}”, added ${ago(createdAt)}, ${lastUsedAt ? `last used ${ago(lastUsedAt)}` : "never used"}` }),
-    make("button", { type: "button", text: "Remove", onclick: async () => {
-      const removed = await send("DELETE", `/api/auth/passkeys/${id}`, {});
+    make("span", { text: `${what} ${ago(addedAt)}, ${lastUsedAt ? `last used ${ago(lastUsedAt)}` : "never used"}` }),
+    make("button", { type: "button", text: label, onclick: async () => {
+      const removed = await send("DELETE", path, {});
       at("shown").replaceChildren(make("p", { class: removed.status === 200 ? "good" : "bad", text: removed.answer.message }));
     } }));
 }

@@ -2,7 +2,7 @@
 const fragment = new URLSearchParams(location.hash.slice(1));
 const token = fragment.get("token");
 const result = document.getElementById("result"), form = document.querySelector("form");
-const names = { newPassword: "The password", password: "The password", token: "The link", requestToken: "The code", code: "The code", twoFactorToken: "The code" };
+const names = { newPassword: "The password", password: "The password", token: "The link", requestToken: "The code", code: "The code", twoFactorToken: "The code", grant: "The sign-in" };
 const show = (good, text) => { result.className = good ? "good" : "bad"; result.textContent = text; };
 // Replaces the form by its result and a link to continue.
 const finish = () => {
@@ -31,4 +31,4 @@ const proofOf = (requestToken, field) => {
   input.required = true;
   return () => ({ requestToken, code: input.value });
 };
-if (!token && !fragment.has("code") && !document.querySelector(".code-of-mail")) needLink();
+if (!token && !["code", "grant", "error"].some((name) => fragment.has(name)) && !document.querySelector(".code-of-mail")) needLink();

@@ -26,7 +26,7 @@ pub const CONSOLE: Page = Page {
 };
 
 /// All pages beneath `/_local`.
-pub const PAGES: [Page; 15] = [
+pub const PAGES: [Page; 16] = [
     Page {
         path: "/_local/console.css",
         content_type: CSS,
@@ -76,6 +76,11 @@ pub const PAGES: [Page; 15] = [
         path: "/_local/sign-in",
         content_type: HTML,
         content: include_str!("../pages/sign-in.html"),
+    },
+    Page {
+        path: "/_local/oauth",
+        content_type: HTML,
+        content: include_str!("../pages/oauth.html"),
     },
     Page {
         path: "/_local/reject-email",

@@ -296,7 +296,7 @@ mod tests {
             r#"[{"name":"google","clientId":"c","teamId":"t"}]"#,
             r#"[{"name":"google","clientId":"c","tenant":"t"}]"#,
             r#"[{"name":"google","clientId":"c","api":"https://a.example/"}]"#,
-            r#"[{"name":"github","clientId":"c","api":"https://a.example"}]"#,
+            r#"[{"name":"github","clientId":"c","api":"https://a.example/api"}]"#,
             r#"[{"name":"google","clientId":""}]"#,
             r#"[{"name":"google","clientId":"c","clientSecret":"s"}]"#,
             r#"[{"name":"Google","clientId":"c"}]"#,

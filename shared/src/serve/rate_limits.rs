@@ -347,7 +347,7 @@ mod tests {
     fn every_limit_is_the_presets_or_its_own_variable() {
         const OWN: (&str, &str) = ("RATE_LIMIT_REFRESH", "7/1m");
         let limits = explained();
-        assert_eq!(limits.len(), 20);
+        assert_eq!(limits.len(), 23);
         for (name, strict, balanced) in limits.iter().filter(|(name, ..)| name != "REFRESH") {
             for (mut environment, expected) in [
                 (Environment::of(&[OWN]), strict.as_str()),
