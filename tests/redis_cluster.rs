@@ -186,6 +186,7 @@ async fn a_function_that_starts_and_ends_no_sessions_cannot() {
             "Authorizer",
             "CodeRequest",
             "Introspect",
+            "OauthStart",
             "Profile",
             "ResetRequest",
             "VerifyEmail",

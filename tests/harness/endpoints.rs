@@ -140,8 +140,7 @@ fn sample(operation: &str, account: &Account) -> (Option<Value>, u16, &'static [
         "passkey-login/options" => (json!({}), 200, &[Redis]),
         "POST passkey-login" => (json!({ "credential": {} }), 401, &[]), // no answer to look up
         "POST oauth-start" => (json!({ "provider": "google" }), 404, &[]), // none is configured
-        "GET oauth-callback" => return (None, 303, &[]),                 // without a state
-        "POST oauth-callback" => (json!({}), 303, &[]),
+        "GET oauth-callback" | "POST oauth-callback" => return (None, 303, &[]), // without a state
         "POST oauth-login" => (
             json!({ "grant": token, "requestToken": token }),
             401,

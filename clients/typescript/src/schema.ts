@@ -235,7 +235,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Mail a link to set a new password; the answer is the same for every address.
+         * Mail a link and a code to set a new password; the answer is the same for every address.
          * @description Another path of `/api/auth/password-reset/request`.
          */
         post: operations["requestPasswordReset_api_auth_forgot_password"];
@@ -310,6 +310,92 @@ export interface paths {
         get: operations["getProfile_api_auth_me"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/oauth/callback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where the provider sends the browser, on its way back to the frontend. */
+        get: operations["oauthCallback"];
+        put?: never;
+        /** The same, for providers that send a form. */
+        post: operations["oauthCallbackForm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/oauth/link": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Link an identity of another provider to the account. */
+        post: operations["oauthLink"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/oauth/links/{provider}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Unlink an identity of another provider. */
+        delete: operations["oauthUnlink"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/oauth/login": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sign in with what another provider has said and, if it is on, the second factor. */
+        post: operations["oauthLogin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/oauth/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begin a sign-in with another provider. */
+        post: operations["oauthStart"];
         delete?: never;
         options?: never;
         head?: never;
@@ -427,7 +513,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Set a new password with the mailed token; all sessions end. */
+        /** Set a new password with the mailed token or code; all sessions end. */
         post: operations["confirmPasswordReset"];
         delete?: never;
         options?: never;
@@ -444,7 +530,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Mail a link to set a new password; the answer is the same for every address. */
+        /** Mail a link and a code to set a new password; the answer is the same for every address. */
         post: operations["requestPasswordReset"];
         delete?: never;
         options?: never;
@@ -515,7 +601,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Set a new password with the mailed token; all sessions end.
+         * Set a new password with the mailed token or code; all sessions end.
          * @description Another path of `/api/auth/password-reset/confirm`.
          */
         post: operations["confirmPasswordReset_api_auth_reset_password"];
@@ -606,7 +692,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Prove the address with the mailed token, or reject the account. */
+        /** Prove the address with the mailed token or code, or reject the account. */
         post: operations["verifyEmail"];
         delete?: never;
         options?: never;
@@ -623,7 +709,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Mail the link again; the answer is the same for every address. */
+        /** Mail the link and a code again; the answer is the same for every address. */
         post: operations["resendVerification"];
         delete?: never;
         options?: never;
@@ -675,7 +761,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Mail a link to set a new password; the answer is the same for every address.
+         * Mail a link and a code to set a new password; the answer is the same for every address.
          * @description Another path of `/api/auth/password-reset/request`.
          */
         post: operations["requestPasswordReset_forgot_password"];
@@ -715,7 +801,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Set a new password with the mailed token; all sessions end.
+         * Set a new password with the mailed token or code; all sessions end.
          * @description Another path of `/api/auth/password-reset/confirm`.
          */
         post: operations["confirmPasswordReset_reset_password"];
@@ -795,20 +881,6 @@ export interface components {
             email: string;
         };
         /** @description The answer to a successful request. */
-        CodeRequestAnswer: {
-            /**
-             * Format: uint64
-             * @description The seconds until the code expires.
-             */
-            expiresIn: number;
-            /** @description A message for people. */
-            message: string;
-            /** @description A value that the client keeps: the code works only together with it. */
-            requestToken: string;
-            /** @description Always true. */
-            success: boolean;
-        };
-        /** @description The answer to a successful request. */
         CsrfTokenAnswer: {
             /** @description The CSRF token, to be sent with the refresh token's cookie. */
             csrfToken: string;
@@ -885,6 +957,23 @@ export interface components {
             /** @description Always false. */
             success: boolean;
         };
+        /** @description An identity of another provider. */
+        LinkedIdentity: {
+            /** @description The address at the provider when the identity was linked. */
+            email: string | null;
+            /**
+             * Format: date-time
+             * @description The time of the last sign-in with it.
+             */
+            lastUsedAt: string | null;
+            /**
+             * Format: date-time
+             * @description The time of the link.
+             */
+            linkedAt: string;
+            /** @description The provider. */
+            provider: components["schemas"]["ProviderName"];
+        };
         /** @description The answer to a successful request. */
         LoginAnswer: {
             /** @description The access token, a JWT (RFC 9068). */
@@ -950,6 +1039,64 @@ export interface components {
             message: string;
             /** @description Always true. */
             success: boolean;
+        };
+        /** @description The answer to a successful request. */
+        OauthLinkAnswer: {
+            /** @description The identity. */
+            identity: components["schemas"]["LinkedIdentity"];
+            /** @description A message for people. */
+            message: string;
+            /** @description Always true. */
+            success: boolean;
+        };
+        /** @description The body of a link. */
+        OauthLinkRequest: {
+            /** @description The value with which the browser came back. */
+            grant: string;
+            /** @description The caller's password; required if the sign-in is not recent. */
+            password?: string | null;
+            /** @description The value that the client kept. */
+            requestToken: string;
+        };
+        /** @description The body of a sign-in with another provider. */
+        OauthLoginRequest: {
+            /** @description The value with which the browser came back. */
+            grant: string;
+            /** @description Whether the session should last longer. */
+            rememberMe?: boolean | null;
+            /** @description The value that the client kept. */
+            requestToken: string;
+            /** @description Six digits of an authenticator app, or a backup code. */
+            twoFactorToken?: (components["schemas"]["TotpCode"] | components["schemas"]["BackupCode"]) | null;
+        };
+        /** @description The answer to a successful request. */
+        OauthStartAnswer: {
+            /**
+             * Format: uri
+             * @description The provider's page. The browser goes there, and comes back to the front end.
+             */
+            authorizationUrl: string;
+            /**
+             * Format: uint64
+             * @description The seconds until the sign-in must be finished.
+             */
+            expiresIn: number;
+            /** @description A message for people. */
+            message: string;
+            /** @description A value that the client keeps: the result works only together with it. */
+            requestToken: string;
+            /** @description Always true. */
+            success: boolean;
+        };
+        /** @description The body of the beginning of a sign-in with another provider. */
+        OauthStartRequest: {
+            /** @description The provider, by its name in the configuration. */
+            provider: string;
+        };
+        /** @description The body of an unlinking; it may be left out. */
+        OauthUnlinkRequest: {
+            /** @description The caller's password; required if the sign-in is not recent. */
+            password?: string | null;
         };
         /** @description A passkey. */
         Passkey: {
@@ -1045,6 +1192,10 @@ export interface components {
         PersonName: string;
         /** @description The answer to a successful request. */
         ProfileAnswer: {
+            /** @description Whether the user has a password. An account that began without one gets it by a reset. */
+            hasPassword: boolean;
+            /** @description The identities of other providers, by the provider's name. */
+            identities: components["schemas"]["LinkedIdentity"][];
             /** @description A message for people. */
             message: string;
             /** @description The passkeys, the oldest first. */
@@ -1056,6 +1207,8 @@ export interface components {
             /** @description The user. */
             user: components["schemas"]["User"];
         };
+        /** @description The name of a provider in requests and in the configuration: a letter, then letters, digits and underscores. */
+        ProviderName: string;
         /** @description The body of a refresh; in cookie mode it may be left out. */
         RefreshRequest: {
             /** @description The refresh token; it takes precedence over the cookie. */
@@ -1092,6 +1245,8 @@ export interface components {
             tokenType?: string;
             /** @description The user. */
             user: components["schemas"]["User"];
+            /** @description For the code in the mail that proves the address. */
+            verification: components["schemas"]["RequestedCode"];
         };
         /** @description The body of a registration. */
         RegisterRequest: {
@@ -1107,12 +1262,40 @@ export interface components {
             /** @description The username, unique without regard to case. */
             username?: string | null;
         };
+        /** @description The value that binds the code to this client. */
+        RequestedCode: {
+            /**
+             * Format: uint64
+             * @description The seconds until the code expires.
+             */
+            expiresIn: number;
+            /** @description A value that the client keeps: the code works only together with it. */
+            requestToken: string;
+        };
+        /** @description The answer to a successful request. */
+        RequestedCode2: {
+            /**
+             * Format: uint64
+             * @description The seconds until the code expires.
+             */
+            expiresIn: number;
+            /** @description A message for people. */
+            message: string;
+            /** @description A value that the client keeps: the code works only together with it. */
+            requestToken: string;
+            /** @description Always true. */
+            success: boolean;
+        };
         /** @description The body of a password reset. */
         ResetConfirmRequest: {
+            /** @description The six digits of the mail. */
+            code?: string | null;
             /** @description The new password. */
             newPassword: string;
-            /** @description The token of the mailed link. */
-            token: string;
+            /** @description The value of the answer to the request for the mail. */
+            requestToken?: string | null;
+            /** @description The token of the mailed link; either this, or `requestToken` and `code`. */
+            token?: string | null;
         };
         /** @description The body of a request for a reset mail. */
         ResetRequest: {
@@ -1354,6 +1537,8 @@ export interface components {
         Username: string;
         /** @description The body of a verification. */
         VerifyEmailRequest: {
+            /** @description The six digits of the mail. */
+            code?: string | null;
             /**
              * @description The account's password; required if neither an access token nor a device token shows that the sender registered
              *     the account.
@@ -1361,8 +1546,10 @@ export interface components {
             password?: string | null;
             /** @description Whether the owner of the address rejects the account ("this wasn't me"). */
             reject?: boolean | null;
-            /** @description The token of the mailed link. */
-            token: string;
+            /** @description The value of the answer to the request for the mail. */
+            requestToken?: string | null;
+            /** @description The token of the mailed link; either this, or `requestToken` and `code`. */
+            token?: string | null;
         };
         /** @description The body of a request for another verification mail. */
         VerifyResendRequest: {
@@ -2516,7 +2703,7 @@ export interface operations {
                      *       "success": true
                      *     }
                      */
-                    "application/json": components["schemas"]["CodeRequestAnswer"];
+                    "application/json": components["schemas"]["RequestedCode2"];
                 };
             };
             /** @description `malformed_json`, `validation_failed` */
@@ -2878,11 +3065,13 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "message": "If the address has an account, a mail is on its way.",
+                     *       "expiresIn": 600,
+                     *       "message": "If there is an account with this address, a mail is on its way.",
+                     *       "requestToken": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0",
                      *       "success": true
                      *     }
                      */
-                    "application/json": components["schemas"]["Message"];
+                    "application/json": components["schemas"]["RequestedCode2"];
                 };
             };
             /** @description `malformed_json`, `validation_failed` */
@@ -3412,6 +3601,15 @@ export interface operations {
                 content: {
                     /**
                      * @example {
+                     *       "hasPassword": true,
+                     *       "identities": [
+                     *         {
+                     *           "email": "ada@example.com",
+                     *           "lastUsedAt": null,
+                     *           "linkedAt": "2026-11-21T10:00:00.000Z",
+                     *           "provider": "google"
+                     *         }
+                     *       ],
                      *       "message": "The profile.",
                      *       "passkeys": [
                      *         {
@@ -3466,6 +3664,755 @@ export interface operations {
                     "application/json": components["schemas"]["Failure"] & {
                         /** @enum {unknown} */
                         error?: "forbidden";
+                    };
+                };
+            };
+            /** @description `rate_limited` */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "rate_limited";
+                    };
+                };
+            };
+            /** @description `internal_error` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable` */
+            503: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    oauthCallback: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The page is there. */
+            303: {
+                headers: {
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `forbidden` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "forbidden";
+                    };
+                };
+            };
+            /** @description `rate_limited` */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "rate_limited";
+                    };
+                };
+            };
+            /** @description `internal_error` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable` */
+            503: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    oauthCallbackForm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The page is there. */
+            303: {
+                headers: {
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `forbidden` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "forbidden";
+                    };
+                };
+            };
+            /** @description `rate_limited` */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "rate_limited";
+                    };
+                };
+            };
+            /** @description `internal_error` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable` */
+            503: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    oauthLink: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "grant": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0",
+                 *       "requestToken": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0"
+                 *     }
+                 */
+                "application/json": components["schemas"]["OauthLinkRequest"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "identity": {
+                     *         "email": "ada@example.com",
+                     *         "lastUsedAt": null,
+                     *         "linkedAt": "2026-11-21T10:00:00.000Z",
+                     *         "provider": "google"
+                     *       },
+                     *       "message": "The identity is linked.",
+                     *       "success": true
+                     *     }
+                     */
+                    "application/json": components["schemas"]["OauthLinkAnswer"];
+                };
+            };
+            /** @description `malformed_json`, `validation_failed` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "malformed_json" | "validation_failed";
+                    };
+                };
+            };
+            /** @description `invalid_token`, `missing_token`, `token_expired`, `token_revoked` */
+            401: {
+                headers: {
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "invalid_token" | "missing_token" | "token_expired" | "token_revoked";
+                    };
+                };
+            };
+            /** @description `email_not_verified`, `forbidden`, `invalid_credentials`, `reauthentication_required` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "email_not_verified" | "forbidden" | "invalid_credentials" | "reauthentication_required";
+                    };
+                };
+            };
+            /** @description `identity_taken`, `provider_already_linked` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "identity_taken" | "provider_already_linked";
+                    };
+                };
+            };
+            /** @description `payload_too_large` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "payload_too_large";
+                    };
+                };
+            };
+            /** @description `unsupported_media_type` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "unsupported_media_type";
+                    };
+                };
+            };
+            /** @description `account_locked`, `rate_limited` */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "account_locked" | "rate_limited";
+                    };
+                };
+            };
+            /** @description `internal_error` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable` */
+            503: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    oauthUnlink: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /** @example {} */
+                "application/json": components["schemas"]["OauthUnlinkRequest"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "message": "The identity was unlinked.",
+                     *       "success": true
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Message"];
+                };
+            };
+            /** @description `malformed_json`, `validation_failed` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "malformed_json" | "validation_failed";
+                    };
+                };
+            };
+            /** @description `invalid_token`, `missing_token`, `token_expired`, `token_revoked` */
+            401: {
+                headers: {
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "invalid_token" | "missing_token" | "token_expired" | "token_revoked";
+                    };
+                };
+            };
+            /** @description `forbidden`, `invalid_credentials`, `reauthentication_required` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "forbidden" | "invalid_credentials" | "reauthentication_required";
+                    };
+                };
+            };
+            /** @description `not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "not_found";
+                    };
+                };
+            };
+            /** @description `last_sign_in_method` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "last_sign_in_method";
+                    };
+                };
+            };
+            /** @description `payload_too_large` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "payload_too_large";
+                    };
+                };
+            };
+            /** @description `unsupported_media_type` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "unsupported_media_type";
+                    };
+                };
+            };
+            /** @description `account_locked`, `rate_limited` */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "account_locked" | "rate_limited";
+                    };
+                };
+            };
+            /** @description `internal_error` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable` */
+            503: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    oauthLogin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "grant": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0",
+                 *       "requestToken": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0"
+                 *     }
+                 */
+                "application/json": components["schemas"]["OauthLoginRequest"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "accessToken": "eyJhbGciOiJSUzI1NiIs…",
+                     *       "deviceToken": "eyJhbGciOiJIUzI1NiIs…",
+                     *       "expiresIn": 900,
+                     *       "message": "Signed in.",
+                     *       "refreshExpiresIn": 604800,
+                     *       "refreshToken": "eyJhbGciOiJIUzI1NiIs…",
+                     *       "success": true,
+                     *       "tokenType": "Bearer",
+                     *       "user": {
+                     *         "avatarUrl": null,
+                     *         "createdAt": "2026-11-21T10:00:00.000Z",
+                     *         "email": "ada@example.com",
+                     *         "emailVerified": false,
+                     *         "id": "01JDV3M9XG4T8WZ5K2N7Q6R1YC",
+                     *         "lastLoginAt": null,
+                     *         "name": "Ada L.",
+                     *         "role": "user",
+                     *         "twoFactorEnabled": false,
+                     *         "updatedAt": "2026-11-21T10:00:00.000Z",
+                     *         "username": "ada"
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["SignedIn"];
+                };
+            };
+            /** @description `malformed_json`, `validation_failed` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "malformed_json" | "validation_failed";
+                    };
+                };
+            };
+            /** @description `oauth_grant_invalid`, `two_factor_invalid` */
+            401: {
+                headers: {
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "oauth_grant_invalid" | "two_factor_invalid";
+                    };
+                };
+            };
+            /** @description `account_disabled`, `bot_detected`, `forbidden`, `oauth_email_unverified`, `password_reset_required`, `two_factor_required` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "account_disabled" | "bot_detected" | "forbidden" | "oauth_email_unverified" | "password_reset_required" | "two_factor_required";
+                    };
+                };
+            };
+            /** @description `identity_taken`, `provider_already_linked` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "identity_taken" | "provider_already_linked";
+                    };
+                };
+            };
+            /** @description `payload_too_large` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "payload_too_large";
+                    };
+                };
+            };
+            /** @description `unsupported_media_type` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "unsupported_media_type";
+                    };
+                };
+            };
+            /** @description `account_locked`, `rate_limited` */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "account_locked" | "rate_limited";
+                    };
+                };
+            };
+            /** @description `internal_error` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable` */
+            503: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    oauthStart: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "provider": "google"
+                 *     }
+                 */
+                "application/json": components["schemas"]["OauthStartRequest"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "authorizationUrl": "https://accounts.google.com/o/oauth2/v2/auth?response_type=code&client_id=…",
+                     *       "expiresIn": 600,
+                     *       "message": "Open the provider's page.",
+                     *       "requestToken": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0",
+                     *       "success": true
+                     *     }
+                     */
+                    "application/json": components["schemas"]["OauthStartAnswer"];
+                };
+            };
+            /** @description `malformed_json`, `validation_failed` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "malformed_json" | "validation_failed";
+                    };
+                };
+            };
+            /** @description `bot_detected`, `forbidden` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "bot_detected" | "forbidden";
+                    };
+                };
+            };
+            /** @description `not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "not_found";
+                    };
+                };
+            };
+            /** @description `payload_too_large` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "payload_too_large";
+                    };
+                };
+            };
+            /** @description `unsupported_media_type` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "unsupported_media_type";
                     };
                 };
             };
@@ -4503,11 +5450,13 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "message": "If the address has an account, a mail is on its way.",
+                     *       "expiresIn": 600,
+                     *       "message": "If there is an account with this address, a mail is on its way.",
+                     *       "requestToken": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0",
                      *       "success": true
                      *     }
                      */
-                    "application/json": components["schemas"]["Message"];
+                    "application/json": components["schemas"]["RequestedCode2"];
                 };
             };
             /** @description `malformed_json`, `validation_failed` */
@@ -4615,6 +5564,15 @@ export interface operations {
                 content: {
                     /**
                      * @example {
+                     *       "hasPassword": true,
+                     *       "identities": [
+                     *         {
+                     *           "email": "ada@example.com",
+                     *           "lastUsedAt": null,
+                     *           "linkedAt": "2026-11-21T10:00:00.000Z",
+                     *           "provider": "google"
+                     *         }
+                     *       ],
                      *       "message": "The profile.",
                      *       "passkeys": [
                      *         {
@@ -5202,6 +6160,10 @@ export interface operations {
                      *         "twoFactorEnabled": false,
                      *         "updatedAt": "2026-11-21T10:00:00.000Z",
                      *         "username": "ada"
+                     *       },
+                     *       "verification": {
+                     *         "expiresIn": 600,
+                     *         "requestToken": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0"
                      *       }
                      *     }
                      */
@@ -5979,6 +6941,10 @@ export interface operations {
                      *         "twoFactorEnabled": false,
                      *         "updatedAt": "2026-11-21T10:00:00.000Z",
                      *         "username": "ada"
+                     *       },
+                     *       "verification": {
+                     *         "expiresIn": 600,
+                     *         "requestToken": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0"
                      *       }
                      *     }
                      */
@@ -6248,11 +7214,13 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "message": "If the address waits for verification, a mail is on its way.",
+                     *       "expiresIn": 600,
+                     *       "message": "If there is something to verify about this address, a mail is on its way.",
+                     *       "requestToken": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0",
                      *       "success": true
                      *     }
                      */
-                    "application/json": components["schemas"]["Message"];
+                    "application/json": components["schemas"]["RequestedCode2"];
                 };
             };
             /** @description `malformed_json`, `validation_failed` */
@@ -6523,11 +7491,13 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "message": "If the address has an account, a mail is on its way.",
+                     *       "expiresIn": 600,
+                     *       "message": "If there is an account with this address, a mail is on its way.",
+                     *       "requestToken": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0",
                      *       "success": true
                      *     }
                      */
-                    "application/json": components["schemas"]["Message"];
+                    "application/json": components["schemas"]["RequestedCode2"];
                 };
             };
             /** @description `malformed_json`, `validation_failed` */
@@ -6635,6 +7605,15 @@ export interface operations {
                 content: {
                     /**
                      * @example {
+                     *       "hasPassword": true,
+                     *       "identities": [
+                     *         {
+                     *           "email": "ada@example.com",
+                     *           "lastUsedAt": null,
+                     *           "linkedAt": "2026-11-21T10:00:00.000Z",
+                     *           "provider": "google"
+                     *         }
+                     *       ],
                      *       "message": "The profile.",
                      *       "passkeys": [
                      *         {
@@ -6906,6 +7885,10 @@ export interface operations {
                      *         "twoFactorEnabled": false,
                      *         "updatedAt": "2026-11-21T10:00:00.000Z",
                      *         "username": "ada"
+                     *       },
+                     *       "verification": {
+                     *         "expiresIn": 600,
+                     *         "requestToken": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0"
                      *       }
                      *     }
                      */
