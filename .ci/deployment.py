@@ -23,7 +23,9 @@ The emulator (ministack) lacks some features; this check replaces them:
   emulator deletes resources that the template retains: retention is tested with `data` alone.
 - It has no CodeDeploy and so no canary: only cfn-lint checks the parts for prod. The same applies to `edge` and
   `pipeline`, some of whose resource types it lacks.
-The functions are built without optimisation, which takes longer than everything else and does not affect these checks.
+`sam build` gets the functions of a debug build (.ci/last-build): to compile them once more, for Lambda's system, takes
+longer than everything else and does not affect these checks. GitHub's run of `.ci/sam-local`, and each deployment by the
+workflows, compile them with cargo-lambda.
 """
 
 import argparse

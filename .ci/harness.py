@@ -348,10 +348,9 @@ def create_routes(emulator, api, function, routes, authorization=lambda route: {
 
 def build(emulator):
     step("sam build")
-    # Without optimisation, which takes longer than everything else; releases are built with Cargo.toml's profile.
-    emulator.environment["SAM_BUILD_MODE"] = "debug"
-    emulator.environment["CARGO_PROFILE_DEV_DEBUG"] = "0"
-    emulator.environment["CARGO_PROFILE_DEV_STRIP"] = "true"
+    # Everything but the compiler, which takes longer than all the rest.
+    subprocess.run(["cargo", "build", "--quiet", "--workspace", "--bins"], cwd=WORKSPACE, check=True)
+    emulator.environment["PATH"] = f"{WORKSPACE / '.ci/last-build'}:{emulator.environment['PATH']}"
     done = emulator.run("sam", "build", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         raise SystemExit(done.stdout)

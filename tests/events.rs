@@ -41,6 +41,7 @@ const EVENTS: &[(&str, u16, &str)] = &[
     ("oauth-callback.json", 303, ""),
     ("oauth-login.json", 401, "oauth_grant_invalid"),
     ("oauth-link.json", 403, "email_not_verified"),
+    ("oauth-tokens.json", 404, "not_found"),
     ("oauth-unlink.json", 404, "not_found"),
     ("openapi.json", 200, ""),
     ("openapi-docs.json", 200, ""),

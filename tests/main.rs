@@ -39,6 +39,7 @@ mod oauth_callback;
 mod oauth_link;
 mod oauth_login;
 mod oauth_start;
+mod oauth_tokens;
 mod oauth_unlink;
 mod openapi;
 mod outages;

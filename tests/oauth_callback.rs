@@ -6,11 +6,12 @@ use axum::http::StatusCode;
 use futures_util::future::join_all;
 use harness::World;
 use harness::client::unique_email;
+use harness::peers::Fault;
 use harness::oauth::{self, CLIENT_SECRET, FAKE, FakeProvider, basic, verified};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-const PATH: &str = "/api/auth/oauth/callback";
+const PATH: &str = "/api/auth/oauth/callback/fake";
 
 /// security.md 57: a state works once.
 #[tokio::test]
@@ -51,6 +52,7 @@ async fn a_state_that_is_unknown_missing_or_doubled_leads_nowhere() {
         String::new(),
         "?code=a".to_owned(),
         format!("?code=a&state={unknown}"),
+        format!("?code=a&state={state}&state={state}"),
         "?code=a&state=short".to_owned(),
         format!("?code=a&state={}", state.to_uppercase().replace('A', "%00")),
     ] {
@@ -80,18 +82,25 @@ async fn a_state_expires() {
 }
 
 #[tokio::test]
-async fn a_refusal_of_the_user_is_told() {
+async fn a_refusal_of_the_user_and_an_error_of_the_provider_are_told_apart() {
     let Some((world, provider)) = FakeProvider::with_world().await else {
         return;
     };
     let client = world.client();
-    let begun = oauth::start(&client, FAKE).await;
-    let state = begun.parameter("state").unwrap();
-    let path = format!("{PATH}?error=access_denied&error_description=no&state={state}");
+    for (error, code) in [
+        ("access_denied", "access_denied"),
+        ("user_cancelled_authorize", "access_denied"),
+        ("temporarily_unavailable", "provider_unavailable"),
+        ("invalid_scope", "provider_failed"),
+    ] {
+        let begun = oauth::start(&client, FAKE).await;
+        let state = begun.parameter("state").unwrap();
+        let path = format!("{PATH}?error={error}&error_description=no&state={state}");
 
-    let answer = client.send(client.request(Method::GET, &path)).await;
+        let answer = client.send(client.request(Method::GET, &path)).await;
 
-    assert_eq!(oauth::fragment(&answer), "error=access_denied");
+        assert_eq!(oauth::fragment(&answer), format!("error={code}"));
+    }
     assert!(provider.script().asked.is_empty());
 }
 
@@ -367,4 +376,103 @@ async fn an_address_of_microsoft_counts_only_if_the_tenant_owns_its_domain() {
     claims["tid"] = json!("another");
     let (_, fragment) = provider.answer(&client, claims).await;
     assert_eq!(fragment, "error=provider_failed");
+}
+
+/// security.md 57: a code of one provider is never sent to another one (RFC 9700, 4.4).
+#[tokio::test]
+async fn each_provider_has_a_callback_of_its_own() {
+    let (one, two) = (FakeProvider::start().await, FakeProvider::start().await);
+    let hostile = two.configuration(json!({ "name": "hostile" }));
+    let providers = [one.configuration(json!({})), hostile];
+    let Some(world) = oauth::configure(World::build(), &providers).start() else {
+        return;
+    };
+    let client = world.client();
+    let begun = oauth::start(&client, "hostile").await;
+    one.expect(&begun, verified(&unique_email()));
+    let mut callback = begun.callback("a code of the first provider");
+    assert!(callback.path().ends_with("/hostile"), "{callback}");
+    callback.set_path(PATH);
+
+    let fragment = oauth::come_back(&client, &callback).await;
+
+    assert_eq!(fragment, "error=provider_failed");
+    assert!(one.script().asked.is_empty() && two.script().asked.is_empty());
+}
+
+/// security.md 59: Google vouches for its own addresses and for those of organisations that it manages.
+#[tokio::test]
+async fn an_address_of_google_counts_only_if_google_manages_it() {
+    let provider = FakeProvider::start().await;
+    let google = provider.configuration(json!({ "kind": "google" }));
+    let Some(world) = oauth::configure(World::build(), &[google]).start() else {
+        return;
+    };
+    let client = world.client();
+    let gmail = format!("{}@GMail.com", harness::client::unique("ada"));
+    for (email, hd, is_proven) in [
+        (unique_email(), json!(null), false),
+        (unique_email(), json!("example.com"), true),
+        (gmail, json!(null), true),
+    ] {
+        let mut claims = verified(&email);
+        claims["hd"] = hd.clone();
+        let answer = provider.login(&client, claims).await;
+        assert_eq!(answer.status == 200, is_proven, "{email} {hd}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn addresses_count_only_in_the_domains_that_the_configuration_names() {
+    let provider = FakeProvider::start().await;
+    let acme = provider.configuration(json!({ "emailDomains": ["Acme.example"] }));
+    let Some(world) = oauth::configure(World::build(), &[acme]).start() else {
+        return;
+    };
+    let client = world.client();
+    for (domain, is_proven) in [
+        ("acme.example", true),
+        ("example.com", false),
+        ("b.acme.example", false),
+    ] {
+        let email = format!("{}@{domain}", harness::client::unique("ada"));
+        let answer = provider.login(&client, verified(&email)).await;
+        assert_eq!(answer.status == 200, is_proven, "{email}: {answer:?}");
+    }
+}
+
+/// Some providers tell the address only at their userinfo endpoint. It must be about the same user.
+#[tokio::test]
+async fn the_answer_about_the_user_is_taken_only_for_the_subject_of_the_id_token() {
+    let Some((world, provider)) = FakeProvider::with_world().await else {
+        return;
+    };
+    let client = world.client();
+    let email = unique_email();
+    let claims = json!({ "sub": "one" });
+    provider.script().user_info = json!({ "sub": "two", "email": email, "email_verified": true });
+    let (_, other) = provider.answer(&client, claims.clone()).await;
+    assert_eq!(other, "error=provider_failed");
+    provider.script().user_info = json!({ "sub": "one", "email": email });
+    let unverified = provider.login(&client, claims.clone()).await;
+    assert_eq!(unverified.code(), "oauth_email_unverified");
+    provider.script().user_info = json!({ "sub": "one", "email": email, "email_verified": true });
+    let signed_in = provider.signed_in(&client, claims).await;
+    assert_eq!(signed_in["user"]["email"], email);
+}
+
+#[tokio::test]
+async fn a_browser_that_comes_back_while_the_table_is_down_learns_it_at_the_front_end() {
+    let provider = FakeProvider::start().await;
+    let world = provider.configure(World::build());
+    let Some((world, faulty)) = world.behind_faulty_dynamodb().await else {
+        return;
+    };
+    let client = world.client();
+    let begun = oauth::start(&client, FAKE).await;
+    faulty.fail(vec![Fault::throttled("GetItem"); 20]);
+
+    let fragment = oauth::come_back(&client, &begun.callback("a code")).await;
+
+    assert_eq!(fragment, "error=service_unavailable");
 }

@@ -2,6 +2,7 @@
 
 use futures_util::future::join_all;
 use harness::client::unique_email;
+use harness::peers::Fault;
 use harness::oauth::{self, FAKE, FakeProvider, REAL, RealProvider, verified};
 use harness::token::parts;
 use harness::{World, passkey};
@@ -255,19 +256,29 @@ async fn the_state_of_the_account_counts_as_with_every_method() {
         provider.signed_in(&client, claims.clone()).await;
         world
             .dynamodb()
-            .set_user(&account.id, attribute, value)
+            .set_user(&account.id, attribute, value.clone())
             .await;
 
         let linked = provider.login(&client, claims).await;
         assert_eq!(linked.code(), code);
-        // Neither does the address of another identity.
-        let unlinked = provider.login(&client, verified(&account.email)).await;
-        assert_ne!(unlinked.status, 200, "{unlinked:?}");
+        // Neither does the address let anybody in.
+        let account = passkey::proven(&world, &client).await;
+        world
+            .dynamodb()
+            .set_user(&account.id, attribute, value)
+            .await;
+        let by_address = provider.login(&client, verified(&account.email)).await;
+        assert_eq!(by_address.code(), code);
+        let record = world.dynamodb().user(&account.id).await;
+        assert!(
+            record["identities"].is_null(),
+            "nothing is linked: {record}"
+        );
     }
 }
 
 #[tokio::test]
-async fn an_account_that_its_user_deletes_gives_the_identity_free_with_the_address() {
+async fn the_identity_of_a_deleted_account_expires_with_its_address() {
     let Some((world, provider)) = FakeProvider::with_world().await else {
         return;
     };
@@ -284,10 +295,8 @@ async fn an_account_that_its_user_deletes_gives_the_identity_free_with_the_addre
     let refused = provider.login(&client, claims).await;
     assert_eq!(refused.code(), "oauth_grant_invalid");
     let links = world.dynamodb().items("IDENTITY#").await;
-    assert!(
-        links.iter().all(|link| link["ttl"]["N"].is_string()),
-        "{links:?}"
-    );
+    assert_eq!(links.len(), 1);
+    assert!(links[0]["ttl"]["N"].is_string(), "{links:?}");
 }
 
 #[tokio::test]
@@ -315,5 +324,87 @@ async fn two_first_sign_ins_at_once_make_one_account() {
     assert!(
         done.iter()
             .all(|answer| answer["user"]["id"] == later["user"]["id"])
+    );
+}
+
+#[tokio::test]
+async fn two_tabs_that_sign_in_to_one_account_both_get_there() {
+    let Some((world, provider)) = FakeProvider::with_world().await else {
+        return;
+    };
+    let client = world.client();
+    let account = passkey::proven(&world, &client).await;
+    let claims = verified(&account.email);
+    let mut tabs = Vec::new();
+    for _ in 0..3 {
+        let (begun, fragment) = provider.answer(&client, claims.clone()).await;
+        tabs.push((begun, oauth::grant(&fragment)));
+    }
+
+    let answers = join_all(
+        tabs.iter()
+            .map(|(begun, grant)| oauth::login(&client, begun, grant)),
+    )
+    .await;
+
+    for ((begun, grant), answer) in tabs.iter().zip(answers) {
+        if answer.status != 200 {
+            // Another tab has linked the identity: the grant still works.
+            assert_eq!(answer.status, 503, "{answer:?}");
+            let again = oauth::login(&client, begun, grant).await;
+            assert_eq!(again.status, 200, "{again:?}");
+        }
+    }
+    assert_eq!(oauth::linked(&client, &account.access).await, [FAKE]);
+}
+
+/// A change of the account between the check and the link is never overlooked: the second factor may have been turned on.
+#[tokio::test]
+async fn an_account_that_changes_during_the_first_sign_in_is_checked_again() {
+    let provider = FakeProvider::start().await;
+    let world = provider.configure(World::build());
+    let Some((world, faulty)) = world.behind_faulty_dynamodb().await else {
+        return;
+    };
+    let client = world.client();
+    let account = passkey::proven(&world, &client).await;
+    let (begun, fragment) = provider.answer(&client, verified(&account.email)).await;
+    let grant = oauth::grant(&fragment);
+    // The store says that the record has changed since it was read.
+    faulty.fail(vec![Fault::second_item_changed()]);
+
+    let answer = oauth::login(&client, &begun, &grant).await;
+
+    assert_eq!(
+        (answer.status.as_u16(), faulty.faults_left()),
+        (503, 0),
+        "{answer:?}"
+    );
+    assert!(oauth::linked(&client, &account.access).await.is_empty());
+    let again = oauth::login(&client, &begun, &grant).await;
+    assert_eq!(again.status, 200, "{again:?}");
+}
+
+#[tokio::test]
+async fn a_backup_code_notes_the_use_of_the_identity_as_well() {
+    let Some((world, provider)) = FakeProvider::with_world().await else {
+        return;
+    };
+    let client = world.client();
+    let account = passkey::proven(&world, &client).await;
+    let (_, backup_codes) = client.enrol(&account).await;
+    let (begun, fragment) = provider.answer(&client, verified(&account.email)).await;
+    let grant = oauth::grant(&fragment);
+    let body = json!({
+        "grant": grant, "requestToken": begun.request_token, "twoFactorToken": backup_codes[0],
+    });
+
+    let signed_in = client.post("/api/auth/oauth/login", body).await;
+
+    assert_eq!(signed_in.status, 200, "{signed_in:?}");
+    let profile = client.profile(&signed_in.text("accessToken")).await;
+    assert!(
+        profile["identities"][0]["lastUsedAt"].is_string(),
+        "{profile:?}"
     );
 }

@@ -30,7 +30,7 @@ async fn the_page_asks_with_state_nonce_and_pkce() {
         assert!(value.len() >= 43, "{name}: {value}");
         assert_ne!(Some(value), two.parameter(name), "{name}");
     }
-    let callback = format!("{}/api/auth/oauth/callback", world.url());
+    let callback = format!("{}/api/auth/oauth/callback/{FAKE}", world.url());
     let expected = [
         ("client_id", CLIENT_ID),
         ("code_challenge_method", "S256"),
@@ -87,7 +87,7 @@ async fn the_origin_of_the_page_chooses_the_front_end_to_return_to() {
             .query_pairs()
             .find(|(name, _)| name == "state");
         let path = format!(
-            "/api/auth/oauth/callback?error=access_denied&state={}",
+            "/api/auth/oauth/callback/{FAKE}?error=access_denied&state={}",
             state.unwrap().1
         );
         let back = client.send(client.request(Method::GET, &path)).await;

@@ -55,7 +55,8 @@ async fn login_from(client: &Client, agent: &str, body: &Value) -> Answer {
 async fn every_right_of_a_role_is_used_by_its_function() {
     let allowed = service::world().variable("SIGN_UP_BY_CODE", "true");
     let provider = FakeProvider::start().await;
-    let Some(world) = provider.configure(allowed).start() else {
+    let configuration = provider.configuration(json!({ "keepTokens": true }));
+    let Some(world) = oauth::configure(allowed, &[configuration]).start() else {
         return;
     };
     let client = world.client();
@@ -406,8 +407,12 @@ async fn other_providers(world: &World, client: &Client, provider: &FakeProvider
     let request = client.request(Method::POST, "/api/auth/oauth/login");
     let request = request.header("x-device-token", registered.text("deviceToken"));
     ok(client.send(request.json(&body))).await;
-    // A new account.
-    provider.signed_in(client, verified(&unique_email())).await;
+    // A new account, with the provider's tokens, and again.
+    let claims = verified(&unique_email());
+    let signed_in = provider.signed_in(client, claims.clone()).await;
+    provider.signed_in(client, claims).await;
+    let tokens = "/api/auth/oauth/links/fake/tokens";
+    ok(client.get_as(&signed_in.text("accessToken"), tokens)).await;
     // Linked by a signed-in user, and unlinked.
     let account = passkey::proven(world, client).await;
     ok(provider.link(client, &account, verified(&unique_email()))).await;
@@ -519,6 +524,7 @@ fn only_these_functions_reach_credentials_and_mail() {
         "mail-events",
         "oauth-link",
         "oauth-login",
+        "oauth-tokens",
         "oauth-unlink",
         "passkey-login",
         "passkey-register",

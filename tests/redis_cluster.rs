@@ -187,6 +187,7 @@ async fn a_function_that_starts_and_ends_no_sessions_cannot() {
             "CodeRequest",
             "Introspect",
             "OauthStart",
+            "OauthTokens",
             "Profile",
             "ResetRequest",
             "VerifyEmail",

@@ -136,6 +136,9 @@ impl ApiError {
                 | Self::EmailNotVerified
                 | Self::AccountDisabled
                 | Self::PasswordResetRequired
+                | Self::OauthEmailUnverified
+                | Self::ProviderAlreadyLinked
+                | Self::IdentityTaken
         )
     }
 

@@ -141,6 +141,7 @@ fn sample(operation: &str, account: &Account) -> (Option<Value>, u16, &'static [
         "POST passkey-login" => (json!({ "credential": {} }), 401, &[]), // no answer to look up
         "POST oauth-start" => (json!({ "provider": "google" }), 404, &[]), // none is configured
         "GET oauth-callback" | "POST oauth-callback" => return (None, 303, &[]), // without a state
+        "GET oauth-tokens" => return (None, 404, &[Redis, DynamoDb]),
         "POST oauth-login" => (
             json!({ "grant": token, "requestToken": token }),
             401,

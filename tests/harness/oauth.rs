@@ -19,7 +19,7 @@ use url::Url;
 
 use crate::client::unique;
 use crate::programs::{Folder, Server};
-use crate::token::{KeyPair, key_set};
+use crate::token::{self, KeyPair, key_set};
 use crate::world::Builder;
 use crate::{Account, Answer, Client, World};
 
@@ -202,8 +202,12 @@ pub struct Script {
     pub delay: Duration,
     /// The status of the answer to a code.
     pub status: StatusCode,
-    /// More fields in the answer to a code.
+    /// More characters in the answer to a code.
     pub padding: usize,
+    /// The refresh token in the answer to a code.
+    pub refresh_token: Value,
+    /// The answer about the user, beside the ID token; null for none.
+    pub user_info: Value,
     /// The user and the addresses of an API like GitHub's.
     pub user: Value,
     pub addresses: Value,
@@ -234,6 +238,8 @@ impl FakeProvider {
             delay: Duration::ZERO,
             status: StatusCode::OK,
             padding: 0,
+            refresh_token: json!(null),
+            user_info: json!(null),
             user: json!(null),
             addresses: json!([]),
             asked: Vec::new(),
@@ -248,6 +254,7 @@ impl FakeProvider {
             .route("/keys", get(keys))
             .route("/token", post(exchange))
             .route("/login/oauth/access_token", post(exchange))
+            .route("/userinfo", get(user_info))
             .route("/api/user", get(user))
             .route("/api/user/emails", get(addresses))
             .with_state(state.clone());
@@ -381,7 +388,7 @@ async fn metadata(State(fake): State<Arc<Fake>>) -> Json<Value> {
     let url = &fake.url;
     Json(json!({
         "issuer": url, "authorization_endpoint": format!("{url}/page"), "token_endpoint": format!("{url}/token"),
-        "jwks_uri": format!("{url}/keys"), "response_types_supported": ["code"],
+        "jwks_uri": format!("{url}/keys"), "userinfo_endpoint": format!("{url}/userinfo"), "response_types_supported": ["code"],
         "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["RS256"],
     }))
 }
@@ -418,11 +425,26 @@ async fn exchange(
         true => Arc::new(KeyPair::generate()),
         false => fake.key.lock().expect("no panic").clone(),
     };
-    let id_token = key.forge(&script.header, &script.claims);
-    let mut answer =
-        json!({ "access_token": "an access token", "token_type": "Bearer", "id_token": id_token });
+    let id_token = match script.header["alg"].as_str() {
+        Some("HS256") => token::forge(&script.header, &script.claims, CLIENT_SECRET.as_bytes()),
+        Some("none") => {
+            let signed = key.forge(&script.header, &script.claims);
+            let (unsigned, _) = signed.rsplit_once('.').expect("a signature");
+            format!("{unsigned}.")
+        }
+        _ => key.forge(&script.header, &script.claims),
+    };
+    let mut answer = json!({ "access_token": "an access token of the provider", "token_type": "Bearer", "expires_in": 3600,
+        "id_token": id_token });
     answer["padding"] = json!("x".repeat(script.padding));
+    if script.refresh_token.is_string() {
+        answer["refresh_token"] = script.refresh_token;
+    }
     Json(answer).into_response()
+}
+
+async fn user_info(State(fake): State<Arc<Fake>>) -> Json<Value> {
+    Json(fake.script.lock().expect("no panic").user_info.clone())
 }
 
 async fn user(State(fake): State<Arc<Fake>>) -> Json<Value> {

@@ -3,7 +3,7 @@
 import { Provider } from "oidc-provider";
 
 const { PORT, CLIENT_ID, CLIENT_SECRET } = process.env;
-const callback = "/api/auth/oauth/callback";
+const callback = "/api/auth/oauth/callback/real";
 
 const provider = new Provider(`http://127.0.0.1:${PORT}`, {
   clients: [{ client_id: CLIENT_ID, client_secret: CLIENT_SECRET, redirect_uris: [`http://127.0.0.1${callback}`] }],

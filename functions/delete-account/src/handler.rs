@@ -98,7 +98,9 @@ async fn write(
     let passkeys = user.passkeys.values();
     items.extend(passkeys.map(|passkey| app.passkeys.expire(&passkey.credential_id, purge_at)));
     let identities = user.identities.values();
-    items.extend(identities.map(|identity| app.identities.expire(identity, user.id, purge_at)));
+    items.extend(
+        identities.map(|identity| app.identities.expire(&identity.id(), user.id, purge_at)),
+    );
     // The device or the backup code that authorised the deletion is removed at once, so that the code is used up.
     let mut used_up = Vec::new();
     for device in store.find_devices(user.id, now).await? {

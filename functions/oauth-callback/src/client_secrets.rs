@@ -46,6 +46,9 @@ impl ClientSecrets {
                 environment.refuse(format!("OAUTH_CLIENT_SECRETS lacks {name}"));
                 continue;
             };
+            if text.is_empty() {
+                environment.refuse(format!("OAUTH_CLIENT_SECRETS, {name}: is empty"));
+            }
             let text = SecretString::from(text);
             let secret = match &provider.apple_key {
                 None => Some(Secret::Text(text)),
@@ -62,6 +65,11 @@ impl ClientSecrets {
                     environment.refuse(format!("OAUTH_CLIENT_SECRETS, {name}: {problem}"));
                 }
             }
+        }
+        for name in texts.into_keys() {
+            environment.refuse(format!(
+                "OAUTH_CLIENT_SECRETS has {name}, which is no provider"
+            ));
         }
         Self(secrets)
     }

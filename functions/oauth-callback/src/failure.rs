@@ -1,7 +1,7 @@
 //! Why a sign-in with a provider failed.
 
 /// A failure, as the front end learns of it in the fragment.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The user or the provider refused.
     AccessDenied,
@@ -16,6 +16,20 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Returns the meaning of an error that a provider has sent with the browser (RFC 6749, 4.1.2.1).
+    pub fn of_provider(error: &str) -> Self {
+        match error {
+            // The last ones are Apple's and LinkedIn's.
+            "access_denied" | "user_cancelled_authorize" | "user_cancelled_login" => {
+                Self::AccessDenied
+            }
+            "server_error" | "temporarily_unavailable" => {
+                Self::Unavailable("the provider has sent the browser with an error of its own")
+            }
+            _ => Self::Provider("the provider has sent the browser with an error"),
+        }
+    }
+
     /// Returns the code for programs.
     pub fn code(&self) -> &'static str {
         match self {

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use shared::auth::oauth_providers::OauthProvider;
 use shared::domain::email_address::EmailAddress;
 use shared::domain::person_name::PersonName;
-use shared::domain::provider::ExternalIdentity;
+use shared::domain::provider::{ExternalIdentity, ProviderTokens};
 use shared::domain::rule::Parse;
 use shared::store::oauth_requests::OauthRequest;
 use url::form_urlencoded::Serializer;
@@ -20,6 +20,7 @@ use crate::http_client::HttpClient;
 #[derive(Deserialize)]
 struct TokenAnswer {
     access_token: Option<String>,
+    scope: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -43,7 +44,7 @@ pub async fn identify(
     http: &HttpClient,
     (provider, secret): (&OauthProvider, ClientSecret),
     (code, begun, callback): (&str, &OauthRequest, &str),
-) -> Result<ExternalIdentity, Failure> {
+) -> Result<(ExternalIdentity, ProviderTokens), Failure> {
     let form = Serializer::new(String::new())
         .append_pair("client_id", &provider.client_id)
         .append_pair("client_secret", secret.secret())
@@ -64,21 +65,29 @@ pub async fn identify(
         .body(form.into_bytes());
     let request = request.map_err(|_| Failure::Provider("the issuer is no URL"))?;
     let answer: TokenAnswer = read(&http.send(request).await?)?;
+    let scope = answer.scope;
     let token = answer.access_token.map(SecretString::from);
     let token = token.ok_or(Failure::Provider("it does not take the code"))?;
     let user = ask::<GithubUser>(http, provider, "user", &token);
-    let addresses = ask::<Vec<Address>>(http, provider, "user/emails", &token);
+    let addresses = ask::<Vec<Address>>(http, provider, "user/emails?per_page=100", &token);
     let (user, addresses) = tokio::try_join!(user, addresses)?;
     let primary = addresses.into_iter().find(|address| address.primary);
     let email_verified = primary.as_ref().is_some_and(|address| address.verified);
-    Ok(ExternalIdentity {
+    let identity = ExternalIdentity {
         provider: provider.name.clone(),
         issuer: provider.issuer.clone(),
         subject: user.id.to_string(),
         email: primary.and_then(|address| EmailAddress::parse(&address.email).ok()),
         email_verified,
         name: user.name.and_then(|name| PersonName::parse(&name).ok()),
-    })
+    };
+    let tokens = ProviderTokens {
+        access_token: token.expose_secret().to_owned(),
+        refresh_token: None,
+        expires_at: None,
+        scope,
+    };
+    Ok((identity, tokens))
 }
 
 async fn ask<T: DeserializeOwned>(

@@ -42,7 +42,8 @@ impl HttpClient {
             .redirect(Policy::none())
             .no_proxy()
             .timeout(TIMEOUT)
-            .pool_max_idle_per_host(1)
+            // Lambda may freeze the function between requests, and a frozen connection is dead.
+            .pool_max_idle_per_host(0)
             .user_agent("Gatehouse");
         Ok(Self(client.build()?))
     }

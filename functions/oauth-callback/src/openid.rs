@@ -19,10 +19,12 @@ use openidconnect::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::auth::oauth_providers::{OauthProvider, ProviderKind};
+use shared::domain::duration::days;
 use shared::domain::email_address::EmailAddress;
 use shared::domain::person_name::PersonName;
-use shared::domain::provider::ExternalIdentity;
+use shared::domain::provider::{ExternalIdentity, ProviderTokens};
 use shared::domain::rule::Parse;
+use shared::domain::timestamp::Timestamp;
 use shared::store::oauth_requests::OauthRequest;
 use tokio::sync::Mutex;
 
@@ -33,6 +35,8 @@ use crate::http_client::{HttpClient, NoAnswer};
 const KEPT: Duration = Duration::from_secs(60 * 60);
 /// How soon keys are fetched again if a token names an unknown one.
 const RENEWED: Duration = Duration::from_secs(30);
+/// The domains whose addresses Google gives out itself.
+const GMAIL: [&str; 2] = ["gmail.com", "googlemail.com"];
 /// What Microsoft's metadata say in place of a tenant if users of several may sign in.
 const TENANT: &str = "{tenantid}";
 
@@ -46,7 +50,7 @@ struct Kept {
     fetched_at: Instant,
 }
 
-/// Claims of Microsoft's own.
+/// Claims of Microsoft's and Google's own.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct MoreClaims {
     /// The tenant.
@@ -55,6 +59,9 @@ struct MoreClaims {
     /// Whether the tenant owns the domain of the address: an optional claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     xms_edov: Option<Value>,
+    /// Google's: the domain of the organisation that manages the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hd: Option<String>,
 }
 
 impl AdditionalClaims for MoreClaims {}
@@ -107,8 +114,8 @@ impl OpenId {
         &self,
         http: &HttpClient,
         (provider, secret): (&OauthProvider, ClientSecret),
-        (code, begun, callback): (&str, &OauthRequest, &str),
-    ) -> Result<ExternalIdentity, Failure> {
+        ((code, begun, callback), now): ((&str, &OauthRequest, &str), Timestamp),
+    ) -> Result<(ExternalIdentity, ProviderTokens), Failure> {
         let mut metadata = self.metadata(http, provider, KEPT).await?;
         let client = client(provider, &metadata, &secret, callback)?;
         let exchange = client
@@ -143,7 +150,7 @@ impl OpenId {
             let name = info.name().and_then(|name| name.get(None));
             claims.name = claims.name.or(name.map(|name| name.as_str().to_owned()));
         }
-        claims.identity(provider)
+        Ok((claims.identity(provider)?, tokens(&answer, now)))
     }
 
     /// Returns the metadata and keys, no older than this.
@@ -168,6 +175,21 @@ impl OpenId {
         };
         kept.insert(name.to_owned(), new);
         Ok(metadata)
+    }
+}
+
+/// Returns the tokens for the provider's API.
+fn tokens(answer: &Answer, now: Timestamp) -> ProviderTokens {
+    let refresh_token = answer.refresh_token();
+    let scopes = answer.scopes();
+    let scopes = scopes.map(|scopes| scopes.iter().map(|scope| scope.as_str()));
+    ProviderTokens {
+        access_token: answer.access_token().secret().clone(),
+        refresh_token: refresh_token.map(|token| token.secret().clone()),
+        expires_at: answer
+            .expires_in()
+            .map(|lifetime| now.plus(lifetime.min(days(3650)))),
+        scope: scopes.map(|scopes| scopes.collect::<Vec<_>>().join(" ")),
     }
 }
 
@@ -292,9 +314,18 @@ impl Claims {
         if !ExternalIdentity::is_valid_subject(&self.subject) {
             return Err(Failure::Provider("the subject is empty or too long"));
         }
+        let email = self.email.as_deref();
+        let email = email.and_then(|email| EmailAddress::parse(email).ok());
+        let domain = email.as_ref().map(EmailAddress::domain);
+        let is_gmail = domain.is_some_and(|domain| GMAIL.contains(&domain.as_str()));
         let email_verified = match provider.kind {
             // Microsoft's tenants choose the addresses of their users freely.
             ProviderKind::Microsoft => is_true(self.more.xms_edov.as_ref()),
+            // Of other addresses, Google has seen once that they were the user's, and they may be somebody else's now
+            // (Google, "Verify the Google ID token on your server side").
+            ProviderKind::Google => {
+                self.email_verified == Some(true) && (self.more.hd.is_some() || is_gmail)
+            }
             _ => self.email_verified == Some(true),
         };
         Ok(ExternalIdentity {
@@ -337,7 +368,7 @@ fn undiscovered(error: DiscoveryError<NoAnswer>) -> Failure {
 }
 
 /// Returns the failure of an exchange of a code.
-pub fn refused<T: openidconnect::ErrorResponse>(error: RequestTokenError<NoAnswer, T>) -> Failure {
+fn refused<T: openidconnect::ErrorResponse>(error: RequestTokenError<NoAnswer, T>) -> Failure {
     match error {
         RequestTokenError::Request(error) => error.into(),
         RequestTokenError::ServerResponse(_) => Failure::Provider("it does not take the code"),

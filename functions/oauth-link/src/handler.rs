@@ -3,12 +3,13 @@ use shared::api::Field;
 use shared::api::oauth_link::{OauthLinkAnswer, OauthLinkRequest};
 use shared::api::profile::Identity;
 use shared::auth::authentication::Caller;
-use shared::auth::identity_links::IdentityLinks;
+use shared::auth::identity_links::{IdentityLinks, NewLink};
+use shared::auth::provider_tokens::ProviderTokenCipher;
 use shared::auth::reauthentication::Reauthentication;
 use shared::config::Environment;
-use shared::domain::provider::ExternalIdentity;
+use shared::domain::provider::ProviderName;
 use shared::domain::rule::rule;
-use shared::domain::user::{LinkedIdentity, User};
+use shared::domain::user::LinkedIdentity;
 use shared::error::ApiError;
 use shared::http::{Request, Response};
 use shared::serve::{AuthenticatedGuard, Endpoint};
@@ -43,34 +44,28 @@ async fn link_identity(
         .reauthentication
         .check(caller, password.as_ref(), Event::OauthLink, client);
     check.await?;
-    let (hash, kept) = (body.grant.into_inner(), body.request_token.into_inner());
-    let grant = app.requests.find_grant(&hash, &kept, now).await?;
-    let identity = grant.ok_or(ApiError::OauthGrantInvalid)?.identity;
-    if let Some(linked) = linked(user, &identity) {
-        return Ok(answer(&identity, linked)); // it is the caller's already
+    let (token, kept) = (body.grant.into_inner(), body.request_token.into_inner());
+    let grant = app.requests.find_grant(token.hash(), &kept, now).await?;
+    let grant = grant.ok_or(ApiError::OauthGrantInvalid)?;
+    let identity = &grant.identity;
+    if let Some((provider, linked)) = user.identity(identity) {
+        return Ok(answer(provider, linked)); // it is the caller's already
     }
-    let grant = app.requests.use_grant(&hash);
+    let tokens = app.provider_tokens.of_grant(&token, &grant, user.id)?;
+    let new = NewLink {
+        is_of_new_account: false,
+        grant: Some(&app.requests.use_grant(token.hash())),
+        tokens: tokens.as_ref(),
+    };
     let reread = || caller.reread(&app.users, now);
-    let link = app.links.link(
-        user.clone(),
-        &identity,
-        (false, Some(&grant)),
-        reread,
-        client,
-    );
+    let link = app.links.link(user.clone(), identity, new, reread, client);
     let user = link.await?;
-    let linked = linked(&user, &identity).ok_or(ApiError::OauthGrantInvalid)?;
-    Ok(answer(&identity, linked))
+    let (provider, linked) = user.identity(identity).ok_or(ApiError::OauthGrantInvalid)?;
+    Ok(answer(provider, linked))
 }
 
-fn linked<'a>(user: &'a User, identity: &ExternalIdentity) -> Option<&'a LinkedIdentity> {
-    let linked = user.identities.get(&identity.provider)?;
-    let is_same = (&linked.issuer, &linked.subject) == (&identity.issuer, &identity.subject);
-    is_same.then_some(linked)
-}
-
-fn answer(identity: &ExternalIdentity, linked: &LinkedIdentity) -> Response {
-    let identity = Identity::new(&identity.provider, linked);
+fn answer(provider: &ProviderName, linked: &LinkedIdentity) -> Response {
+    let identity = Identity::new(provider, linked);
     Response::ok("The identity is linked.", OauthLinkAnswer { identity })
 }
 
@@ -86,6 +81,7 @@ pub struct App {
     links: IdentityLinks,
     users: Users,
     reauthentication: Reauthentication,
+    provider_tokens: ProviderTokenCipher,
 }
 
 impl App {
@@ -97,6 +93,7 @@ impl App {
             links: IdentityLinks::from_env(&mut environment),
             users: Users::from_env(&mut environment),
             reauthentication: Reauthentication::from_env(&mut environment),
+            provider_tokens: ProviderTokenCipher::from_env(&mut environment),
         };
         environment.finish(app)
     }

@@ -2,15 +2,16 @@ use shared::StartError;
 use shared::api::oauth_login::OauthLoginRequest;
 use shared::api::{Field, SignedIn};
 use shared::auth::failures::Failures;
-use shared::auth::identity_links::IdentityLinks;
+use shared::auth::identity_links::{IdentityLinks, NewLink};
 use shared::auth::proven_owners::{ProvenOwner, ProvenOwners};
+use shared::auth::provider_tokens::ProviderTokenCipher;
 use shared::auth::reauthentication::record_failure;
 use shared::auth::sign_in::{Client, Proof, Refused, SignIn};
 use shared::auth::two_factor::{TwoFactor, VerifiedCode};
 use shared::config::Environment;
 use shared::domain::client_info::ClientInfo;
 use shared::domain::code::Code;
-use shared::domain::email_token::TokenHash;
+use shared::domain::grant_token::GrantToken;
 use shared::domain::provider::ExternalIdentity;
 use shared::domain::session::AuthenticationMethods;
 use shared::domain::user::{UsedMethod, User};
@@ -20,7 +21,7 @@ use shared::http::{Request, Response};
 use shared::serve::{Endpoint, PublicGuard, RequestLimits};
 use shared::store::audit::Event;
 use shared::store::dynamodb::Write;
-use shared::store::oauth_requests::OauthRequests;
+use shared::store::oauth_requests::{OauthGrant, OauthRequests};
 use shared::telemetry;
 
 const LIMIT: Endpoint = Endpoint::per_client("OAUTH_LOGIN", "5/15m").of_failures();
@@ -28,7 +29,8 @@ const EVENT: Event = Event::OauthLogin;
 
 /// A valid request.
 struct Exchange {
-    grant: TokenHash,
+    token: GrantToken,
+    grant: OauthGrant,
     second_factor: Option<Code>,
     is_remembered: bool,
     delivery: TokenDelivery,
@@ -58,19 +60,20 @@ async fn exchange(
     let (now, client) = (request.received_at(), request.client());
     let delivery = TokenDelivery::requested_by(request)?;
     let body: OauthLoginRequest = request.json()?;
-    let (hash, kept) = (body.grant.into_inner(), body.request_token.into_inner());
-    let Some(grant) = app.requests.find_grant(&hash, &kept, now).await? else {
+    let (token, kept) = (body.grant.into_inner(), body.request_token.into_inner());
+    let Some(grant) = app.requests.find_grant(token.hash(), &kept, now).await? else {
         record_failure(&app.owners.accounts.audit, None, EVENT, false, client).await?;
         return Err(ApiError::OauthGrantInvalid);
     };
     let exchange = Exchange {
-        grant: hash,
+        token,
+        grant,
         second_factor: body.two_factor_token.map(Field::into_inner),
         is_remembered: body.remember_me.is_some_and(Field::into_inner),
         delivery,
     };
-    let known = owner(app, &grant.identity, request).await?;
-    sign_in(app, known, &grant.identity, &exchange, (request, limits)).await
+    let known = owner(app, &exchange.grant.identity, request).await?;
+    sign_in(app, known, &exchange, (request, limits)).await
 }
 
 /// Returns the user with this identity, and whether it is linked yet. The identity decides; the address counts only if no
@@ -81,10 +84,8 @@ async fn owner(
     request: &Request,
 ) -> Result<(ProvenOwner, bool), ApiError> {
     let (now, users) = (request.received_at(), &app.owners.accounts.users);
-    let link = app
-        .links
-        .identities
-        .find(&identity.issuer, &identity.subject, now);
+    let id = identity.id();
+    let link = app.links.identities.find(&id, now);
     if let Some(link) = link.await? {
         let user = users.find(link.user_id, now).await?;
         let user = user.ok_or(ApiError::OauthGrantInvalid)?;
@@ -116,12 +117,12 @@ async fn owner(
 async fn sign_in(
     app: &App,
     (owner, is_linked): (ProvenOwner, bool),
-    identity: &ExternalIdentity,
     exchange: &Exchange,
     (request, limits): (&Request, &RequestLimits),
 ) -> Result<Response, ApiError> {
-    let (client, users) = (request.client(), &app.owners.accounts.users);
-    let user = owner.user;
+    let client = request.client();
+    let (user, grant) = (owner.user, &exchange.grant);
+    let identity = &grant.identity;
     if let Err(error) = app.sign_in.check(&user, ApiError::OauthGrantInvalid) {
         let audit = &app.owners.accounts.audit;
         record_failure(audit, Some(user.id), EVENT, false, client).await?;
@@ -136,13 +137,16 @@ async fn sign_in(
     let code = checked?;
     let result = async {
         let id = user.id;
+        let tokens = app.provider_tokens.of_grant(&exchange.token, grant, id)?;
+        let tokens = tokens.as_ref();
         let user = match is_linked {
             true => user,
             false => {
+                // Whatever has changed may be what was just checked: the client asks again, with the same grant.
                 let reread = || async {
-                    let user = users.find(id, client.received_at).await?;
-                    let user = user.filter(|user| user.email_verified);
-                    user.ok_or(ApiError::OauthGrantInvalid)
+                    Err(ApiError::ServiceUnavailable(
+                        "the account was changed".into(),
+                    ))
                 };
                 let link = app
                     .links
@@ -164,7 +168,11 @@ async fn sign_in(
             is_remembered: exchange.is_remembered,
             delivery: exchange.delivery,
         };
-        let proof = proof(app, &user, identity, (exchange, code.as_ref()), client);
+        let mut proof = proof(app, &user, exchange, code.as_ref(), client);
+        if let Some(tokens) = tokens.filter(|_| is_linked) {
+            let kept = app.links.identities.keep_tokens(&identity.id(), id, tokens);
+            proof.writes.push(Write::new(kept, Refused::ProofChanged));
+        }
         let settle = limits.take_back_of_owner();
         let tokens = app.sign_in.start(allowed, proof, &from, settle).await?;
         let answer = SignedIn::new(&user, tokens.body, request.received_at());
@@ -180,22 +188,19 @@ async fn sign_in(
 fn proof(
     app: &App,
     user: &User,
-    identity: &ExternalIdentity,
-    (exchange, code): (&Exchange, Option<&VerifiedCode>),
+    exchange: &Exchange,
+    code: Option<&VerifiedCode>,
     client: &ClientInfo,
 ) -> Proof {
-    let grant = app.requests.use_grant(&exchange.grant);
+    let identity = &exchange.grant.identity;
+    let grant = app.requests.use_grant(exchange.token.hash());
     let mut writes = vec![Write::new(grant, Refused::ProofChanged)];
     if let Some(code) = code {
         let item = code.write(&app.two_factor.store, client);
         writes.push(Write::new(item, Refused::CodeUsed));
     }
-    // The configuration may have given the provider another name since the identity was linked.
-    let mut linked = user.identities.iter();
-    let name = linked.find(|(_, linked)| {
-        (&linked.issuer, &linked.subject) == (&identity.issuer, &identity.subject)
-    });
-    let name = name.map_or(&identity.provider, |(name, _)| name);
+    let linked = user.identity(identity).map(|(name, _)| name);
+    let name = linked.unwrap_or(&identity.provider).clone();
     Proof {
         event: EVENT,
         methods: match code {
@@ -204,7 +209,7 @@ fn proof(
         },
         writes,
         is_used_up: true,
-        used: Some(UsedMethod::Identity(name.clone(), identity.subject.clone())),
+        used: Some(UsedMethod::Identity(name, identity.id())),
         has_backup_code: code.is_some_and(VerifiedCode::is_backup_code),
         refusal: || ApiError::OauthGrantInvalid,
     }
@@ -219,6 +224,7 @@ pub struct App {
     sign_in: SignIn,
     two_factor: TwoFactor,
     failures: Failures,
+    provider_tokens: ProviderTokenCipher,
 }
 
 impl App {
@@ -232,6 +238,7 @@ impl App {
             sign_in: SignIn::from_env(&mut environment),
             two_factor: TwoFactor::from_env(&mut environment),
             failures: Failures::from_env(&mut environment),
+            provider_tokens: ProviderTokenCipher::from_env(&mut environment),
         };
         environment.finish(app)
     }

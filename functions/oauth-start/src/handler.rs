@@ -15,7 +15,7 @@ use shared::serve::{Endpoint, PublicGuard};
 use shared::store::oauth_requests::{LIFETIME, OauthRequest, OauthRequests};
 use url::Url;
 
-const LIMIT: Endpoint = Endpoint::per_client("OAUTH_START", "20/15m");
+const LIMIT: Endpoint = Endpoint::per_client("OAUTH_START", "60/15m");
 
 /// Stores the request, and returns the provider's page. Three random values belong together from now on: the state, which
 /// the browser brings back; the nonce, which the provider's answer repeats; and the value that the client keeps, so that
@@ -30,7 +30,7 @@ pub async fn start(app: &App, request: Request) -> Result<Response, ApiError> {
     let (nonce, verifier) = (random_text(), random_text());
     let page = authorization_url(
         provider,
-        &app.providers.callback_url,
+        &app.providers.callback_of(provider),
         [state.expose_secret(), &nonce, &verifier],
     );
     let frontend = app.frontends.of(request.client().origin.as_deref());

@@ -69,7 +69,7 @@ async fn write(
     client: &ClientInfo,
 ) -> Result<(), TransactionError<Stale>> {
     let removed = user.identities.remove(name);
-    let removed = removed.map(|identity| app.identities.remove(&identity, user.id));
+    let removed = removed.map(|identity| app.identities.remove(&identity.id(), user.id));
     let (kind, links) = (Kind::IdentityUnlinked, Links::none());
     let update = app.users.update_identities(&user, client.received_at);
     let mail = app.outbox.create(kind, &user, &links, client);

@@ -73,7 +73,7 @@ async fn write(
     let passkeys = user.passkeys.values();
     items.extend(passkeys.map(|passkey| app.passkeys.remove(&passkey.credential_id)));
     let identities = user.identities.values();
-    items.extend(identities.map(|identity| app.identities.remove(identity, user.id)));
+    items.extend(identities.map(|identity| app.identities.remove(&identity.id(), user.id)));
     let (events, writes) = ([Event::TwoFactorUndo], Write::all(items, Stale));
     app.audit
         .commit(user.id, &events, client, writes, Stale)

@@ -19,6 +19,7 @@ mod mailed_proof;
 pub mod oauth_link;
 pub mod oauth_login;
 pub mod oauth_start;
+pub mod oauth_tokens;
 pub mod oauth_unlink;
 mod passkey_credential;
 pub mod passkey_login;

@@ -7,6 +7,7 @@ use validator::Validate;
 use super::profile::Identity;
 use super::{Field, optional};
 use crate::domain::email_token::TokenHash;
+use crate::domain::grant_token::GrantToken;
 use crate::domain::password::Password;
 
 /// The body of a link.
@@ -16,7 +17,7 @@ use crate::domain::password::Password;
 #[validate(nest_all_fields)]
 pub struct OauthLinkRequest {
     /// The value with which the browser came back.
-    pub grant: Field<TokenHash>,
+    pub grant: Field<GrantToken>,
     /// The value that the client kept.
     pub request_token: Field<TokenHash>,
     /// The caller's password; required if the sign-in is not recent.

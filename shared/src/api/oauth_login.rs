@@ -7,6 +7,7 @@ use validator::Validate;
 use super::{Field, optional};
 use crate::domain::code::Code;
 use crate::domain::email_token::TokenHash;
+use crate::domain::grant_token::GrantToken;
 
 /// The body of a sign-in with another provider.
 #[derive(Deserialize, Validate, JsonSchema)]
@@ -15,7 +16,7 @@ use crate::domain::email_token::TokenHash;
 #[validate(nest_all_fields)]
 pub struct OauthLoginRequest {
     /// The value with which the browser came back.
-    pub grant: Field<TokenHash>,
+    pub grant: Field<GrantToken>,
     /// The value that the client kept.
     pub request_token: Field<TokenHash>,
     /// Six digits of an authenticator app, or a backup code.

@@ -3,6 +3,7 @@
 use super::retry::{Refusal, write_current};
 use crate::config::Environment;
 use crate::domain::client_info::ClientInfo;
+use crate::domain::encryption::Sealed;
 use crate::domain::provider::ExternalIdentity;
 use crate::domain::user::{LinkedIdentity, User};
 use crate::error::ApiError;
@@ -20,6 +21,17 @@ pub struct IdentityLinks {
     users: Users,
     outbox: Outbox,
     audit: Audit,
+}
+
+/// What belongs to a link.
+#[derive(Clone, Copy)]
+pub struct NewLink<'a> {
+    /// Whether the account was just created with the identity, so that its owner needs no mail about the link.
+    pub is_of_new_account: bool,
+    /// The write that uses up the grant, if nothing else does.
+    pub grant: Option<&'a TransactWriteItem>,
+    /// The provider's tokens, if they are kept.
+    pub tokens: Option<&'a Sealed>,
 }
 
 /// Why an identity was not linked.
@@ -72,8 +84,7 @@ impl IdentityLinks {
         }
     }
 
-    /// Links an identity, with the write that uses up its grant, if there is one. The owner of an account that is not new
-    /// gets a mail. Returns the user with the identity.
+    /// Links an identity. The owner of an account that is not new gets a mail. Returns the user with the identity.
     ///
     /// # Errors
     /// `identity_taken`, `provider_already_linked`, `oauth_grant_invalid` if the grant was used meanwhile, the errors of
@@ -82,7 +93,7 @@ impl IdentityLinks {
         &self,
         user: User,
         identity: &ExternalIdentity,
-        (is_new, grant): (bool, Option<&TransactWriteItem>),
+        new: NewLink<'_>,
         reread: impl Fn() -> R,
         client: &ClientInfo,
     ) -> Result<User, ApiError>
@@ -102,8 +113,18 @@ impl IdentityLinks {
             Self::check(&user, identity)?;
             Ok(user)
         };
-        let write = |user| self.write(user, identity, linked, (is_new, grant), client);
-        let mut user = write_current(user, write, reread).await?;
+        let write = |user| self.write(user, identity, linked, new, client);
+        let id = user.id;
+        let written = write_current(user, write, reread).await;
+        if let Err(ApiError::IdentityTaken) = written {
+            // Another request of the same user, in a second tab for instance.
+            let found = self.identities.find(&linked.id(), client.received_at);
+            if found.await?.is_some_and(|link| link.user_id == id) {
+                let cause = "another request has linked the identity";
+                return Err(ApiError::ServiceUnavailable(cause.into()));
+            }
+        }
+        let mut user = written?;
         let provider = identity.provider.clone();
         user.identities.insert(provider, linked.clone());
         Ok(user)
@@ -114,7 +135,7 @@ impl IdentityLinks {
         mut user: User,
         identity: &ExternalIdentity,
         linked: &LinkedIdentity,
-        (is_new, grant): (bool, Option<&TransactWriteItem>),
+        new: NewLink<'_>,
         client: &ClientInfo,
     ) -> Result<(), TransactionError<Refused>> {
         let (now, provider) = (client.received_at, &identity.provider);
@@ -123,13 +144,20 @@ impl IdentityLinks {
             user_id: user.id,
             provider: provider.clone(),
             created_at: now,
+            tokens: new.tokens.cloned(),
         };
         let mut writes = vec![
-            Write::new(self.identities.create(linked, &link, now), Refused::Taken),
+            Write::new(
+                self.identities.create(&linked.id(), &link, now),
+                Refused::Taken,
+            ),
             Write::new(self.users.update_identities(&user, now), Refused::Stale),
         ];
-        writes.extend(grant.map(|grant| Write::new(grant.clone(), Refused::Used)));
-        if !is_new {
+        writes.extend(
+            new.grant
+                .map(|grant| Write::new(grant.clone(), Refused::Used)),
+        );
+        if !new.is_of_new_account {
             let (kind, links) = (Kind::IdentityLinked, Links::none());
             let mail = self.outbox.create(kind, &user, &links, client);
             writes.push(Write::new(mail, Refused::Stale));

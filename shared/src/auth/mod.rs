@@ -14,6 +14,7 @@ pub mod oauth_providers;
 pub mod passkeys;
 pub mod passwords;
 pub mod proven_owners;
+pub mod provider_tokens;
 pub mod reauthentication;
 pub mod refresh_token;
 pub mod retry;

@@ -15,8 +15,7 @@ const MICROSOFT_TENANT: &str = "common";
 /// The providers, by name.
 pub struct OauthProviders {
     providers: BTreeMap<ProviderName, OauthProvider>,
-    /// The URL to which providers send the browser back.
-    pub callback_url: String,
+    callback_url: String,
 }
 
 /// A provider.
@@ -34,6 +33,10 @@ pub struct OauthProvider {
     pub authorization_endpoint: Url,
     /// The scopes, separated by spaces.
     pub scopes: String,
+    /// The domains whose addresses count as verified; if it is empty, all do.
+    pub email_domains: Vec<String>,
+    /// Whether the tokens that it issues for its own API are kept.
+    pub keeps_tokens: bool,
     /// Apple's key, which signs the client secret.
     pub apple_key: Option<AppleKey>,
     /// The address of GitHub's API, with a slash at its end.
@@ -72,13 +75,17 @@ struct Entry {
     name: String,
     kind: Option<ProviderKind>,
     client_id: String,
-    issuer: Option<Url>,
+    issuer: Option<String>,
     authorization_endpoint: Option<Url>,
     scopes: Option<String>,
     tenant: Option<String>,
     team_id: Option<String>,
     key_id: Option<String>,
     api: Option<Url>,
+    #[serde(default)]
+    email_domains: Vec<String>,
+    #[serde(default)]
+    keep_tokens: bool,
 }
 
 impl OauthProviders {
@@ -106,8 +113,17 @@ impl OauthProviders {
         }
         Self {
             providers,
-            callback_url: callback_url.unwrap_or_default(),
+            callback_url: callback_url
+                .unwrap_or_default()
+                .trim_end_matches('/')
+                .to_owned(),
         }
+    }
+
+    /// Returns the URL to which a provider sends the browser back. Each has its own, so that a code of one provider is
+    /// never sent to another (RFC 9700, 4.4).
+    pub fn callback_of(&self, provider: &OauthProvider) -> String {
+        format!("{}/{}", self.callback_url, provider.name.as_str())
     }
 
     /// Finds a provider.
@@ -135,17 +151,11 @@ impl OauthProvider {
         });
         let tenant = entry.tenant.as_deref().unwrap_or(MICROSOFT_TENANT);
         let (issuer, page, scopes) = kind.defaults(tenant);
-        let issuer = match &entry.issuer {
-            // The URL parser adds a slash to a host alone, which no issuer has.
-            Some(issuer) if issuer.path() == "/" => {
-                issuer.as_str().trim_end_matches('/').to_owned()
-            }
-            Some(issuer) => issuer.to_string(),
-            None => issuer.ok_or("issuer is missing")?,
-        };
+        // As it is written: tokens are compared with the text, with or without a slash at its end.
+        let issuer = entry.issuer.clone().or(issuer).ok_or("issuer is missing")?;
         let page = match (entry.authorization_endpoint, kind, &entry.issuer) {
             (Some(page), ..) => page,
-            (None, ProviderKind::Github, Some(own)) => github_page(own.as_str())?,
+            (None, ProviderKind::Github, Some(own)) => github_page(own)?,
             _ => {
                 let page = page.ok_or("authorizationEndpoint is missing")?;
                 Url::parse(&page).map_err(|_| "tenant is not valid")?
@@ -172,7 +182,8 @@ impl OauthProvider {
         if entry.client_id.is_empty() {
             return Err("clientId is empty".into());
         }
-        let urls = [Url::parse(&issuer).ok(), Some(page.clone()), api.clone()];
+        let parsed = Url::parse(&issuer).map_err(|_| "issuer is no URL")?;
+        let urls = [Some(parsed), Some(page.clone()), api.clone()];
         let is_safe =
             |url: &Url| url.scheme() == "https" || (!is_production && url.scheme() == "http");
         if !urls.iter().flatten().all(is_safe) {
@@ -185,9 +196,19 @@ impl OauthProvider {
             issuer,
             authorization_endpoint: page,
             scopes: entry.scopes.unwrap_or_else(|| scopes.to_owned()),
+            email_domains: entry.email_domains,
+            keeps_tokens: entry.keep_tokens,
             apple_key,
             api,
         })
+    }
+}
+
+impl OauthProvider {
+    /// Returns whether an address of this domain, in lower case, may count as verified by the provider.
+    pub fn may_verify(&self, domain: &str) -> bool {
+        let mut domains = self.email_domains.iter();
+        self.email_domains.is_empty() || domains.any(|own| own.eq_ignore_ascii_case(domain))
     }
 }
 
@@ -206,7 +227,7 @@ impl ProviderKind {
             Self::Apple => (
                 text("https://appleid.apple.com"),
                 text("https://appleid.apple.com/auth/authorize"),
-                "openid email name",
+                "openid email",
             ),
             Self::Microsoft => {
                 let base = format!("https://login.microsoftonline.com/{tenant}");

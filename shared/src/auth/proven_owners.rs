@@ -49,7 +49,8 @@ impl ProvenOwners {
     /// password and all settings, unless the request comes from the device on which it was registered.
     ///
     /// # Errors
-    /// `code_invalid` if the account was removed meanwhile; `service_unavailable` or `internal_error` if a store fails.
+    /// `service_unavailable` if the account was changed or removed meanwhile or a store does not answer, `internal_error`
+    /// if a store refuses.
     pub async fn owner(
         &self,
         found: Option<User>,
@@ -88,8 +89,9 @@ impl ProvenOwners {
             timing::best_effort("removing a stranger's sessions", all).await;
         }
         let user = accounts.users.find(user.id, client.received_at).await?;
+        let removed = || ApiError::ServiceUnavailable("the account was removed".into());
         Ok(ProvenOwner {
-            user: user.ok_or(ApiError::CodeInvalid)?,
+            user: user.ok_or_else(removed)?,
             device,
             is_new: false,
         })

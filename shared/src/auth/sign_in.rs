@@ -263,7 +263,9 @@ impl SignIn {
         let mut writes = proof.writes;
         let mut add = |item, refused| writes.push(Write::new(item, refused));
         let login = match proof.has_backup_code {
-            true => self.users.record_login_with_backup_code(user, now),
+            true => self
+                .users
+                .record_login_with_backup_code(user, proof.used.as_ref(), now),
             false => self.users.record_login(user, proof.used.as_ref(), now),
         };
         add(login, Refused::Changed);

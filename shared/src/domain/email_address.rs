@@ -88,6 +88,13 @@ impl EmailAddress {
         self.mailbox().to_lowercase()
     }
 
+    /// Returns the domain in lower case.
+    pub fn domain(&self) -> String {
+        let canonical = self.canonical();
+        let domain = canonical.rsplit_once('@').map(|(_, domain)| domain);
+        domain.unwrap_or_default().to_owned()
+    }
+
     /// Returns whether the domain is a name of the public DNS: it contains a dot and is not an IPv4 number
     /// (`127.0.0.1`, `x.0x7f`) by the rules of the URL standard.
     pub fn is_public(&self) -> bool {

@@ -18,6 +18,13 @@ const NONCE_BYTES: usize = 12;
 #[serde(transparent)]
 pub struct Sealed(pub(crate) String);
 
+impl Sealed {
+    /// Returns the stored form.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The text cannot be decrypted: it was tampered with, belongs to another owner, or its key is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecryptionFailed;

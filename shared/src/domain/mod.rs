@@ -13,6 +13,7 @@ pub mod duration;
 pub mod email_address;
 pub mod email_token;
 pub mod encryption;
+pub mod grant_token;
 pub mod id;
 pub mod language;
 pub mod leaked_passwords;

@@ -7,6 +7,7 @@ use validator::ValidationError;
 use super::email_address::EmailAddress;
 use super::person_name::PersonName;
 use super::rule::{Parse, rule};
+use super::timestamp::Timestamp;
 
 const MAX_NAME: usize = 32;
 /// The maximum length of a subject, in bytes (OpenID Connect Core 1.0, 2).
@@ -43,6 +44,15 @@ impl ProviderName {
     }
 }
 
+/// What names an identity for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityId {
+    /// The issuer.
+    pub issuer: String,
+    /// The identifier of the user at the issuer.
+    pub subject: String,
+}
+
 /// A user as a provider knows them: the issuer and the subject name them for ever, while the address may change (OpenID
 /// Connect Core 1.0, 5.7).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +73,31 @@ pub struct ExternalIdentity {
     pub name: Option<PersonName>,
 }
 
+/// The tokens that a provider has issued for its own API (RFC 6749, 5.1).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderTokens {
+    /// The access token.
+    pub access_token: String,
+    /// The refresh token, if the provider has issued one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+    /// When the access token expires, if the provider has said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// What the access token is for, if that is not what was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+}
+
 impl ExternalIdentity {
+    /// Returns what names the identity for ever.
+    pub fn id(&self) -> IdentityId {
+        IdentityId {
+            issuer: self.issuer.clone(),
+            subject: self.subject.clone(),
+        }
+    }
+
     /// Returns the address, if the provider has verified it.
     pub fn proven_email(&self) -> Option<&EmailAddress> {
         self.email.as_ref().filter(|_| self.email_verified)

@@ -12,7 +12,7 @@ use super::email_token::{TokenHash, TokenId};
 use super::id::SessionId;
 pub use super::id::{PasskeyId, UserId};
 use super::person_name::PersonName;
-use super::provider::ProviderName;
+use super::provider::{ExternalIdentity, IdentityId, ProviderName};
 use super::session::SessionEpoch;
 use super::timestamp::Timestamp;
 use super::username::Username;
@@ -194,14 +194,29 @@ pub struct LinkedIdentity {
     pub last_used_at: Option<Timestamp>,
 }
 
+impl LinkedIdentity {
+    /// Returns what names the identity for ever.
+    pub fn id(&self) -> IdentityId {
+        IdentityId {
+            issuer: self.issuer.clone(),
+            subject: self.subject.clone(),
+        }
+    }
+
+    /// Returns whether this is the identity.
+    pub fn is(&self, id: &IdentityId) -> bool {
+        (&self.issuer, &self.subject) == (&id.issuer, &id.subject)
+    }
+}
+
 /// A passkey or an identity with which a user signs in. The user's record must still list it when the sign-in is
 /// recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UsedMethod {
     /// A passkey.
     Passkey(PasskeyId),
-    /// The identity of this subject at a provider.
-    Identity(ProviderName, String),
+    /// The identity that is listed under this provider.
+    Identity(ProviderName, IdentityId),
 }
 
 impl UsedMethod {
@@ -209,9 +224,9 @@ impl UsedMethod {
     pub fn is_listed(&self, user: &User) -> bool {
         match self {
             Self::Passkey(id) => user.passkeys.contains_key(id),
-            Self::Identity(provider, subject) => {
+            Self::Identity(provider, id) => {
                 let identity = user.identities.get(provider);
-                identity.is_some_and(|identity| identity.subject == *subject)
+                identity.is_some_and(|identity| identity.is(id))
             }
         }
     }
@@ -286,6 +301,15 @@ impl User {
             ttl: None,
             version: 1,
         }
+    }
+
+    /// Returns the entry of an identity. The configuration may have given its provider another name since it was linked.
+    pub fn identity(
+        &self,
+        identity: &ExternalIdentity,
+    ) -> Option<(&ProviderName, &LinkedIdentity)> {
+        let id = identity.id();
+        self.identities.iter().find(|(_, linked)| linked.is(&id))
     }
 
     /// Returns whether the user may hold sessions.

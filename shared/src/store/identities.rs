@@ -2,7 +2,7 @@
 //!
 //! | pk | sk | attributes |
 //! |---|---|---|
-//! | `IDENTITY#<issuer>#<subject>` | `LINK` | user_id, provider, created_at; `ttl` once the account is deleted |
+//! | `IDENTITY#<issuer>#<subject>` | `LINK` | user_id, provider, created_at, tokens (encrypted, if they are kept); `ttl` once the account is deleted |
 //!
 //! The key makes each identity unique among all accounts. The user's record has the list of the user's identities
 //! ([`crate::domain::user::LinkedIdentity`]), and only an identity on that list works.
@@ -13,9 +13,10 @@ use super::Error;
 use super::dynamodb::DynamoDb;
 use super::items::{self, Expression, Item, TransactWriteItem, text, ttl};
 use crate::config::Environment;
-use crate::domain::provider::ProviderName;
+use crate::domain::encryption::Sealed;
+use crate::domain::provider::{IdentityId, ProviderName};
 use crate::domain::timestamp::Timestamp;
-use crate::domain::user::{LinkedIdentity, UserId};
+use crate::domain::user::UserId;
 
 /// The identities of all users.
 #[derive(Clone)]
@@ -33,14 +34,17 @@ pub struct Link {
     pub provider: ProviderName,
     /// The time of the link.
     pub created_at: Timestamp,
+    /// The provider's tokens of the last sign-in, if they are kept, encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Sealed>,
 }
 
-fn partition(issuer: &str, subject: &str) -> String {
-    format!("IDENTITY#{issuer}#{subject}")
+fn partition(id: &IdentityId) -> String {
+    format!("IDENTITY#{}#{}", id.issuer, id.subject)
 }
 
-fn key(issuer: &str, subject: &str) -> Item {
-    items::key(partition(issuer, subject), "LINK")
+fn key(id: &IdentityId) -> Item {
+    items::key(partition(id), "LINK")
 }
 
 impl Identities {
@@ -57,52 +61,52 @@ impl Identities {
     /// # Errors
     /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses or an item cannot be
     /// read.
-    pub async fn find(
-        &self,
-        issuer: &str,
-        subject: &str,
-        now: Timestamp,
-    ) -> Result<Option<Link>, Error> {
-        let key = key(issuer, subject);
+    pub async fn find(&self, id: &IdentityId, now: Timestamp) -> Result<Option<Link>, Error> {
+        let key = key(id);
         self.dynamodb.get(&self.table, key, now).await
     }
 
     /// Creates a link. Refused if any account has this identity. DynamoDB deletes expired items late, so an expired link
     /// counts as free even while it is still there.
-    pub fn create(
-        &self,
-        identity: &LinkedIdentity,
-        link: &Link,
-        now: Timestamp,
-    ) -> TransactWriteItem {
+    pub fn create(&self, id: &IdentityId, link: &Link, now: Timestamp) -> TransactWriteItem {
         let expression = Expression {
             condition: "attribute_not_exists(pk) OR #ttl <= :now".to_owned(),
             values: vec![(":now", ttl(now))],
             ..Default::default()
         };
-        let partition = partition(&identity.issuer, &identity.subject);
-        let item = items::item(partition, "LINK", link);
+        let item = items::item(partition(id), "LINK", link);
         items::put(&self.table, item, expression)
     }
 
+    /// Replaces the tokens that are kept.
+    pub fn keep_tokens(
+        &self,
+        id: &IdentityId,
+        user_id: UserId,
+        tokens: &Sealed,
+    ) -> TransactWriteItem {
+        let mut expression = held_by(user_id);
+        expression.update = "SET #tokens = :tokens".to_owned();
+        expression.values.push((":tokens", text(tokens.as_str())));
+        items::update(&self.table, key(id), expression)
+    }
+
     /// Removes a user's link.
-    pub fn remove(&self, identity: &LinkedIdentity, user_id: UserId) -> TransactWriteItem {
-        let key = key(&identity.issuer, &identity.subject);
-        items::delete(&self.table, key, held_by(user_id))
+    pub fn remove(&self, id: &IdentityId, user_id: UserId) -> TransactWriteItem {
+        items::delete(&self.table, key(id), held_by(user_id))
     }
 
     /// Lets the link of a deleted account expire with the account.
     pub fn expire(
         &self,
-        identity: &LinkedIdentity,
+        id: &IdentityId,
         user_id: UserId,
         purge_at: Timestamp,
     ) -> TransactWriteItem {
-        let key = key(&identity.issuer, &identity.subject);
         let mut expression = held_by(user_id);
         expression.update = "SET #ttl = :ttl".to_owned();
         expression.values.push((":ttl", ttl(purge_at)));
-        items::update(&self.table, key, expression)
+        items::update(&self.table, key(id), expression)
     }
 }
 

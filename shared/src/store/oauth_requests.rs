@@ -4,7 +4,7 @@
 //! | pk | sk | attributes |
 //! |---|---|---|
 //! | `OAUTH#<sha256 of the state>` | `REQUEST` | provider, nonce, code_verifier, request_token (its hash), frontend, expires_at, ttl (10 min); used_at once the provider has sent the browser back |
-//! | `GRANT#<sha256 of the grant>` | `GRANT` | request_token (its hash), identity (issuer, subject, address, name), expires_at, ttl (10 min) |
+//! | `GRANT#<sha256 of the grant>` | `GRANT` | request_token (its hash), identity (issuer, subject, address, name), tokens (encrypted, if they are kept), expires_at, ttl (10 min) |
 
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use super::items::{self, Expression, Item, TransactWriteItem, text};
 use crate::config::Environment;
 use crate::domain::duration::minutes;
 use crate::domain::email_token::TokenHash;
+use crate::domain::encryption::Sealed;
 use crate::domain::provider::{ExternalIdentity, ProviderName};
 use crate::domain::timestamp::Timestamp;
 
@@ -55,6 +56,9 @@ pub struct OauthGrant {
     pub request_token: TokenHash,
     /// The user as the provider knows them.
     pub identity: ExternalIdentity,
+    /// The provider's tokens, if they are kept, encrypted with the value that the browser brings back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Sealed>,
     expires_at: Timestamp,
     ttl: i64,
 }
@@ -84,11 +88,17 @@ impl OauthRequest {
 
 impl OauthGrant {
     /// Creates a grant that expires after [`LIFETIME`].
-    pub fn new(request_token: TokenHash, identity: ExternalIdentity, now: Timestamp) -> Self {
+    pub fn new(
+        request_token: TokenHash,
+        identity: ExternalIdentity,
+        tokens: Option<Sealed>,
+        now: Timestamp,
+    ) -> Self {
         let expires_at = now.plus(LIFETIME);
         Self {
             request_token,
             identity,
+            tokens,
             expires_at,
             ttl: expires_at.seconds(),
         }

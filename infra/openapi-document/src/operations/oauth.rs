@@ -5,6 +5,7 @@ use shared::api::SignedIn;
 use shared::api::oauth_link::{OauthLinkAnswer, OauthLinkRequest};
 use shared::api::oauth_login::OauthLoginRequest;
 use shared::api::oauth_start::{OauthStartAnswer, OauthStartRequest};
+use shared::api::oauth_tokens::OauthTokensAnswer;
 use shared::api::oauth_unlink::OauthUnlinkRequest;
 
 use super::{
@@ -44,7 +45,7 @@ pub(super) fn operations() -> Vec<Operation> {
         },
         Operation {
             method: "get",
-            paths: &["/api/auth/oauth/callback"],
+            paths: &["/api/auth/oauth/callback/{provider}"],
             id: "oauthCallback",
             summary: "Where the provider sends the browser, on its way back to the frontend.",
             tag: TAG,
@@ -55,7 +56,7 @@ pub(super) fn operations() -> Vec<Operation> {
         },
         Operation {
             method: "post",
-            paths: &["/api/auth/oauth/callback"],
+            paths: &["/api/auth/oauth/callback/{provider}"],
             id: "oauthCallbackForm",
             summary: "The same, for providers that send a form.",
             tag: TAG,
@@ -126,6 +127,22 @@ pub(super) fn operations() -> Vec<Operation> {
                 (409, "last_sign_in_method"),
                 (429, "account_locked"),
             ],
+        },
+        Operation {
+            method: "get",
+            paths: &["/api/auth/oauth/links/{provider}/tokens"],
+            id: "oauthTokens",
+            summary: "Read the tokens for the provider's own API, if they are kept.",
+            tag: TAG,
+            security: Security::AccessToken,
+            body: Body::None,
+            answer: answer::<OauthTokensAnswer>(
+                "The provider's tokens.",
+                &[json!({ "providerTokens": {
+                    "accessToken": "ya29.a0…", "refreshToken": null, "expiresAt": TIME, "scope": "openid email profile",
+                } })],
+            ),
+            errors: &[(404, "not_found")],
         },
     ]
 }

@@ -33,31 +33,19 @@ impl Users {
                 (":zero", number(0)),
             ],
         };
-        let (entry, is_listed) = match used {
-            None => (None, String::new()),
-            Some(UsedMethod::Passkey(id)) => {
-                let entry = format!("#passkeys.#{id}");
-                let is_listed = format!(" AND attribute_exists({entry})");
-                (Some(entry), is_listed)
-            }
-            Some(UsedMethod::Identity(provider, subject)) => {
-                let entry = format!("#identities.#{}", provider.as_str());
-                let is_listed = format!(" AND {entry}.#subject = :subject");
-                expression.values.push((":subject", text(subject)));
-                (Some(entry), is_listed)
-            }
-        };
-        if let Some(entry) = entry {
-            let noted = format!(", {entry}.#last_used_at = :now");
-            expression.update.push_str(&noted);
-            expression.condition.push_str(&is_listed);
-        }
+        note_use(&mut expression, used);
         expect_epoch(&mut expression, user);
         self.update(user.id, expression)
     }
 
-    /// Records a sign-in with a backup code, which ends all other sessions.
-    pub fn record_login_with_backup_code(&self, user: &User, now: Timestamp) -> TransactWriteItem {
+    /// Records a sign-in with a backup code, which ends all other sessions; with a passkey or an identity as in
+    /// [`Self::record_login`].
+    pub fn record_login_with_backup_code(
+        &self,
+        user: &User,
+        used: Option<&UsedMethod>,
+        now: Timestamp,
+    ) -> TransactWriteItem {
         let mut changes = Expression {
             update: format!(
                 "SET #last_login_at = :now, #backup_codes_left = #backup_codes_left - :one, \
@@ -70,6 +58,7 @@ impl Users {
                 (":zero", number(0)),
             ],
         };
+        note_use(&mut changes, used);
         expect_epoch(&mut changes, user);
         self.update_active(user.id, changes)
     }
@@ -230,4 +219,27 @@ impl Users {
         expect_epoch(&mut changes, user);
         self.update_active(user.id, changes)
     }
+}
+
+/// Adds that a passkey or an identity was used, and the condition that the record lists it. The update must begin with
+/// `SET`, and have the value `:now`.
+fn note_use(expression: &mut Expression, used: Option<&UsedMethod>) {
+    let (entry, is_listed) = match used {
+        None => return,
+        Some(UsedMethod::Passkey(id)) => {
+            let entry = format!("#passkeys.#{id}");
+            let is_listed = format!("attribute_exists({entry})");
+            (entry, is_listed)
+        }
+        Some(UsedMethod::Identity(provider, id)) => {
+            let entry = format!("#identities.#{}", provider.as_str());
+            let is_listed = format!("{entry}.#issuer = :issuer AND {entry}.#subject = :subject");
+            expression.values.push((":issuer", text(&id.issuer)));
+            expression.values.push((":subject", text(&id.subject)));
+            (entry, is_listed)
+        }
+    };
+    let set = expression.update.strip_prefix("SET ").unwrap_or_default();
+    expression.update = format!("SET {entry}.#last_used_at = :now, {set}");
+    expression.condition = format!("{} AND {is_listed}", expression.condition);
 }
