@@ -6,8 +6,8 @@ use axum::http::StatusCode;
 use futures_util::future::join_all;
 use harness::World;
 use harness::client::unique_email;
-use harness::peers::Fault;
 use harness::oauth::{self, CLIENT_SECRET, FAKE, FakeProvider, basic, verified};
+use harness::peers::Fault;
 use reqwest::Method;
 use serde_json::{Value, json};
 

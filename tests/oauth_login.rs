@@ -2,8 +2,8 @@
 
 use futures_util::future::join_all;
 use harness::client::unique_email;
-use harness::peers::Fault;
 use harness::oauth::{self, FAKE, FakeProvider, REAL, RealProvider, verified};
+use harness::peers::Fault;
 use harness::token::parts;
 use harness::{World, passkey};
 use serde_json::json;

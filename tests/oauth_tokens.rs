@@ -123,9 +123,15 @@ async fn tokens_of_another_user_cannot_be_read() {
     }
     let links = dynamodb.items("IDENTITY#").await;
     let key = |at: usize| links[at]["pk"]["S"].as_str().unwrap().to_owned();
-    let table = "CredentialsTable";
+    let table = dynamodb.credentials.clone();
     dynamodb
-        .set(table, &key(0), "LINK", "tokens", links[1]["tokens"].clone())
+        .set(
+            &table,
+            &key(0),
+            "LINK",
+            "tokens",
+            links[1]["tokens"].clone(),
+        )
         .await;
 
     let owner = links[0]["user_id"]["S"].as_str().unwrap();

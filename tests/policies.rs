@@ -413,9 +413,12 @@ async fn other_providers(world: &World, client: &Client, provider: &FakeProvider
     provider.signed_in(client, claims).await;
     let tokens = "/api/auth/oauth/links/fake/tokens";
     ok(client.get_as(&signed_in.text("accessToken"), tokens)).await;
-    // Linked by a signed-in user, and unlinked.
+    // Linked by a signed-in user, and unlinked; nobody else can link it.
     let account = passkey::proven(world, client).await;
-    ok(provider.link(client, &account, verified(&unique_email()))).await;
+    let claims = verified(&unique_email());
+    ok(provider.link(client, &account, claims.clone())).await;
+    let other = passkey::proven(world, client).await;
+    assert_eq!(provider.link(client, &other, claims).await.status, 409);
     let path = format!("/api/auth/oauth/links/{FAKE}");
     for (password, status) in [("Wrong-7-horse", 403), (&account.password, 200)] {
         let (begun, fragment) = provider.answer(client, verified(&unique_email())).await;

@@ -206,7 +206,7 @@ pub struct Script {
     pub padding: usize,
     /// The refresh token in the answer to a code.
     pub refresh_token: Value,
-    /// The answer about the user, beside the ID token; null for none.
+    /// The answer about the user, beside the ID token; null for the subject alone.
     pub user_info: Value,
     /// The user and the addresses of an API like GitHub's.
     pub user: Value,
@@ -444,7 +444,11 @@ async fn exchange(
 }
 
 async fn user_info(State(fake): State<Arc<Fake>>) -> Json<Value> {
-    Json(fake.script.lock().expect("no panic").user_info.clone())
+    let script = fake.script.lock().expect("no panic");
+    Json(match script.user_info.is_null() {
+        true => json!({ "sub": script.claims["sub"] }),
+        false => script.user_info.clone(),
+    })
 }
 
 async fn user(State(fake): State<Arc<Fake>>) -> Json<Value> {

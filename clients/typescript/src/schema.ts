@@ -316,7 +316,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/auth/oauth/callback": {
+    "/api/auth/oauth/callback/{provider}": {
         parameters: {
             query?: never;
             header?: never;
@@ -363,6 +363,23 @@ export interface paths {
         post?: never;
         /** Unlink an identity of another provider. */
         delete: operations["oauthUnlink"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/oauth/links/{provider}/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read the tokens for the provider's own API, if they are kept. */
+        get: operations["oauthTokens"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1052,7 +1069,9 @@ export interface components {
         /** @description The body of a link. */
         OauthLinkRequest: {
             /** @description The value with which the browser came back. */
-            grant: string;
+            grant: {
+                token: string;
+            };
             /** @description The caller's password; required if the sign-in is not recent. */
             password?: string | null;
             /** @description The value that the client kept. */
@@ -1061,7 +1080,9 @@ export interface components {
         /** @description The body of a sign-in with another provider. */
         OauthLoginRequest: {
             /** @description The value with which the browser came back. */
-            grant: string;
+            grant: {
+                token: string;
+            };
             /** @description Whether the session should last longer. */
             rememberMe?: boolean | null;
             /** @description The value that the client kept. */
@@ -1092,6 +1113,15 @@ export interface components {
         OauthStartRequest: {
             /** @description The provider, by its name in the configuration. */
             provider: string;
+        };
+        /** @description The answer to a successful request. */
+        OauthTokensAnswer: {
+            /** @description A message for people. */
+            message: string;
+            /** @description The provider's tokens of the last sign-in with it. */
+            providerTokens: components["schemas"]["ProviderTokens"];
+            /** @description Always true. */
+            success: boolean;
         };
         /** @description The body of an unlinking; it may be left out. */
         OauthUnlinkRequest: {
@@ -1209,6 +1239,20 @@ export interface components {
         };
         /** @description The name of a provider in requests and in the configuration: a letter, then letters, digits and underscores. */
         ProviderName: string;
+        /** @description The tokens of a provider. */
+        ProviderTokens: {
+            /** @description The access token for the provider's API. */
+            accessToken: string;
+            /**
+             * Format: date-time
+             * @description When the access token expires, if the provider has said it.
+             */
+            expiresAt: string | null;
+            /** @description The refresh token, if the provider has issued one. */
+            refreshToken: string | null;
+            /** @description What the access token is for, if the provider has said it. */
+            scope: string | null;
+        };
         /** @description The body of a refresh; in cookie mode it may be left out. */
         RefreshRequest: {
             /** @description The refresh token; it takes precedence over the cookie. */
@@ -3711,7 +3755,9 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                provider: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
@@ -3780,7 +3826,9 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                provider: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
@@ -4124,6 +4172,113 @@ export interface operations {
                     "application/json": components["schemas"]["Failure"] & {
                         /** @enum {unknown} */
                         error?: "account_locked" | "rate_limited";
+                    };
+                };
+            };
+            /** @description `internal_error` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable` */
+            503: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    oauthTokens: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "message": "The provider's tokens.",
+                     *       "providerTokens": {
+                     *         "accessToken": "ya29.a0…",
+                     *         "expiresAt": "2026-11-21T10:00:00.000Z",
+                     *         "refreshToken": null,
+                     *         "scope": "openid email profile"
+                     *       },
+                     *       "success": true
+                     *     }
+                     */
+                    "application/json": components["schemas"]["OauthTokensAnswer"];
+                };
+            };
+            /** @description `invalid_token`, `missing_token`, `token_expired`, `token_revoked` */
+            401: {
+                headers: {
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "invalid_token" | "missing_token" | "token_expired" | "token_revoked";
+                    };
+                };
+            };
+            /** @description `forbidden` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "forbidden";
+                    };
+                };
+            };
+            /** @description `not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "not_found";
+                    };
+                };
+            };
+            /** @description `rate_limited` */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"] & {
+                        /** @enum {unknown} */
+                        error?: "rate_limited";
                     };
                 };
             };

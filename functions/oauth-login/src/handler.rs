@@ -11,6 +11,7 @@ use shared::auth::two_factor::{TwoFactor, VerifiedCode};
 use shared::config::Environment;
 use shared::domain::client_info::ClientInfo;
 use shared::domain::code::Code;
+use shared::domain::encryption::Sealed;
 use shared::domain::grant_token::GrantToken;
 use shared::domain::provider::ExternalIdentity;
 use shared::domain::session::AuthenticationMethods;
@@ -108,8 +109,12 @@ async fn owner(
         .owners
         .owner(found, email, identity.name.clone(), request);
     let owner = owner.await?;
-    IdentityLinks::check(&owner.user, identity)?;
-    Ok((owner, false))
+    // Another request may have linked it meanwhile.
+    let is_linked = owner.user.identity(identity).is_some();
+    if !is_linked {
+        IdentityLinks::check(&owner.user, identity)?;
+    }
+    Ok((owner, is_linked))
 }
 
 /// Signs in. The provider is one factor: with two-factor authentication, the code is required as well. An identity is
@@ -141,18 +146,7 @@ async fn sign_in(
         let tokens = tokens.as_ref();
         let user = match is_linked {
             true => user,
-            false => {
-                // Whatever has changed may be what was just checked: the client asks again, with the same grant.
-                let reread = || async {
-                    Err(ApiError::ServiceUnavailable(
-                        "the account was changed".into(),
-                    ))
-                };
-                let link = app
-                    .links
-                    .link(user, identity, (owner.is_new, None), reread, client);
-                link.await?
-            }
+            false => link(app, user, owner.is_new, tokens, exchange, client).await?,
         };
         let allowed = app.sign_in.check(&user, ApiError::OauthGrantInvalid)?;
         let device = owner.device.map(|device| device.id);
@@ -183,6 +177,30 @@ async fn sign_in(
         two_factor.settle(code, &result, client).await;
     }
     result
+}
+
+/// Links the identity. Whatever has changed since the account was read may be what was just checked, its second factor for
+/// instance: then the client asks again, with the same grant.
+async fn link(
+    app: &App,
+    user: User,
+    is_new: bool,
+    tokens: Option<&Sealed>,
+    exchange: &Exchange,
+    client: &ClientInfo,
+) -> Result<User, ApiError> {
+    let new = NewLink {
+        is_of_new_account: is_new,
+        grant: None,
+        tokens,
+    };
+    let changed = || async {
+        Err(ApiError::ServiceUnavailable(
+            "the account was changed".into(),
+        ))
+    };
+    let identity = &exchange.grant.identity;
+    app.links.link(user, identity, new, changed, client).await
 }
 
 fn proof(

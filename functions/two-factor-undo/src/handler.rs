@@ -54,8 +54,9 @@ async fn find_owner(app: &App, token: &TokenHash, client: &ClientInfo) -> Result
         .ok_or(ApiError::InvalidVerificationToken)
 }
 
-/// Removes the second factor, the passkeys and the identities of other providers, ends every session, and blocks sign-in until a new password is set: whoever turned the
-/// second factor on knows the old password or holds a session of the account.
+/// Removes the second factor, the passkeys and the identities of other providers, ends every session, and blocks
+/// sign-in until a new password is set: whoever turned the second factor on knows the old password or holds a session
+/// of the account.
 async fn write(
     app: &App,
     user: User,

@@ -118,7 +118,8 @@ impl IdentityLinks {
         let written = write_current(user, write, reread).await;
         if let Err(ApiError::IdentityTaken) = written {
             // Another request of the same user, in a second tab for instance.
-            let found = self.identities.find(&linked.id(), client.received_at);
+            let (id_of_identity, now) = (linked.id(), client.received_at);
+            let found = self.identities.find(&id_of_identity, now);
             if found.await?.is_some_and(|link| link.user_id == id) {
                 let cause = "another request has linked the identity";
                 return Err(ApiError::ServiceUnavailable(cause.into()));

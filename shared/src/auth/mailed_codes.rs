@@ -58,8 +58,7 @@ pub enum Tried {
     /// It is another code.
     Wrong(MailedCodeEntry),
     /// No code can be right: the value that the client kept is unknown, used, expired, was tried five times, or is for
-    /// another purpose; or
-    /// the address had thirty wrong codes in a day.
+    /// another purpose; or the address had thirty wrong codes in a day.
     Void,
 }
 

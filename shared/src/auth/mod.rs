@@ -1,5 +1,5 @@
-//! Use cases shared by several endpoints: authentication, reauthentication, lockout, the second factor, passkeys, the start of
-//! sessions and tokens.
+//! Use cases shared by several endpoints: authentication, reauthentication, lockout, the second factor, passkeys, other
+//! providers, the start of sessions and tokens.
 
 pub mod authentication;
 pub mod device;

@@ -103,7 +103,8 @@ impl Passkeys {
     /// Begins a registration, and returns the options for `navigator.credentials.create()`.
     ///
     /// # Errors
-    /// `validation_failed` for one passkey too many, `not_found` without passkeys; `service_unavailable` or `internal_error` if the store fails.
+    /// `validation_failed` for one passkey too many, `not_found` without passkeys; `service_unavailable` or
+    /// `internal_error` if the store fails.
     pub async fn begin_registration(
         &self,
         user: &User,

@@ -15,9 +15,9 @@ use crate::store::items::{Expression, TransactWriteItem, number, text};
 const RESET_FAILURES: &str = "#failed_attempts = :zero";
 
 impl Users {
-    /// Records a sign-in, with a passkey or an identity if one is given, and resets the failed attempts. Refused if the account is no
-    /// longer active, if a change has ended sessions (a new password, a second factor), or if what was used was removed:
-    /// the condition closes the race between reading the user and starting the session.
+    /// Records a sign-in, with a passkey or an identity if one is given, and resets the failed attempts. Refused if the
+    /// account is no longer active, if a change has ended sessions (a new password, a second factor), or if what was
+    /// used was removed: the condition closes the race between reading the user and starting the session.
     pub fn record_login(
         &self,
         user: &User,

@@ -11,9 +11,9 @@ use crate::domain::user::User;
 use crate::store::items::{Expression, TransactWriteItem, number, text};
 
 impl Users {
-    /// Turns the second factor off with a mailed token, removes the passkeys and the identities of other providers, ends all sessions, and blocks sign-in until a new password is
-    /// set by the link with the `reset` token. Refused unless `undo` is the only valid token, and if the record has
-    /// changed since it was read.
+    /// Turns the second factor off with a mailed token, removes the passkeys and the identities of other providers,
+    /// ends all sessions, and blocks sign-in until a new password is set by the link with the `reset` token. Refused
+    /// unless `undo` is the only valid token, and if the record has changed since it was read.
     pub fn undo_two_factor(
         &self,
         user: &User,
