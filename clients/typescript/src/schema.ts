@@ -1069,9 +1069,7 @@ export interface components {
         /** @description The body of a link. */
         OauthLinkRequest: {
             /** @description The value with which the browser came back. */
-            grant: {
-                token: string;
-            };
+            grant: string;
             /** @description The caller's password; required if the sign-in is not recent. */
             password?: string | null;
             /** @description The value that the client kept. */
@@ -1080,9 +1078,7 @@ export interface components {
         /** @description The body of a sign-in with another provider. */
         OauthLoginRequest: {
             /** @description The value with which the browser came back. */
-            grant: {
-                token: string;
-            };
+            grant: string;
             /** @description Whether the session should last longer. */
             rememberMe?: boolean | null;
             /** @description The value that the client kept. */

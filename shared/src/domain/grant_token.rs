@@ -11,6 +11,7 @@ use super::rule::Parse;
 /// 256 random bits in hexadecimal. The hash names the grant; the value itself opens what the grant holds, so that nobody
 /// who reads the table can.
 #[derive(Clone, Debug, JsonSchema)]
+#[schemars(transparent)]
 pub struct GrantToken {
     #[schemars(with = "String", regex(pattern = "^[0-9A-Fa-f]{64}$"))]
     token: SecretString,
