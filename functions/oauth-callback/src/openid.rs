@@ -33,7 +33,7 @@ use crate::http_client::{HttpClient, NoAnswer};
 
 /// How long metadata and keys of a provider are kept.
 const KEPT: Duration = Duration::from_secs(60 * 60);
-/// How soon keys are fetched again if a token names an unknown one.
+/// The age from which keys are fetched again if none of them has signed a token.
 const RENEWED: Duration = Duration::from_secs(30);
 /// The domains whose addresses Google gives out itself.
 const GMAIL: [&str; 2] = ["gmail.com", "googlemail.com"];
@@ -225,11 +225,9 @@ fn client(
     let callback = RedirectUrl::new(callback.to_owned());
     let callback = callback.map_err(|_| Failure::Provider("the callback is no URL"))?;
     let methods = metadata.token_endpoint_auth_methods_supported();
-    let is_basic = |methods: &&Vec<CoreClientAuthMethod>| {
-        methods.contains(&CoreClientAuthMethod::ClientSecretBasic)
-    };
     // Without a list, it is Basic (OpenID Connect Discovery 1.0, 3).
-    let auth_type = match methods.is_none() || methods.as_ref().is_some_and(|it| is_basic(&it)) {
+    let basic = CoreClientAuthMethod::ClientSecretBasic;
+    let auth_type = match methods.is_none_or(|methods| methods.contains(&basic)) {
         true => AuthType::BasicAuth,
         false => AuthType::RequestBody,
     };
@@ -332,9 +330,7 @@ impl Claims {
             provider: provider.name.clone(),
             issuer: self.issuer,
             subject: self.subject,
-            email: self
-                .email
-                .and_then(|email| EmailAddress::parse(&email).ok()),
+            email,
             email_verified,
             name: self.name.and_then(|name| PersonName::parse(&name).ok()),
         })
