@@ -137,6 +137,8 @@ async fn undoing_the_second_factor_removes_linked_identities() {
     let undone = client.undo_two_factor(&token).await;
 
     assert_eq!(undone.status, 200, "{undone:?}");
+    let record = world.dynamodb().user(&account.id).await;
+    assert!(record["identities"].is_null(), "{record}");
     let other = provider.signed_in(&client, claims).await;
     assert_ne!(other["user"]["id"], account.id, "the identity is free");
 }
