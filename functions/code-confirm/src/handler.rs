@@ -7,7 +7,7 @@ use shared::auth::failures::Failures;
 use shared::auth::mailed_codes::{MailedCodes, Tried};
 use shared::auth::proven_owners::{ProvenOwner, ProvenOwners};
 use shared::auth::reauthentication::record_failure;
-use shared::auth::sign_in::{Client, Proof, Refused, SignIn};
+use shared::auth::sign_in::{Proof, Refused, SignIn};
 use shared::auth::two_factor::{TwoFactor, VerifiedCode};
 use shared::config::Environment;
 use shared::domain::client_info::ClientInfo;
@@ -47,11 +47,7 @@ pub async fn confirm_code(
     // A code of nobody takes the time of a wrong one (ASVS 5.0, 6.3.8).
     let work = exchange(app, &request, &limits);
     let result = timing::in_multiples_of(ANSWER_TIME, work).await;
-    match &result {
-        Err(error) if error.holds_proof() => limits.take_back_of_owner().await,
-        Err(ApiError::ServiceUnavailable(_)) => limits.take_back().await,
-        _ => {}
-    }
+    limits.settle(&result).await;
     let outcome = result.as_ref().map_or_else(ApiError::code, |_| "success");
     telemetry::count("CodeLogins", &[("Outcome", outcome)]);
     result
@@ -141,16 +137,9 @@ async fn sign_in(
         if !app.codes.store.remove(&confirmation.request_token).await? {
             return Err(ApiError::CodeInvalid); // another request has used it
         }
-        let device = owner.device.map(|device| device.id);
-        let sessions = &app.sign_in.sessions;
-        let known = sessions.known_client(user.id, device, client).await?;
-        let from = Client {
-            request,
-            device: owner.device.filter(|_| known.device),
-            is_known: known.client || owner.is_new,
-            is_remembered: confirmation.is_remembered,
-            delivery: confirmation.delivery,
-        };
+        let (sessions, delivery) = (&app.sign_in.sessions, confirmation.delivery);
+        let from = owner.client(sessions, request, confirmation.is_remembered, delivery);
+        let from = from.await?;
         let proof = proof(app, code.as_ref(), client);
         let settle = limits.take_back_of_owner();
         app.sign_in.start(allowed, proof, &from, settle).await

@@ -49,14 +49,9 @@ async fn exchange(
         let lockout = account.attempt.take_back(request.client());
         match &result {
             // The client knows the password; something else is missing.
-            Err(
-                ApiError::TwoFactorRequired
-                | ApiError::TwoFactorUsed
-                | ApiError::EmailNotVerified
-                | ApiError::AccountDisabled
-                | ApiError::PasswordResetRequired
-                | ApiError::ServiceUnavailable(_),
-            ) => {
+            Err(error)
+                if error.holds_proof() || matches!(error, ApiError::ServiceUnavailable(_)) =>
+            {
                 tokio::join!(lockout, limits.take_back_of_owner());
             }
             _ => lockout.await,

@@ -6,7 +6,7 @@ use shared::auth::identity_links::{IdentityLinks, NewLink};
 use shared::auth::proven_owners::{ProvenOwner, ProvenOwners};
 use shared::auth::provider_tokens::ProviderTokenCipher;
 use shared::auth::reauthentication::record_failure;
-use shared::auth::sign_in::{Client, Proof, Refused, SignIn};
+use shared::auth::sign_in::{Proof, Refused, SignIn};
 use shared::auth::two_factor::{TwoFactor, VerifiedCode};
 use shared::config::Environment;
 use shared::domain::client_info::ClientInfo;
@@ -43,11 +43,7 @@ pub async fn login(
     limits: RequestLimits,
 ) -> Result<Response, ApiError> {
     let result = exchange(app, &request, &limits).await;
-    match &result {
-        Err(error) if error.holds_proof() => limits.take_back_of_owner().await,
-        Err(ApiError::ServiceUnavailable(_)) => limits.take_back().await,
-        _ => {}
-    }
+    limits.settle(&result).await;
     let outcome = result.as_ref().map_or_else(ApiError::code, |_| "success");
     telemetry::count("OauthLogins", &[("Outcome", outcome)]);
     result
@@ -126,18 +122,18 @@ async fn sign_in(
     (request, limits): (&Request, &RequestLimits),
 ) -> Result<Response, ApiError> {
     let client = request.client();
-    let (user, grant) = (owner.user, &exchange.grant);
+    let (user, grant) = (&owner.user, &exchange.grant);
     let identity = &grant.identity;
-    if let Err(error) = app.sign_in.check(&user, ApiError::OauthGrantInvalid) {
+    if let Err(error) = app.sign_in.check(user, ApiError::OauthGrantInvalid) {
         let audit = &app.owners.accounts.audit;
         record_failure(audit, Some(user.id), EVENT, false, client).await?;
         return Err(error);
     }
     let (two_factor, code) = (&app.two_factor, exchange.second_factor.as_ref());
-    let checked = two_factor.check_if_enabled(&user, code, EVENT, client);
+    let checked = two_factor.check_if_enabled(user, code, EVENT, client);
     let checked = checked.await;
     if let Err(ApiError::TwoFactorInvalid) = checked {
-        app.failures.count(&user, client).await?;
+        app.failures.count(user, client).await?;
     }
     let code = checked?;
     let result = async {
@@ -145,23 +141,13 @@ async fn sign_in(
         let tokens = app.provider_tokens.of_grant(&exchange.token, grant, id)?;
         let tokens = tokens.as_ref();
         let user = match is_linked {
-            true => user,
-            false => link(app, user, owner.is_new, tokens, exchange, client).await?,
+            true => user.clone(),
+            false => link(app, &owner, tokens, exchange, client).await?,
         };
         let allowed = app.sign_in.check(&user, ApiError::OauthGrantInvalid)?;
-        let device = owner.device.map(|device| device.id);
-        let known = app
-            .sign_in
-            .sessions
-            .known_client(id, device, client)
-            .await?;
-        let from = Client {
-            request,
-            device: owner.device.filter(|_| known.device),
-            is_known: known.client || owner.is_new,
-            is_remembered: exchange.is_remembered,
-            delivery: exchange.delivery,
-        };
+        let (sessions, delivery) = (&app.sign_in.sessions, exchange.delivery);
+        let from = owner.client(sessions, request, exchange.is_remembered, delivery);
+        let from = from.await?;
         let mut proof = proof(app, &user, exchange, code.as_ref(), client);
         if let Some(tokens) = tokens.filter(|_| is_linked) {
             let kept = app.links.identities.keep_tokens(&identity.id(), id, tokens);
@@ -183,14 +169,13 @@ async fn sign_in(
 /// instance: then the client asks again, with the same grant.
 async fn link(
     app: &App,
-    user: User,
-    is_new: bool,
+    owner: &ProvenOwner,
     tokens: Option<&Sealed>,
     exchange: &Exchange,
     client: &ClientInfo,
 ) -> Result<User, ApiError> {
     let new = NewLink {
-        is_of_new_account: is_new,
+        is_of_new_account: owner.is_new,
         grant: None,
         tokens,
     };
@@ -200,6 +185,7 @@ async fn link(
         ))
     };
     let identity = &exchange.grant.identity;
+    let user = owner.user.clone();
     app.links.link(user, identity, new, changed, client).await
 }
 

@@ -1,6 +1,7 @@
 //! The owner of an address that was proven without a password: by a mailed code, or by another provider.
 
 use super::device;
+use super::sign_in::Client;
 use super::unproven_accounts::UnprovenAccounts;
 use crate::config::Environment;
 use crate::domain::device_token::{Device, DeviceTokenVerifier};
@@ -11,6 +12,8 @@ use crate::domain::person_name::PersonName;
 use crate::domain::user::User;
 use crate::error::ApiError;
 use crate::http::Request;
+use crate::http::cookie_mode::TokenDelivery;
+use crate::store::Error;
 use crate::store::sessions::Sessions;
 use crate::{random, telemetry, timing};
 
@@ -31,6 +34,31 @@ pub struct ProvenOwner {
     pub device: Option<Device>,
     /// Whether this request has created the account, so that its first device is no new one.
     pub is_new: bool,
+}
+
+impl ProvenOwner {
+    /// Describes the client with which the owner signs in.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if Redis does not answer, [`Error::Unexpected`] if it refuses.
+    pub async fn client<'a>(
+        &self,
+        sessions: &Sessions,
+        request: &'a Request,
+        is_remembered: bool,
+        delivery: TokenDelivery,
+    ) -> Result<Client<'a>, Error> {
+        let device = self.device.map(|device| device.id);
+        let known = sessions.known_client(self.user.id, device, request.client());
+        let known = known.await?;
+        Ok(Client {
+            request,
+            device: self.device.filter(|_| known.device),
+            is_known: known.client || self.is_new,
+            is_remembered,
+            delivery,
+        })
+    }
 }
 
 impl ProvenOwners {

@@ -301,6 +301,16 @@ impl RequestLimits {
             .await;
     }
 
+    /// Takes back what a failed sign-in must not be charged: if only something else than the proof is missing, or in an
+    /// outage.
+    pub async fn settle<T>(&self, result: &Result<T, ApiError>) {
+        match result {
+            Err(error) if error.holds_proof() => self.take_back_of_owner().await,
+            Err(ApiError::ServiceUnavailable(_)) => self.take_back().await,
+            _ => {}
+        }
+    }
+
     fn limit_of_failures(&self) -> Option<&Policy> {
         let limits = &self.0.0.limits;
         let endpoint = limits.endpoint.as_ref().filter(|_| limits.is_of_failures);

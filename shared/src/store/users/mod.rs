@@ -10,6 +10,8 @@
 //! together.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use serde::Serialize;
+use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
 
 use super::Error;
 use super::dynamodb::DynamoDb;
@@ -22,8 +24,6 @@ use crate::domain::user::{TokenSubject, User, UserId};
 use crate::domain::username::Username;
 
 mod claims;
-mod identities;
-mod passkeys;
 mod sign_in;
 mod two_factor;
 
@@ -132,6 +132,16 @@ impl Users {
         self.update_if_unchanged(user, update, values)
     }
 
+    /// Writes the passkeys of `user`. Refused if the record has changed since it was read.
+    pub fn update_passkeys(&self, user: &User, now: Timestamp) -> TransactWriteItem {
+        self.update_entries(user, ("passkeys", &user.passkeys), now)
+    }
+
+    /// Writes the identities of `user`. Refused if the record has changed since it was read.
+    pub fn update_identities(&self, user: &User, now: Timestamp) -> TransactWriteItem {
+        self.update_entries(user, ("identities", &user.identities), now)
+    }
+
     /// Soft-deletes an account: sign-in is refused from now on, and the record is purged later. Refused if the record
     /// has changed since it was read.
     pub fn delete(&self, user: &User, now: Timestamp, purge_at: Timestamp) -> TransactWriteItem {
@@ -208,6 +218,27 @@ impl Users {
 
     fn update(&self, id: UserId, expression: Expression) -> TransactWriteItem {
         items::update(&self.table, profile_key(id), expression)
+    }
+
+    /// Writes an attribute that holds entries by their identifiers. Refused if the record has changed since it was read.
+    #[expect(
+        clippy::expect_used,
+        reason = "plain structs serialise to plain attributes"
+    )]
+    fn update_entries(
+        &self,
+        user: &User,
+        (attribute, entries): (&str, &impl Serialize),
+        now: Timestamp,
+    ) -> TransactWriteItem {
+        let entries = to_attribute_value(entries).expect("a map of plain structs");
+        let update = format!("SET #{attribute} = :entries, #updated_at = :now, #version = :next");
+        let values = vec![
+            (":entries", entries),
+            (":now", text(now.to_string())),
+            (":next", number(user.version + 1)),
+        ];
+        self.update_if_unchanged(user, update, values)
     }
 
     fn update_if_unchanged(
