@@ -102,19 +102,16 @@ async fn a_code_is_over_after_ten_minutes() {
     let (token, digits) = code::ask(&world, &client, &account.email).await;
     let wrong = code::other_than(&digits);
     code::confirm(&client, &token, &wrong).await;
-    let key = world.redis_keys("mailed_code:*").remove(0);
-    let ttl: i64 = redis::cmd("TTL")
-        .arg(&key)
-        .query(&mut world.redis())
-        .unwrap();
-    assert!(
-        (500..=600).contains(&ttl),
-        "a try does not prolong it: {ttl}"
-    );
-    let _: () = redis::cmd("DEL")
-        .arg(&key)
-        .query(&mut world.redis())
-        .unwrap();
+    // The registration's mail has a code as well.
+    for key in world.redis_keys("mailed_code:*") {
+        let redis = &mut world.redis();
+        let ttl: i64 = redis::cmd("TTL").arg(&key).query(redis).unwrap();
+        assert!(
+            (500..=600).contains(&ttl),
+            "a try does not prolong it: {ttl}"
+        );
+        let _: () = redis::cmd("DEL").arg(&key).query(redis).unwrap();
+    }
 
     let late = code::confirm(&client, &token, &digits).await;
 
