@@ -97,7 +97,10 @@ async fn all_items_of_a_deleted_account_carry_their_end_and_its_owner_gets_a_mai
             .iter()
             .any(|mail| mail["kind"]["S"] == "account_deleted" && mail["to"]["S"] == account.email)
     );
-    assert_eq!(world.redis_keys("*"), Vec::<String>::new());
+    // The code of the mail that verifies the address ends by itself, ten minutes after the registration.
+    let mut keys = world.redis_keys("*");
+    keys.retain(|key| !key.starts_with("mailed_code:"));
+    assert_eq!(keys, Vec::<String>::new());
 }
 
 #[tokio::test]
