@@ -212,6 +212,10 @@ async fn create(
     };
     let stored = timing::best_effort("storing the code of a mail", code);
     let (committed, ()) = tokio::join!(committed, stored);
+    if committed.is_err() {
+        let removed = async { app.codes.store.remove(&mail.request).await.map(|_| ()) };
+        timing::best_effort("removing the code of a mail that is not sent", removed).await;
+    }
     Ok(committed?)
 }
 
