@@ -504,6 +504,10 @@ async fn redis_holds_the_documented_keys_and_no_token() {
     let mut keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut redis).unwrap();
     keys.sort_unstable();
     let documented = ["devices", "sessions"].map(|name| format!("{name}:{{{}}}", account.id));
+    let (codes, keys): (Vec<String>, Vec<String>) = keys
+        .into_iter()
+        .partition(|key| key.starts_with("mailed_code:"));
+    assert_eq!(codes.len(), 1, "the code of the registration's mail");
     assert_eq!(keys, documented);
     let sessions = world.sessions();
     let record = &sessions[&sid];
