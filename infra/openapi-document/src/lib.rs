@@ -145,7 +145,7 @@ impl Operation {
         let header = |name: &str, description: &str, schema: Value| json!({ "name": name, "in": "header", "description": description, "schema": schema });
         let mut parameters = Vec::new();
         let (_, name) = path.split_once('{').unwrap_or_default();
-        if let Some(name) = name.strip_suffix('}') {
+        if let Some((name, _)) = name.split_once('}') {
             let schema = json!({ "type": "string" });
             parameters
                 .push(json!({ "name": name, "in": "path", "required": true, "schema": schema }));

@@ -38,6 +38,7 @@ impl Operation {
         let path = path.replace("{id}", "{{sessionId}}");
         let path = path.replace("{file}", "swagger-ui.css");
         let path = path.replace("{code}", "rate_limited");
+        let path = path.replace("{provider}", "google");
         let mut lines = vec![
             format!("\n### {}", self.summary),
             format!("# @name {}", self.id),
