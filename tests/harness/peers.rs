@@ -228,7 +228,7 @@ impl Fault {
         Self::refusal("TransactWriteItems", body)
     }
 
-    /// Returns the refusal of a transaction of two items, of which the second one has changed.
+    /// Returns the refusal of a transaction of two items, because the second one has changed.
     pub fn second_item_changed() -> Self {
         let body = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","CancellationReasons":[{"Code":"None"},{"Code":"ConditionalCheckFailed","Message":"The conditional request failed"}],"Message":"Transaction cancelled"}"#;
         Self::refusal("TransactWriteItems", body)

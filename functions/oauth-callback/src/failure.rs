@@ -7,7 +7,7 @@ pub enum Failure {
     AccessDenied,
     /// The state is unknown, was used, or has expired.
     InvalidState,
-    /// The provider's answer is not valid; what is wrong with it.
+    /// The provider's answer is not valid, for this reason.
     Provider(&'static str),
     /// The provider does not answer, or not in time.
     Unavailable(&'static str),

@@ -165,8 +165,8 @@ async fn sign_in(
     result
 }
 
-/// Links the identity. Whatever has changed since the account was read may be what was just checked, its second factor for
-/// instance: then the client asks again, with the same grant.
+/// Links the identity. If the account has changed since it was read, the checks may not hold any more (its second factor
+/// may have been turned on): then the client asks again, with the same grant.
 async fn link(
     app: &App,
     owner: &ProvenOwner,

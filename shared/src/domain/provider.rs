@@ -84,7 +84,7 @@ pub struct ProviderTokens {
     /// When the access token expires, if the provider has said it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// What the access token is for, if that is not what was asked for.
+    /// The scope of the access token, if the provider has named it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
 }

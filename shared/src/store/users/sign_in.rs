@@ -16,8 +16,8 @@ const RESET_FAILURES: &str = "#failed_attempts = :zero";
 
 impl Users {
     /// Records a sign-in, with a passkey or an identity if one is given, and resets the failed attempts. Refused if the
-    /// account is no longer active, if a change has ended sessions (a new password, a second factor), or if what was
-    /// used was removed: the condition closes the race between reading the user and starting the session.
+    /// account is no longer active, if a change has ended sessions (a new password, a second factor), or if the passkey or
+    /// the identity was removed: the condition closes the race between reading the user and starting the session.
     pub fn record_login(
         &self,
         user: &User,
