@@ -78,15 +78,8 @@ async fn exchange(
             return Err(ApiError::CodeInvalid);
         }
     };
-    let claimed = app
-        .owners
-        .accounts
-        .users
-        .find_id_by_email(&entry.email, now);
-    let found = match claimed.await? {
-        Some(id) => app.owners.accounts.users.find(id, now).await?,
-        None => None,
-    };
+    let users = &app.owners.accounts.users;
+    let found = users.find_by_email(&entry.email, now).await?;
     if !is_right {
         return Err(refuse(app, found.as_ref(), client).await?);
     }

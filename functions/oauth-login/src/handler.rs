@@ -97,10 +97,7 @@ async fn owner(
     let email = identity
         .proven_email()
         .ok_or(ApiError::OauthEmailUnverified)?;
-    let found = match users.find_id_by_email(email, now).await? {
-        Some(id) => users.find(id, now).await?,
-        None => None,
-    };
+    let found = users.find_by_email(email, now).await?;
     let owner = app
         .owners
         .owner(found, email, identity.name.clone(), request);

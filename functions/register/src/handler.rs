@@ -23,7 +23,6 @@ use shared::error::ApiError;
 use shared::http::cookie_mode::TokenDelivery;
 use shared::http::{Request, Response};
 use shared::serve::{Endpoint, PublicGuard, RequestLimits};
-use shared::store::Error;
 use shared::store::audit::{Audit, Event};
 use shared::store::credentials::Credentials;
 use shared::store::dynamodb::Write;
@@ -199,18 +198,10 @@ async fn create(
     }));
     let (events, refused) = ([Event::Register], Refused::Collision);
     let committed = app.audit.commit(user.id, &events, client, writes, refused);
-    // Without the code, the link still works.
-    let code = async {
-        if let Some(id) = &mail.links.token_id {
-            let purpose = CodePurpose::VerifyEmail;
-            let created = app
-                .codes
-                .create(&mail.request, purpose, Some(CodeOfMail::of(user, id)));
-            created.await?;
-        }
-        Ok::<_, Error>(())
-    };
-    let stored = timing::best_effort("storing the code of a mail", code);
+    let of_mail = |id| CodeOfMail::of(user, id);
+    let code = mail.links.token_id.as_ref().map(of_mail);
+    let (codes, purpose) = (&app.codes, CodePurpose::VerifyEmail);
+    let stored = codes.create_beside_link(&mail.request, purpose, code);
     let (committed, ()) = tokio::join!(committed, stored);
     if committed.is_err() {
         let removed = async { app.codes.store.remove(&mail.request).await.map(|_| ()) };

@@ -14,7 +14,6 @@ use shared::serve::{Endpoint, PublicGuard, RequestLimits};
 use shared::store::audit::Event;
 use shared::store::mailed_tokens::MailedTokens;
 use shared::store::outbox::{Kind, Links};
-use shared::timing;
 
 const LIMIT: Endpoint = Endpoint::per_client("EMAIL_RESEND", "3/1h");
 
@@ -47,9 +46,7 @@ async fn write(
     let of_mail = |user| CodeOfMail::of(user, &token_id);
     let mail = found.as_ref().map(of_mail);
     let (codes, purpose) = (&app.codes, CodePurpose::VerifyEmail);
-    // Without the code, the link still works.
-    let created = codes.create(hash, purpose, mail);
-    timing::best_effort("storing the code of a mail", created).await;
+    codes.create_beside_link(hash, purpose, mail).await;
     let kind = Kind::VerifyEmail;
     let links_of = |user: &User| Links {
         token_id: Some(token_id.clone()),

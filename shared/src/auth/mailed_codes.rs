@@ -105,6 +105,17 @@ impl MailedCodes {
         self.store.create(hash, entry.as_ref()).await
     }
 
+    /// Stores the code beside the link of a mail, in the same way. Best effort: without the code, the link still works.
+    pub async fn create_beside_link(
+        &self,
+        hash: &TokenHash,
+        purpose: CodePurpose,
+        mail: Option<CodeOfMail<'_>>,
+    ) {
+        let created = self.create(hash, purpose, mail);
+        timing::best_effort("storing the code of a mail", created).await;
+    }
+
     /// Counts a try at a code and compares it. A right code clears the address's count of wrong ones.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! providers, the start of sessions and tokens.
 
 pub mod authentication;
+mod data_encryption;
 pub mod device;
 pub mod email_tokens;
 pub mod failures;

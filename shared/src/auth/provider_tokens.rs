@@ -1,5 +1,6 @@
 //! The tokens of other providers, which are kept only if the configuration asks for it, and encrypted.
 
+use super::data_encryption;
 use crate::config::Environment;
 use crate::domain::encryption::{Cipher, Sealed};
 use crate::domain::grant_token::GrantToken;
@@ -20,9 +21,7 @@ fn owner(id: &IdentityId, user_id: UserId) -> String {
 impl ProviderTokenCipher {
     /// Reads `DATA_ENCRYPTION_KEY` and `DATA_ENCRYPTION_KEY_PREVIOUS`.
     pub fn from_env(environment: &mut Environment) -> Self {
-        let secret = environment.secret("DATA_ENCRYPTION_KEY");
-        let previous = environment.optional_secret("DATA_ENCRYPTION_KEY_PREVIOUS");
-        Self(Cipher::new(&secret, previous.as_ref()))
+        Self(data_encryption::cipher(environment))
     }
 
     /// Returns the tokens that a grant holds, encrypted for a user; `None` if it holds none.

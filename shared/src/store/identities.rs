@@ -66,16 +66,10 @@ impl Identities {
         self.dynamodb.get(&self.table, key, now).await
     }
 
-    /// Creates a link. Refused if any account has this identity. DynamoDB deletes expired items late, so an expired link
-    /// counts as free even while it is still there.
+    /// Creates a link. Refused if any account has this identity.
     pub fn create(&self, id: &IdentityId, link: &Link, now: Timestamp) -> TransactWriteItem {
-        let expression = Expression {
-            condition: "attribute_not_exists(pk) OR #ttl <= :now".to_owned(),
-            values: vec![(":now", ttl(now))],
-            ..Default::default()
-        };
         let item = items::item(partition(id), "LINK", link);
-        items::put(&self.table, item, expression)
+        items::put(&self.table, item, Expression::item_is_free(now))
     }
 
     /// Replaces the tokens that are kept.
@@ -85,7 +79,7 @@ impl Identities {
         user_id: UserId,
         tokens: &Sealed,
     ) -> TransactWriteItem {
-        let mut expression = held_by(user_id);
+        let mut expression = Expression::held_by(user_id);
         expression.update = "SET #tokens = :tokens".to_owned();
         expression.values.push((":tokens", text(tokens.as_str())));
         items::update(&self.table, key(id), expression)
@@ -93,7 +87,7 @@ impl Identities {
 
     /// Removes a user's link.
     pub fn remove(&self, id: &IdentityId, user_id: UserId) -> TransactWriteItem {
-        items::delete(&self.table, key(id), held_by(user_id))
+        items::delete(&self.table, key(id), Expression::held_by(user_id))
     }
 
     /// Lets the link of a deleted account expire with the account.
@@ -103,17 +97,9 @@ impl Identities {
         user_id: UserId,
         purge_at: Timestamp,
     ) -> TransactWriteItem {
-        let mut expression = held_by(user_id);
+        let mut expression = Expression::held_by(user_id);
         expression.update = "SET #ttl = :ttl".to_owned();
         expression.values.push((":ttl", ttl(purge_at)));
         items::update(&self.table, key(id), expression)
-    }
-}
-
-fn held_by(id: UserId) -> Expression {
-    Expression {
-        condition: "#user_id = :id".to_owned(),
-        values: vec![(":id", text(id.to_string()))],
-        ..Default::default()
     }
 }

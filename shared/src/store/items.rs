@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 
 use crate::domain::timestamp::Timestamp;
+use crate::domain::user::UserId;
 
 /// An item in the SDK's type.
 pub type Item = HashMap<String, AttributeValue>;
@@ -52,6 +53,23 @@ impl Expression {
     /// The condition that the item exists.
     pub fn item_exists() -> Self {
         Self::condition("attribute_exists(pk)")
+    }
+
+    /// The condition that the item does not exist. DynamoDB deletes expired items late, so an expired one counts as absent
+    /// even while it is still there.
+    pub fn item_is_free(now: Timestamp) -> Self {
+        Self {
+            values: vec![(":now", ttl(now))],
+            ..Self::condition("attribute_not_exists(pk) OR #ttl <= :now")
+        }
+    }
+
+    /// The condition that the item belongs to this user.
+    pub fn held_by(id: UserId) -> Self {
+        Self {
+            values: vec![(":id", text(id.to_string()))],
+            ..Self::condition("#user_id = :id")
+        }
     }
 
     /// Creates a condition without values.

@@ -1,5 +1,6 @@
 //! The secrets of devices, and the search for the device whose code it is.
 
+use crate::auth::data_encryption;
 use crate::config::Environment;
 use crate::domain::encryption::{Cipher, Sealed};
 use crate::domain::timestamp::Timestamp;
@@ -37,9 +38,7 @@ pub(super) struct Found {
 impl DeviceSecrets {
     /// Reads `DATA_ENCRYPTION_KEY` and `DATA_ENCRYPTION_KEY_PREVIOUS`.
     pub(super) fn from_env(environment: &mut Environment) -> Self {
-        let secret = environment.secret("DATA_ENCRYPTION_KEY");
-        let previous = environment.optional_secret("DATA_ENCRYPTION_KEY_PREVIOUS");
-        Self(Cipher::new(&secret, previous.as_ref()))
+        Self(data_encryption::cipher(environment))
     }
 
     /// Searches all confirmed devices for an unused code. A device whose secret cannot be decrypted does not block the

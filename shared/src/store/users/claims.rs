@@ -38,6 +38,22 @@ impl Users {
         self.find_claim(email_key(email), now).await
     }
 
+    /// Finds the record of the user who claims this address.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if DynamoDB does not answer, [`Error::Unexpected`] if it refuses or an item cannot be
+    /// read.
+    pub async fn find_by_email(
+        &self,
+        email: &EmailAddress,
+        now: Timestamp,
+    ) -> Result<Option<User>, Error> {
+        match self.find_id_by_email(email, now).await? {
+            Some(id) => self.find(id, now).await,
+            None => Ok(None),
+        }
+    }
+
     /// Finds the user who claims this username.
     ///
     /// # Errors
@@ -72,34 +88,24 @@ impl Users {
         self.claim(username_key(username), user, now)
     }
 
-    /// Puts a claim. DynamoDB deletes expired items late, so an expired claim counts as free even while it is still
-    /// there.
+    /// Puts a claim, unless another one is there.
     fn claim(&self, key: Item, user: &User, now: Timestamp) -> TransactWriteItem {
         let mut item = key;
         item.insert("user_id".to_owned(), text(user.id.to_string()));
         if let Some(expiry) = user.ttl {
             item.insert("ttl".to_owned(), number(expiry));
         }
-        let condition = "attribute_not_exists(pk) OR #ttl <= :now".to_owned();
-        items::put(
-            &self.table,
-            item,
-            Expression {
-                condition,
-                values: vec![(":now", ttl(now))],
-                ..Default::default()
-            },
-        )
+        items::put(&self.table, item, Expression::item_is_free(now))
     }
 
     /// Releases the claim on a username.
     pub fn release_username(&self, username: &Username, id: UserId) -> TransactWriteItem {
-        items::delete(&self.table, username_key(username), held_by(id))
+        items::delete(&self.table, username_key(username), Expression::held_by(id))
     }
 
     /// Releases the claim on an address.
     pub fn release_email(&self, email: &EmailAddress, id: UserId) -> TransactWriteItem {
-        items::delete(&self.table, email_key(email), held_by(id))
+        items::delete(&self.table, email_key(email), Expression::held_by(id))
     }
 
     /// Removes the expiry of the claim on a proven address, so that it lasts as long as the account.
@@ -113,7 +119,7 @@ impl Users {
     }
 
     fn keep(&self, key: Item, id: UserId) -> TransactWriteItem {
-        let mut expression = held_by(id);
+        let mut expression = Expression::held_by(id);
         expression.update = "REMOVE #ttl".to_owned();
         items::update(&self.table, key, expression)
     }
@@ -140,17 +146,9 @@ impl Users {
     }
 
     fn expire(&self, key: Item, id: UserId, purge_at: Timestamp) -> TransactWriteItem {
-        let mut expression = held_by(id);
+        let mut expression = Expression::held_by(id);
         expression.update = "SET #ttl = :ttl".to_owned();
         expression.values.push((":ttl", ttl(purge_at)));
         items::update(&self.table, key, expression)
-    }
-}
-
-fn held_by(id: UserId) -> Expression {
-    Expression {
-        condition: "#user_id = :id".to_owned(),
-        values: vec![(":id", text(id.to_string()))],
-        ..Default::default()
     }
 }
