@@ -318,7 +318,7 @@ async fn mailed_codes(world: &World, client: &Client) {
     code::request(client, "ada@intranet").await; // which cannot sign up
     let unknown = code::confirm(client, &"0".repeat(64), "123456").await;
     assert_eq!(unknown.status, 401);
-    // A stranger's account, of which nothing is left.
+    // A stranger's account: its settings are removed.
     let account = client.register().await;
     client.enrol(&account).await;
     let (token, digits) = ask(&account.email).await;
@@ -383,7 +383,7 @@ async fn other_providers(world: &World, client: &Client, provider: &FakeProvider
     let begun = oauth::start(client, FAKE).await;
     let unknown = oauth::login(client, &begun, &"0".repeat(64)).await;
     assert_eq!(unknown.status, 401);
-    // A stranger's account, of which nothing is left.
+    // A stranger's account: its settings are removed.
     let account = client.register().await;
     client.enrol(&account).await;
     provider.signed_in(client, verified(&account.email)).await;

@@ -407,8 +407,8 @@ async fn refreshes_racing_a_reset_leave_no_usable_token() {
     }
 }
 
-/// security.md 53 and 54: beside the link, some gateways of which drop what follows `#`, the mail has a code for the
-/// client that asked.
+/// security.md 53 and 54: the mail has a code beside its link, for the client that asked, because some mail gateways drop
+/// the part of a link after `#`.
 #[tokio::test]
 async fn the_code_of_the_mail_sets_a_password_for_the_one_who_asked() {
     let Some(world) = World::with_mail() else {
